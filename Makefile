@@ -1,0 +1,51 @@
+# `make demo` and `make test` do all the set-up on a fresh machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+JOBS ?= 2
+# Flower would otherwise report usage and look for updates from every process.
+export FLWR_TELEMETRY_ENABLED := 0
+export FLWR_DISABLE_UPDATE_CHECK := 1
+
+.PHONY: demo test test-fast lint types bench proto clean help
+
+help:
+	@echo "make demo       four synthetic provinces build a model together (about a minute)"
+	@echo "make test       lint, types, all tests"
+	@echo "make test-fast  the tests that take under a minute together"
+	@echo "make lint       ruff and mypy only"
+	@echo "make bench      micro benchmarks, results under benchmarks/results"
+
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing FedMed and its pinned dependencies (once; a few minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch 2>&1 | grep -v "is ignored: it is neither" || true
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[datasets,dev]' 2>&1 | grep -v "is ignored: it is neither" || true
+	@$(BIN)/python -c "import fedmed, fedmed_nodes, fedmed_server, torch, flwr, opacus, statsmodels"
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/fedmed demo
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -n $(JOBS)
+
+test-fast: $(READY)
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+bench: $(READY)
+	@mkdir -p benchmarks/results
+	$(BIN)/python benchmarks/micro/secure_sum.py --json > benchmarks/results/secure_sum.json
+	$(BIN)/python benchmarks/micro/clipped_gradients.py --json > benchmarks/results/clipped_gradients.json
+
+proto: $(READY)
+	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. protos/fedmed/proto/v1/*.proto
+
+clean:
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

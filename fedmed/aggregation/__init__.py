@@ -1,0 +1,1 @@
+"""Secure sums: encoding, and one pair of modules a scheme."""

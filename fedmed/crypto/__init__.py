@@ -1,0 +1,1 @@
+"""Keys, signatures, sealing and the ring arithmetic of the threshold secure sum."""

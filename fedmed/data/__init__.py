@@ -1,0 +1,1 @@
+"""Tables: synthetic provinces, readers, features with public bounds."""

@@ -1,0 +1,88 @@
+"""Examples of one node: rows grouped by person, dense numbers beside sparse codes.
+
+Codes stay sparse and are spread out block by block, so memory grows with what a row holds and not with
+the width of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmed.types import FloatArray, IntArray, require
+
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examples:
+    """Rows of one node, sorted so that the rows of a person are neighbours.
+
+    Attributes:
+        dense: Shape (rows, dense inputs), float32, values in [-1, 1] or 0/1.
+        code_starts: Shape (rows + 1,), int64: codes of row r are ``codes[code_starts[r]:code_starts[r+1]]``.
+        codes: Shape (codes in all,), int32, each in [0, code_inputs), distinct within a row.
+        code_inputs: Inputs that the codes take, after the dense ones (0 = none).
+        labels: Shape (rows,), float32, 0 or 1.
+        person_starts: Shape (persons + 1,), int64: rows of person p are
+            ``person_starts[p]:person_starts[p+1]``; every person has at least one row.
+    """
+
+    dense: Float32Array
+    code_starts: IntArray
+    codes: npt.NDArray[np.int32]
+    code_inputs: int
+    labels: Float32Array
+    person_starts: IntArray
+
+    def __post_init__(self) -> None:
+        rows = self.dense.shape[0]
+        require(self.labels.shape == (rows,), "labels must have one value a row")
+        require(self.code_starts.shape == (rows + 1,), "code_starts must have rows + 1 values")
+        ends = (int(self.person_starts[0]), int(self.person_starts[-1]))
+        require(ends == (0, rows), "person_starts must run from 0 to the number of rows")
+        require(bool(np.all(np.diff(self.person_starts) > 0)), "every person needs a row")
+        for array in (self.dense, self.code_starts, self.codes, self.labels, self.person_starts):
+            array.setflags(write=False)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.dense.shape[0])
+
+    @property
+    def persons(self) -> int:
+        """Number of persons."""
+        return int(self.person_starts.shape[0]) - 1
+
+    @property
+    def inputs(self) -> int:
+        """Width of the model's input: dense inputs, then codes."""
+        return int(self.dense.shape[1]) + self.code_inputs
+
+    def block(self, start: int, stop: int, *, rows: int, width: int) -> Float32Array:
+        """Spread rows ``start:stop`` into a zero-padded block of fixed shape.
+
+        Args:
+            start: First row.
+            stop: One past the last row; at most ``start + rows``.
+            rows: Rows of the block.
+            width: Columns of the block; at least ``inputs``.
+
+        Returns:
+            Shape (rows, width), float32; padding is zero.
+        """
+        out = np.zeros((rows, width), dtype=np.float32)
+        count, dense = stop - start, self.dense.shape[1]
+        out[:count, :dense] = self.dense[start:stop]
+        if self.code_inputs:
+            spans = self.code_starts[start : stop + 1]
+            at = np.repeat(np.arange(count), np.diff(spans))
+            out[at, dense + self.codes[spans[0] : spans[-1]]] = 1.0
+        return out
+
+    def matrix(self) -> FloatArray:
+        """All rows spread out, shape (rows, inputs), float64; for small tests and baselines only."""
+        return self.block(0, self.rows, rows=self.rows, width=self.inputs).astype(np.float64)

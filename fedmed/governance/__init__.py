@@ -1,0 +1,1 @@
+"""A province's rules: policy and audit-chain format."""

@@ -1,0 +1,1 @@
+"""Model layouts, scores and per-person clipped gradients."""

@@ -1,0 +1,1 @@
+"""Generated protobuf stubs; only fedmed.wire imports them."""

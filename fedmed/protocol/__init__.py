@@ -1,0 +1,1 @@
+"""The phases of the protocol as pure state machines."""

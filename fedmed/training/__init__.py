@@ -1,0 +1,1 @@
+"""Optimiser and the baselines of a simulation."""
