@@ -411,7 +411,7 @@ def _with_defaults(document: Mapping[str, object]) -> dict[str, object]:
     filled: dict[str, object] = {"model": {}, "aggregation": {}, "training": {}, "report": {}}
     filled.update(document)
     shares = _training_shares(document.get("data"))
-    defaults = {
+    defaults: dict[str, dict[str, float]] = {
         "privacy": {"delta": min(1e-5, 1 / (10 * max(1, sum(shares))))},
         "aggregation": {"clamp_persons": max(1, *shares)},
         "training": {"spare_attempts": 2 if len(shares) <= FEW_NODES else 4},
