@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import dataclasses
+import datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedmed.errors import BudgetExceeded, CohortTooSmall, ConfigError, FedMedError, StudyExpired, StudyRefused
+from fedmed.governance.policy import Decision, Policy, decide
+from fedmed.study import StudySpec, study_from_document
+from fedmed.types import Allowance, Mode, Scheme
+
+TODAY = datetime.date(2026, 5, 1)
+POLICY = Policy(max_epsilon_per_study=2.0, max_epsilon_per_year=4.0)
+
+
+def study(**aggregation: object) -> StudySpec:
+    return study_with(aggregation=aggregation)
+
+
+def study_with(**sections: dict[str, object]) -> StudySpec:
+    tables: dict[str, dict[str, object]] = {
+        "study": {
+            "id": "s",
+            "title": "t",
+            "purpose": "healthcare",
+            "owner": "o",
+            "expires": "2026-12-31",
+        },
+        "data": {
+            "dataset": "person_year",
+            "label": {"column": "y"},
+            "features": [{"name": "age", "kind": "number", "high": 100}],
+            "declared_persons": {"a": 500, "b": 500, "c": 500, "d": 500},
+        },
+        "privacy": {"epsilon": 1.0, "clip_norm": 4.0},
+    }
+    for name, values in sections.items():
+        tables[name] = {**tables.get(name, {}), **values}
+    return study_from_document(tables)
+
+
+def judge(spec: StudySpec, policy: Policy = POLICY, *, persons: int = 500) -> Decision:
+    return decide(spec, policy, declared_persons=persons, today=TODAY)
+
+
+def test_an_allowed_study_waits_for_the_operator_unless_the_policy_approves() -> None:
+    assert judge(study()) == Decision(waits_for_operator=True, remarks=())
+    approving = dataclasses.replace(POLICY, auto_approve=True)
+    assert not judge(study(), approving).waits_for_operator
+
+
+@pytest.mark.parametrize(
+    ("spec", "policy", "persons", "error", "rule"),
+    [
+        (study_with(study={"expires": "2026-04-30"}), {}, 500, StudyExpired, "expires"),
+        (study(), {"purposes": frozenset({"supervision"})}, 500, StudyRefused, "purposes"),
+        (study(), {"modes": frozenset()}, 500, StudyRefused, "modes"),
+        (study(scheme="plain"), {"research": True}, 500, StudyRefused, "schemes"),
+        (study(scheme="plain"), {"schemes": frozenset(Scheme)}, 500, StudyRefused, "research"),
+        (study(on_dropout="continue"), {}, 500, StudyRefused, "allow_continue"),
+        (study(), {}, 99, CohortTooSmall, "min_cohort"),
+        (study_with(data={"min_cohort": 501}), {}, 500, CohortTooSmall, "min_cohort"),
+        (study(), {"min_cohort": 501}, 500, CohortTooSmall, "min_cohort"),
+        (study_with(privacy={"epsilon": 2.1}), {}, 500, StudyRefused, "max_epsilon_per_study"),
+        (study_with(privacy={"epsilon": 4.1}), {}, 500, BudgetExceeded, "max_epsilon_per_year"),
+        (study(), {"min_contributors": 4}, 500, StudyRefused, "min_contributors"),
+        (study(dropouts=0), {"min_dropouts": 1}, 500, StudyRefused, "min_dropouts"),
+        (study(), {"min_dropouts": 1}, 500, StudyRefused, "min_dropouts"),
+        (study(colluders=0), {"min_colluders": 1}, 500, StudyRefused, "min_colluders"),
+    ],
+)
+def test_a_refusal_starts_with_its_rule(
+    spec: StudySpec, policy: dict[str, object], persons: int, error: type[FedMedError], rule: str
+) -> None:
+    changed = dataclasses.replace(POLICY, **policy)  # type: ignore[arg-type]
+    with pytest.raises(FedMedError) as caught:
+        judge(spec, changed, persons=persons)
+    assert type(caught.value) is error
+    assert str(caught.value).startswith(f"{rule}:")
+    # Without the rule the very same study is allowed: nothing else refused it.
+    loose = Policy(
+        max_epsilon_per_study=100,
+        max_epsilon_per_year=100,
+        schemes=frozenset(Scheme),
+        modes=frozenset(Mode),
+        min_cohort=1,
+        allow_continue=True,
+        research=True,
+    )
+    if error not in (StudyExpired, CohortTooSmall):
+        assert judge(spec, loose).waits_for_operator
+
+
+def test_a_study_runs_on_its_last_day() -> None:
+    assert judge(study_with(study={"expires": "2026-05-01"}))
+
+
+def test_the_worked_out_allowance_answers_for_what_the_file_leaves_open() -> None:
+    policy = dataclasses.replace(POLICY, min_dropouts=1, min_colluders=1)
+    known = Allowance(planned_contributors=4, threshold=3, dropouts=1, colluders=1, min_contributors=3)
+    assert decide(study(), policy, declared_persons=500, today=TODAY, allowance=known)
+    lowered = dataclasses.replace(known, colluders=0)
+    with pytest.raises(StudyRefused, match="min_colluders"):
+        decide(study(), policy, declared_persons=500, today=TODAY, allowance=lowered)
+
+
+def test_plain_and_continue_are_remarked_upon() -> None:
+    policy = dataclasses.replace(POLICY, schemes=frozenset(Scheme), research=True, allow_continue=True)
+    spec = study_with(
+        aggregation={"scheme": "plain", "on_dropout": "continue"}, privacy={"max_nodes_per_person": 2}
+    )
+    assert len(judge(spec, policy).remarks) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_epsilon_per_study": 0.0},
+        {"max_epsilon_per_year": float("inf")},
+        {"max_epsilon_per_study": 5.0},
+        {"purposes": frozenset({"fun"})},
+        {"min_cohort": 0},
+        {"min_contributors": 2},
+    ],
+)
+def test_a_policy_checks_itself(change: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        dataclasses.replace(POLICY, **change)  # type: ignore[arg-type]
+
+
+@settings(deadline=None, max_examples=50)
+@given(epsilon=st.floats(0.01, 100), persons=st.integers(1, 1000))
+def test_what_a_policy_allows_a_looser_one_allows(epsilon: float, persons: int) -> None:
+    spec = study_with(privacy={"epsilon": epsilon})
+    loose = dataclasses.replace(POLICY, max_epsilon_per_study=100, max_epsilon_per_year=100, min_cohort=1)
+    try:
+        judge(spec, persons=persons)
+    except FedMedError:
+        return
+    assert judge(spec, loose, persons=persons)
