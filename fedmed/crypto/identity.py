@@ -33,7 +33,7 @@ _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _HEAD_BYTES: Final = 1 + KEY_BYTES
 _OVERHEAD_BYTES: Final = _HEAD_BYTES + _NONCE_BYTES + _TAG_BYTES
-_MESSAGE_TYPE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_MESSAGE_TYPE: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 # All encodings of the eight points of small order on edwards25519, the sign bit cleared (y = 0, 1, -1, the
 # two of order 8, and the non-canonical p and p + 1). Under such a key one signature can hold for many
@@ -212,7 +212,7 @@ def signed_bytes(message_type: str, body: bytes) -> bytes:
     """Frame a message for signing, so that a signature holds for one type and one body only.
 
     Args:
-        message_type: Name of the message: a lower-case letter, then at most 63 of ``a-z0-9_``.
+        message_type: Name of the message: a lower-case letter, then at most 63 of ``a-z0-9_-``.
         body: The exact bytes that travel and are stored.
 
     Returns:
@@ -225,7 +225,7 @@ def signed_bytes(message_type: str, body: bytes) -> bytes:
         ConfigError: the type has other characters.
     """
     good = _MESSAGE_TYPE.fullmatch(message_type) is not None
-    require(good, "message_type must be a lower-case letter, then at most 63 of a-z, 0-9 and _")
+    require(good, "message_type must be a lower-case letter, then at most 63 of a-z, 0-9, _ and -")
     return b"fedmed/v1/" + message_type.encode() + len(body).to_bytes(8, "little") + body
 
 
