@@ -1,0 +1,53 @@
+"""The reference scheme at a node: contributions in the clear, for comparison and research only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fedmed.aggregation.encoding import chunk_values
+from fedmed.types import Layout, WordArray, require
+
+
+class PlainContributor:
+    """A `Contributor` that hides nothing: whoever holds a contribution reads it.
+
+    A custodian refuses this scheme unless its policy says ``research``.
+    """
+
+    def contribute(self, fields: WordArray, *, plan_digest: bytes, layout: Layout) -> tuple[bytes, ...]:
+        """Write the fields as little-endian 64-bit words, 8192 * layout.fields of them a chunk.
+
+        Args:
+            fields: Shape (layout.values,), uint64, below 2**(layout.field_bits - 1).
+            plan_digest: Not used.
+            layout: The plan's layout.
+
+        Raises:
+            ConfigError: shape, dtype or range of the fields do not belong to the layout.
+        """
+        del plan_digest  # nothing is masked, so nothing depends on the plan
+        require(fields.shape == (layout.values,), f"fields must have shape ({layout.values},)")
+        require(fields.dtype == np.uint64, f"fields must be uint64, got {fields.dtype}")
+        bound = np.uint64(1 << (layout.field_bits - 1))
+        require(bool(np.all(fields < bound)), f"fields must be below {bound}")
+        words = fields.astype("<u8").tobytes()
+        chunks, start = [], 0
+        for values in chunk_values(layout):
+            chunks.append(words[start : start + 8 * values])
+            start += 8 * values
+        return tuple(chunks)
+
+    def open(
+        self,
+        *,
+        plan_digest: bytes,
+        layout: Layout,
+        contributors: Sequence[int],
+        openers: Sequence[int],
+        headers_digest: bytes,
+    ) -> tuple[bytes, ...]:
+        """Answer with one empty byte string a chunk: there is nothing to open."""
+        del plan_digest, contributors, openers, headers_digest  # every set gets the same empty answer
+        return (b"",) * len(chunk_values(layout))

@@ -1,0 +1,71 @@
+"""The bound on one person: clip factors, and the sum that carries its bound."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fedmed.types import FloatArray, require
+
+CLIP_SLACK = 2.0**-20
+"""Share of the clip norm kept free for rounding in the caller's products; PROTOCOL.md section 5."""
+
+# Division and product round once each; two more units in the last place keep the promise for floats too.
+_TARGET = (1 - CLIP_SLACK) * (1 - 2.0**-50)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClippedSum:
+    """A node's sum over persons of vectors whose norm is bounded; not yet noisy, so never to be shown.
+
+    Attributes:
+        values: Shape (p,), float64, read-only, in the units of the gradient; absent from ``repr``.
+        clip_norm: C > 0, same units. One person more or less moves the exact sum by at most
+            C (1 - 2**-20) in L2 norm.
+
+    Raises:
+        ConfigError: wrong shape or dtype, or ``clip_norm`` not a finite positive number.
+    """
+
+    values: FloatArray = field(repr=False)
+    clip_norm: float
+
+    def __post_init__(self) -> None:
+        check_clip_norm(self.clip_norm)
+        require(self.values.ndim == 1, f"values must have one axis, got {self.values.ndim}")
+        require(self.values.dtype == np.float64, f"values must be float64, got {self.values.dtype}")
+        self.values.setflags(write=False)
+
+
+def clip_factors(norms: FloatArray, clip_norm: float) -> FloatArray:
+    """Factors that bring vectors of the given norms inside the clip norm.
+
+    Args:
+        norms: Shape (persons,), float64: L2 norm of each person's vector.
+        clip_norm: C in [1e-150, 1e150], in the units of ``norms``.
+
+    Returns:
+        Shape (persons,), float64, in [0, 1]. A norm that is not finite, or is negative, gives 0: that
+        person contributes nothing. It is never an error, since an error would tell about a row.
+
+    Guarantees:
+        ``factor * norm <= C (1 - 2**-20)`` also as floats; a norm inside C (1 - 2**-20) (1 - 2**-50) keeps
+        the factor 1.
+
+    Raises:
+        ConfigError: ``clip_norm`` outside its bounds.
+    """
+    check_clip_norm(clip_norm)
+    target = clip_norm * _TARGET
+    usable = np.isfinite(norms) & (norms >= 0)
+    # Where the quotient would be subnormal it has lost digits and could round up beyond the bound.
+    usable &= norms < target * 2.0**1000
+    return np.where(usable, target / np.maximum(np.where(usable, norms, target), target), 0.0)
+
+
+def check_clip_norm(clip_norm: float) -> None:
+    """Refuse a clip norm that is not finite, positive and far from the ends of the float range."""
+    usable = math.isfinite(clip_norm) and 1e-150 <= clip_norm <= 1e150
+    require(usable, f"clip_norm must be in [1e-150, 1e150], got {clip_norm}")
