@@ -11,6 +11,8 @@ The tree; a branch answers *who must act*, and its number is the exit code of th
     |   |-- CohortTooSmall
     |   `-- TooFewNodes (5)
     |-- ApprovalPending (8)         the province's operator
+    |-- StoreFailed (1)             the province's operator: disk, permission or a second process
+    |   `-- StoreConflict
     |-- ProtocolError (3)           the other party sent what the protocol forbids
     `-- IntegrityError (6)          the other party, or whoever altered the bytes
 
@@ -28,6 +30,12 @@ class FedMedError(Exception):
 
     code: ClassVar[str] = "fedmed_error"
     exit_code: ClassVar[int] = 1
+
+
+class RowsNotIndependent(FedMedError):
+    """On this machine one row's gradient depends on other rows; FedMed does not train here."""
+
+    code = "rows_not_independent"
 
 
 class ConfigError(FedMedError):
@@ -82,6 +90,18 @@ class ApprovalPending(FedMedError):
 
     code = "approval_pending"
     exit_code = 8
+
+
+class StoreFailed(FedMedError):
+    """A province's store cannot be read or written; nothing was changed."""
+
+    code = "store_failed"
+
+
+class StoreConflict(StoreFailed):
+    """The store was written by somebody else since it was read; nothing was changed."""
+
+    code = "store_conflict"
 
 
 class ProtocolError(FedMedError):
@@ -237,6 +257,12 @@ class HeaderNotMine(ProtocolError):
     """The header given for this custodian is not the one that it sent."""
 
     code = "header_not_mine"
+
+
+class ChunkOutsidePlan(ProtocolError):
+    """A header or message names another number of chunks than the plan's layout has."""
+
+    code = "chunk_outside_plan"
 
 
 class SetChanged(ProtocolError):

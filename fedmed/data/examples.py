@@ -6,6 +6,7 @@ the width of the vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,14 +76,58 @@ class Examples:
             Shape (rows, width), float32; padding is zero.
         """
         out = np.zeros((rows, width), dtype=np.float32)
+        self.spread(start, stop, into=out)
+        return out
+
+    def spread(self, start: int, stop: int, *, into: Float32Array) -> None:
+        """Write rows ``start:stop`` into the top left corner of a zeroed block that the caller owns.
+
+        A caller with many blocks reuses one buffer: fresh pages cost more than the spreading.
+
+        Args:
+            start: First row.
+            stop: One past the last row; at most ``start + into.shape[0]``.
+            into: Shape (at least stop - start, at least ``inputs``), float32, all zero.
+        """
         count, dense = stop - start, self.dense.shape[1]
-        out[:count, :dense] = self.dense[start:stop]
+        into[:count, :dense] = self.dense[start:stop]
         if self.code_inputs:
             spans = self.code_starts[start : stop + 1]
             at = np.repeat(np.arange(count), np.diff(spans))
-            out[at, dense + self.codes[spans[0] : spans[-1]]] = 1.0
-        return out
+            into[at, dense + self.codes[spans[0] : spans[-1]]] = 1.0
 
     def matrix(self) -> FloatArray:
         """All rows spread out, shape (rows, inputs), float64; for small tests and baselines only."""
         return self.block(0, self.rows, rows=self.rows, width=self.inputs).astype(np.float64)
+
+
+def concatenate(parts: Sequence[Examples]) -> Examples:
+    """Pool the examples of several nodes, for arms of a simulation that a deployment cannot run.
+
+    Args:
+        parts: At least one; all with equal dense and code widths.
+
+    Returns:
+        All rows, part after part. Persons stay apart even where two parts hold the same person: the
+        home-node rule says that this does not happen.
+
+    Raises:
+        ConfigError: no parts, or the widths differ.
+    """
+    require(len(parts) > 0, "concatenate needs at least one part")
+    widths = {(part.dense.shape[1], part.code_inputs) for part in parts}
+    require(len(widths) == 1, f"parts must have equal (dense, code) widths, got {sorted(widths)}")
+    return Examples(
+        dense=np.concatenate([part.dense for part in parts]),
+        code_starts=_joined_starts([part.code_starts for part in parts]),
+        codes=np.concatenate([part.codes for part in parts]),
+        code_inputs=parts[0].code_inputs,
+        labels=np.concatenate([part.labels for part in parts]),
+        person_starts=_joined_starts([part.person_starts for part in parts]),
+    )
+
+
+def _joined_starts(starts: Sequence[IntArray]) -> IntArray:
+    """Offsets of the pooled lists; each list of offsets begins with 0 and ends with its count."""
+    sizes = np.concatenate([np.diff(part) for part in starts])
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes, dtype=np.int64)])
