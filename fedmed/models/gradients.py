@@ -108,7 +108,7 @@ def clipped_gradient_sum(
     """
     check_parameters(parameters, layout)
     require(examples.inputs == layout.inputs, f"examples: {examples.inputs} inputs, model: {layout.inputs}")
-    with torch_threads(threads), torch.inference_mode():
+    with _computing(threads):
         chunk_rows = _chunk_rows(layout)
         passes = _Passes(parameters, layout, rows=min(chunk_rows, _padded(examples.rows, BLOCK_ROWS)))
         total = np.zeros(layout.size)
@@ -142,7 +142,7 @@ def person_signals(
     """
     check_parameters(parameters, layout)
     require(examples.rows <= _chunk_rows(layout), f"at most {_chunk_rows(layout)} rows, got {examples.rows}")
-    with torch_threads(threads), torch.inference_mode():
+    with _computing(threads):
         passes = _Passes(parameters, layout, rows=_padded(examples.rows, BLOCK_ROWS))
         passes.run(examples, 0, examples.rows)
         norms, factors = _norms_and_factors(passes, clip, examples.person_starts)
@@ -171,6 +171,13 @@ def torch_threads(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _computing(threads: int) -> Iterator[None]:
+    """No autograd, and no warning where a person's numbers overflow: such a person contributes zero."""
+    with torch_threads(threads), torch.inference_mode(), np.errstate(over="ignore", invalid="ignore"):
+        yield
 
 
 class _Passes:
