@@ -1,0 +1,186 @@
+"""What a node's privacy ledger says: one record for each attempt that was charged, and folds over them.
+
+The store that keeps the records is append-only (`fedmed_nodes.stores`); a record is on disk before a row is
+read and is never taken back (PRIVACY.md section 4). Epsilon is computed in `fedmed.privacy.accounting`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+from fedmed.errors import ConfigError, IntegrityError
+from fedmed.privacy.record_format import read_record, record_bytes, require_time
+from fedmed.types import DIGEST_BYTES, Allowance, PrivacyEvent, require
+
+FORMAT: Final = "fedmed/ledger/1"
+
+
+class Mechanism(Enum):
+    """What was released; closed, because the accounting must know each one."""
+
+    DISCRETE_GAUSSIAN_SUM = "discrete_gaussian_sum"
+
+
+class Unit(Enum):
+    """Who is protected; closed for the same reason."""
+
+    PERSON = "person"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRecord:
+    """One attempt at one round, charged whole whether or not it was opened.
+
+    Attributes:
+        dataset_fingerprint: Digest of the dataset version whose rows are read, 32 bytes.
+        data_year: Year that the data describe; delta is fixed for it.
+        unit: Who is protected.
+        study_digest: Digest of the study, 32 bytes.
+        round_number: From 1.
+        attempt: From 1.
+        plan_digest: Digest of the signed plan, 32 bytes; it names the release.
+        mechanism: What is released.
+        noise_multiplier: Of the noise that is sure to be in the sum under the study's allowance
+            (dimensionless, > 0).
+        clip_norm: Bound C of one person's vector (> 0).
+        grid: Step g of the integer grid, in the units of C (> 0).
+        max_nodes_per_person: Nodes at which a person may appear (k >= 1).
+        planned_contributors: Contributors that the study plans.
+        dropouts: Contributors that may be lost.
+        colluders: Contributors whose noise may be known to the attacker.
+        sample_rate: Chance that one person is in the batch; 1.0 = full batch.
+        recorded_at: ISO 8601 time with offset, given by the caller.
+    """
+
+    dataset_fingerprint: bytes
+    data_year: int
+    unit: Unit = Unit.PERSON
+    study_digest: bytes
+    round_number: int
+    attempt: int
+    plan_digest: bytes
+    mechanism: Mechanism = Mechanism.DISCRETE_GAUSSIAN_SUM
+    noise_multiplier: float
+    clip_norm: float
+    grid: float
+    max_nodes_per_person: int
+    planned_contributors: int
+    dropouts: int
+    colluders: int
+    sample_rate: float = 1.0
+    recorded_at: str
+
+    def __post_init__(self) -> None:
+        for name in _DIGESTS:
+            value = getattr(self, name)
+            require(isinstance(value, bytes) and len(value) == DIGEST_BYTES, f"{name} must be 32 bytes")
+        for name in ("clip_norm", "grid"):
+            value = getattr(self, name)
+            require(math.isfinite(value) and value > 0, f"{name} must be finite and > 0, got {value}")
+        for name in ("round_number", "attempt", "max_nodes_per_person"):
+            require(getattr(self, name) >= 1, f"{name} must be >= 1, got {getattr(self, name)}")
+        require(1900 <= self.data_year <= 9999, f"data_year must be in 1900..9999, got {self.data_year}")
+        require_time("recorded_at", self.recorded_at)
+        Allowance(  # checks n_plan, d and c against each other
+            planned_contributors=self.planned_contributors,
+            threshold=1,
+            dropouts=self.dropouts,
+            colluders=self.colluders,
+            min_contributors=1,
+        )
+        _ = self.event  # checks noise_multiplier and sample_rate
+
+    @property
+    def event(self) -> PrivacyEvent:
+        """What the accounting composes: this one release."""
+        return PrivacyEvent(noise_multiplier=self.noise_multiplier, sample_rate=self.sample_rate)
+
+    def to_bytes(self) -> bytes:
+        """Write the record in its one canonical form."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in _DIGESTS:
+            values[name] = values[name].hex()
+        for name in _REALS:  # a whole number given for a real one has one spelling as well
+            values[name] = float(values[name])
+        values |= {"unit": self.unit.value, "mechanism": self.mechanism.value}
+        return record_bytes(FORMAT, values)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> LedgerRecord:
+        """Read what `to_bytes` wrote, byte for byte.
+
+        Raises:
+            UnknownVersion: the format is another one.
+            IntegrityError: a field is unknown, missing or impossible, or the form is not the canonical one.
+        """
+        values = read_record(FORMAT, data, fields=_STORED)
+        try:
+            for name in _DIGESTS:
+                values[name] = bytes.fromhex(values[name])
+            values["unit"], values["mechanism"] = Unit(values["unit"]), Mechanism(values["mechanism"])
+            record = cls(**values)
+        except (ValueError, ConfigError):
+            raise IntegrityError("ledger record has a value that cannot be: its bytes were altered") from None
+        if record.to_bytes() != data:
+            raise IntegrityError("ledger record is not in canonical form: its bytes were altered")
+        return record
+
+
+_DIGESTS: Final = ("dataset_fingerprint", "study_digest", "plan_digest")
+_REALS: Final = ("noise_multiplier", "clip_norm", "grid", "sample_rate")
+_WHOLES: Final = (
+    "data_year",
+    "round_number",
+    "attempt",
+    "max_nodes_per_person",
+    "planned_contributors",
+    "dropouts",
+    "colluders",
+)
+_STORED: Final = (
+    {field.name: str for field in fields(LedgerRecord)}
+    | dict.fromkeys(_REALS, float)
+    | dict.fromkeys(_WHOLES, int)
+)
+
+
+def events(records: Iterable[LedgerRecord]) -> tuple[PrivacyEvent, ...]:
+    """Fold records into what the accounting composes.
+
+    Args:
+        records: All records that touch the same persons; a corrected version of a year's table holds the
+            same persons as the version before.
+
+    Returns:
+        One event for each pair of noise multiplier and sample rate, with its count, in the order in which
+        the pairs first occur.
+
+    Guarantees:
+        The counts add up to the number of records: nothing is merged away, a doubled record counts twice.
+    """
+    counts: dict[tuple[float, float], int] = {}
+    for record in records:
+        pair = (record.noise_multiplier, record.sample_rate)
+        counts[pair] = counts.get(pair, 0) + 1
+    return tuple(
+        PrivacyEvent(noise_multiplier=noise, sample_rate=rate, count=count)
+        for (noise, rate), count in counts.items()
+    )
+
+
+def spent_by_study(records: Iterable[LedgerRecord]) -> Mapping[bytes, tuple[PrivacyEvent, ...]]:
+    """Fold records by study digest, in the order in which the studies first occur."""
+    by_study: dict[bytes, list[LedgerRecord]] = {}
+    for record in records:
+        by_study.setdefault(record.study_digest, []).append(record)
+    return MappingProxyType({study: events(group) for study, group in by_study.items()})
+
+
+def attempts_charged(records: Iterable[LedgerRecord], study_digest: bytes) -> tuple[tuple[int, int], ...]:
+    """List (round_number, attempt) of a study's records, in ledger order; its length is what was used up."""
+    return tuple((r.round_number, r.attempt) for r in records if r.study_digest == study_digest)
