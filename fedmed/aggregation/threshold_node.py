@@ -1,0 +1,177 @@
+"""The threshold scheme at a custodian: one ring-LWE polynomial a chunk, one masked answer a chunk.
+
+Whether to contribute or to answer is not decided here but by the custodian's rules, before the call; this
+module refuses only what it cannot compute.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from fedmed.crypto.lattice_public import Chunk, chunks_of, pack, public_polynomial, residues_to_bytes
+from fedmed.crypto.lattice_secret import (
+    EpochKeys,
+    contribution_polynomial,
+    error_polynomial,
+    expanded,
+    opening_polynomial,
+    opening_tag,
+    ring,
+    smudging_polynomial,
+    smudging_words,
+    zero_mask,
+)
+from fedmed.crypto.parameters import MAX_CONTRIBUTORS, RING_DEGREE, named_set
+from fedmed.crypto.residues import ByteSource, Residues, multiplied, reduced
+from fedmed.crypto.seal import Factor
+from fedmed.crypto.sharing import lagrange
+from fedmed.errors import EpochMismatch, OpenersMiscounted, SetMalformed
+from fedmed.types import Layout, WordArray
+
+__all__ = ["EpochKeys", "ThresholdContributor"]
+
+# Public polynomials of the last plan kept between contribution and answer: 16 MiB at most. Hashing them
+# is a third of a contribution's time.
+_KEPT_CHUNKS = 64
+# Chunks worked on at a time: enough to spread the cost of SEAL's objects, few enough to stay in the cache.
+_BATCH = 8
+
+
+class ThresholdContributor:
+    """A `Contributor` under one key epoch.
+
+    Holds secrets: no repr. Not safe for two threads at once.
+    """
+
+    def __init__(self, keys: EpochKeys, *, entropy: ByteSource = os.urandom) -> None:
+        """Take a custodian's keys.
+
+        Args:
+            keys: What the ceremony gave this custodian.
+            entropy: Source of 32 fresh bytes a call; AES-256-CTR stretches them.
+        """
+        self._keys = keys
+        self._entropy = entropy
+        self._opening_factor: tuple[tuple[tuple[int, ...], tuple[int, ...]], Factor] | None = None
+        self._public: tuple[bytes, dict[int, Residues]] = (b"", {})
+
+    def __repr__(self) -> str:
+        return f"ThresholdContributor(point={self._keys.point})"
+
+    def contribute(self, fields: WordArray, *, plan_digest: bytes, layout: Layout) -> tuple[bytes, ...]:
+        """Encrypt fields as b = -a s + e + D m.
+
+        Args:
+            fields: Shape (layout.values,), uint64, each below 2^(field_bits - 1).
+            plan_digest: 32 bytes; must never repeat for this key with other fields.
+            layout: The plan's layout.
+
+        Returns:
+            For each chunk 28 bytes a coefficient.
+
+        Raises:
+            ConfigError: shape, type or range of the fields, or an unknown parameter set.
+            LayoutMismatch: the layout does not fit its parameter set.
+        """
+        chunks = chunks_of(layout)
+        payloads = pack(fields, layout)
+        source = expanded(self._entropy)
+        out = []
+        for chunk, product in self._products(plan_digest, chunks, self._keys.secret.factor):
+            error = error_polynomial(source, chunk.coefficients)
+            residues = contribution_polynomial(product, error, next(payloads))
+            out.append(residues_to_bytes(residues, chunk.coefficients))
+        return tuple(out)
+
+    def open(
+        self,
+        *,
+        plan_digest: bytes,
+        layout: Layout,
+        contributors: Sequence[int],
+        openers: Sequence[int],
+        headers_digest: bytes,
+    ) -> tuple[bytes, ...]:
+        """Answer for a set of contributors: a lambda sum of shares + smudging + zero mask.
+
+        Args:
+            plan_digest: The plan.
+            layout: The plan's layout.
+            contributors: S, strictly increasing points.
+            openers: T, strictly increasing points, this custodian's among them.
+            headers_digest: Digest of all signed headers of S in order.
+
+        Returns:
+            For each chunk 28 bytes a coefficient.
+
+        Raises:
+            SetMalformed: S is empty or too large, or S or T is not strictly increasing.
+            OpenersMiscounted: T has not ``threshold`` members, or this custodian is not one.
+            EpochMismatch: no share of a contributor, or no pair key with an opener.
+        """
+        self._check_sets(contributors, openers)
+        smudging_bits = named_set(layout.parameter_set).smudging_bits
+        factor = self._factor_for(tuple(contributors), tuple(openers))
+        source = expanded(self._entropy)
+        out = []
+        for chunk, product in self._products(plan_digest, chunks_of(layout), factor):
+            tag = opening_tag(plan_digest, contributors, openers, headers_digest, chunk.index)
+            used = chunk.coefficients
+            mask = zero_mask(self._keys.pair_keys, self._keys.point, openers, tag, coefficients=used)
+            smudging = smudging_polynomial(smudging_words(source, used, smudging_bits), smudging_bits)
+            out.append(residues_to_bytes(opening_polynomial(product, smudging, mask), used))
+        return tuple(out)
+
+    def _check_sets(self, contributors: Sequence[int], openers: Sequence[int]) -> None:
+        """Refuse sets for which no answer can be computed."""
+        for name, points in (("contributors", contributors), ("openers", openers)):
+            increasing = all(low < high for low, high in itertools.pairwise(points))
+            if not points or not increasing or len(points) > MAX_CONTRIBUTORS:
+                raise SetMalformed(f"{name} must be 1 to {MAX_CONTRIBUTORS} strictly increasing points")
+        if len(openers) != self._keys.threshold or self._keys.point not in openers:
+            raise OpenersMiscounted(
+                f"openers must be {self._keys.threshold} custodians with {self._keys.point} among them"
+            )
+        missing = [point for point in contributors if point not in self._keys.shares]
+        strangers = [p for p in openers if p != self._keys.point and p not in self._keys.pair_keys]
+        if missing or strangers:
+            raise EpochMismatch(
+                f"no share of dealers {missing}, no pair key with custodians {strangers}: they were not in "
+                "this epoch's ceremony"
+            )
+
+    def _factor_for(self, contributors: tuple[int, ...], openers: tuple[int, ...]) -> Factor:
+        """Lagrange weight times the sum of shares, loaded for products; kept for the last sets."""
+        key = (contributors, openers)
+        if self._opening_factor is None or self._opening_factor[0] != key:
+            total = np.zeros((4, RING_DEGREE), np.uint64)
+            for dealer in contributors:
+                total += self._keys.shares[dealer]  # at most 400 residues of 55 bits: below 2^64
+            weighted = multiplied(reduced(total), lagrange(openers, self._keys.point))
+            self._opening_factor = (key, ring().factor(weighted))
+        return self._opening_factor[1]
+
+    def _products(
+        self, plan_digest: bytes, chunks: Sequence[Chunk], factor: Factor
+    ) -> Iterator[tuple[Chunk, Residues]]:
+        """Public polynomials times a factor, in coefficient form, chunk by chunk."""
+        for start in range(0, len(chunks), _BATCH):
+            batch = chunks[start : start + _BATCH]
+            publics = [self._public_polynomial(plan_digest, chunk.index) for chunk in batch]
+            yield from zip(batch, ring().products(publics, factor), strict=True)
+
+    def _public_polynomial(self, plan_digest: bytes, chunk: int) -> Residues:
+        """The public polynomial, hashed once for contribution and answer of one plan."""
+        if self._public[0] != plan_digest:
+            self._public = (plan_digest, {})
+        kept = self._public[1]
+        if chunk in kept:
+            return kept[chunk]
+        polynomial = public_polynomial(plan_digest, chunk)
+        if len(kept) < _KEPT_CHUNKS:
+            kept[chunk] = polynomial
+        return polynomial
