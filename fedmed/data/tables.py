@@ -1,0 +1,173 @@
+"""Tables from CSV and Parquet files, whole or by site.
+
+CSV is read as text, block by block, and typed only when a study says what a column is: guessing types from
+the first block would make a file's meaning depend on its order. No message quotes a cell.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from fedmed.data.columns import as_text, column
+from fedmed.errors import DataContractError
+
+DIRECT_IDENTIFIERS = ("psn_name", "certno")
+"""Columns that name a person outright; a table with one of them is refused at import."""
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a CSV (also gzipped) or Parquet file.
+
+    Args:
+        path: A file whose name ends in ``.csv``, ``.csv.gz``, ``.parquet`` or ``.pq``.
+
+    Returns:
+        The rows; every column of a CSV file as text, those of Parquet as stored.
+
+    Raises:
+        DataContractError: there is no such file, it is empty, broken, without rows or with two columns
+            of one name, or it holds direct identifiers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataContractError(f"{path.name}: no such file; check the path in the settings")
+    if path.stat().st_size == 0:
+        raise DataContractError(f"{path.name}: the file is empty; export it again")
+    name = path.name.lower()
+    if name.endswith((".csv", ".csv.gz")):
+        table = _read_csv(path)
+    elif name.endswith((".parquet", ".pq")):
+        table = _read_parquet(path)
+    else:
+        raise DataContractError(f"{path.name}: unknown kind of file; use .csv, .csv.gz or .parquet")
+    if table.num_rows == 0:
+        raise DataContractError(f"{path.name}: the file has a header and no rows; export it again")
+    return table
+
+
+def split_by_site(table: pa.Table, site_column: str) -> dict[str, pa.Table]:
+    """Split a table into one for each site.
+
+    Args:
+        table: Rows of all sites.
+        site_column: Column that names the site.
+
+    Returns:
+        Site -> its rows in the table's order, without the site column; sites sorted by name.
+
+    Raises:
+        DataContractError: the column is missing, or some rows name no site.
+    """
+    if site_column not in table.column_names:
+        raise DataContractError(
+            f"site column {site_column} is missing{nearest(site_column, table.column_names)}"
+        )
+    sites = as_text(column(table, site_column))
+    if sites.null_count:
+        raise DataContractError(
+            f"site column {site_column}: {sites.null_count} of {len(sites)} rows name no site; fill them in"
+        )
+    encoded = sites.dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    number = encoded.indices.to_numpy(zero_copy_only=False)
+    rest = table.drop_columns([site_column])
+    rows = {name: np.flatnonzero(number == i) for i, name in enumerate(names)}
+    return {name: rest.take(pa.array(rows[name])) for name in sorted(names)}
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """The remedy for a missing column: the nearest name that is there, as the end of a sentence."""
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return "; add it, or correct its name in the study file"
+
+
+def _read_csv(path: Path) -> pa.Table:
+    """Read text columns block by block, counting rows with a wrong number of fields."""
+    header = _header(path)
+    ragged = 0
+
+    def count(_: pacsv.InvalidRow) -> str:
+        """Count and go on, so that the error can give a number and need not quote a row."""
+        nonlocal ragged
+        ragged += 1
+        return "skip"
+
+    try:
+        with pacsv.open_csv(
+            path,
+            parse_options=pacsv.ParseOptions(invalid_row_handler=count, newlines_in_values=True),
+            convert_options=pacsv.ConvertOptions(
+                column_types={name: pa.string() for name in header},
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
+                null_values=[""],
+            ),
+        ) as reader:
+            table = pa.Table.from_batches(list(reader), schema=reader.schema)
+    except pa.ArrowInvalid:
+        # Arrow's own message quotes the cell that it could not read; it must not travel.
+        raise DataContractError(
+            f"{path.name}: not readable as CSV; use UTF-8, commas and one header line"
+        ) from None
+    if ragged:
+        raise DataContractError(
+            f"{path.name}: {ragged} rows have another number of fields than the header; correct the export"
+        )
+    return table
+
+
+def _header(path: Path) -> list[str]:
+    """The checked column names of a CSV file."""
+    try:
+        with pacsv.open_csv(
+            path, parse_options=pacsv.ParseOptions(invalid_row_handler=lambda _: "skip")
+        ) as reader:
+            names = list(reader.schema.names)
+    except pa.ArrowInvalid:
+        raise DataContractError(f"{path.name}: no readable header; use UTF-8 and one header line") from None
+    return _checked_names(names, path)
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    """Read a Parquet file batch by batch."""
+    try:
+        with pq.ParquetFile(path) as file:
+            _checked_names(list(file.schema_arrow.names), path)
+            return pa.Table.from_batches(list(file.iter_batches()), schema=file.schema_arrow)
+    except pa.ArrowInvalid:
+        raise DataContractError(f"{path.name}: not readable as Parquet; export it again") from None
+
+
+def _checked_names(names: list[str], path: Path) -> list[str]:
+    """Refuse doubled or empty names and direct identifiers."""
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise DataContractError(
+            f"{path.name}: the header names {', '.join(doubled)} more than once; rename or drop one"
+        )
+    if any(not name.strip() for name in names):
+        raise DataContractError(f"{path.name}: the header has an empty column name; name every column")
+    refuse_identifiers(names, where=path.name)
+    return names
+
+
+def refuse_identifiers(names: list[str], *, where: str) -> None:
+    """Refuse columns that name a person outright.
+
+    Raises:
+        DataContractError: ``names`` holds one of `DIRECT_IDENTIFIERS`, however capitalised.
+    """
+    found = sorted(name for name in names if name.strip().lower() in DIRECT_IDENTIFIERS)
+    if found:
+        raise DataContractError(
+            f"{where}: column {', '.join(found)} identifies persons directly; "
+            "drop it and keep only the pseudonym before importing"
+        )
