@@ -1,0 +1,216 @@
+"""The commands and their options; each loads what it needs when it runs."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="fedmed",
+    help="Privacy-preserving federated computation for provincial health-insurance data holders.",
+    epilog="Start with: fedmed demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+study_app = typer.Typer(help="Write, check and run studies.", no_args_is_help=True)
+app.add_typer(study_app, name="study")
+
+
+class DemoData(Enum):
+    """Rows that the demonstration can use."""
+
+    SYNTHETIC = "synthetic"
+    RAND_HIE = "rand-hie"
+
+
+class SchemeName(Enum):
+    """Secure sums by name."""
+
+    THRESHOLD = "threshold"
+    PLAIN = "plain"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; logs go to stderr.")]
+Out = Annotated[Path, typer.Option(help="Folder for runs; this run gets OUT/<study id>.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of rows and baselines; noise has none.")]
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (TOML).")]
+DataFile = Annotated[
+    Path | None, typer.Option("--data", metavar="FILE", help="CSV or Parquet with the rows of all sites.")
+]
+SiteColumn = Annotated[str, typer.Option(metavar="COL", help="Column of FILE that names the site.")]
+
+
+@app.command(epilog="Example: fedmed demo --people 80000 --epsilon 1")
+def demo(
+    people: Annotated[int, typer.Option(help="Insured persons in all four provinces (synthetic).")] = 80_000,
+    seed: Seed = 1,
+    epsilon: Annotated[float, typer.Option(help="Privacy loss allowed per person, in (0, 100].")] = 1.0,
+    data: Annotated[DemoData, typer.Option(help="Whose rows.")] = DemoData.SYNTHETIC,
+    scheme: Annotated[SchemeName, typer.Option(help="How contributions are summed.")] = SchemeName.THRESHOLD,
+    out: Out = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Four provinces build a model together, under privacy, on this machine."""
+    from fedmed.cli.demo_study import Source, demo_study, demo_tables
+    from fedmed.cli.runs import run_and_show
+    from fedmed.types import Scheme
+
+    source = Source(data.value)
+    spec = demo_study(source, people=people, epsilon=epsilon, scheme=Scheme(scheme.value), today=_today())
+    tables = demo_tables(source, people=people, seed=seed)
+    run_and_show(spec, tables, out=out, seed=seed, as_json=as_json)
+
+
+@study_app.command(
+    "new", epilog="Example: fedmed study new --data claims.csv --label 'cost>=20000' --person psn_no my.toml"
+)
+def study_new(
+    path: Annotated[Path, typer.Argument(metavar="OUT.toml", help="File to write; must not exist yet.")],
+    data: DataFile = None,
+    site_column: SiteColumn = "site",
+    label: Annotated[str | None, typer.Option(metavar="COL[>=X]", help="Outcome in FILE.")] = None,
+    person: Annotated[
+        str | None, typer.Option(metavar="COL", help="Pseudonym in FILE; without it every row is a person.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a study file with comments: the demonstration's, or a proposal for a file of yours."""
+    from fedmed.cli.new_study import demonstration_file, proposed_file
+    from fedmed.errors import ConfigError
+
+    if data is None:
+        text = demonstration_file(_today())
+    elif label is None:
+        raise ConfigError("--label is missing: name the outcome's column, as --label 'cost>=20000'")
+    else:
+        text = proposed_file(data, site_column=site_column, label=label, person=person, today=_today())
+    _write_new(path, text)
+    _answer(
+        {"study_file": str(path)}, f"wrote {path}\nnext: read it, then fedmed study check {path}", as_json
+    )
+
+
+@study_app.command("check", epilog="Example: fedmed study check my.toml --data claims.csv")
+def study_check(
+    study: StudyFile, data: DataFile = None, site_column: SiteColumn = "site", as_json: AsJson = False
+) -> None:
+    """Show privacy, bytes, time, disk and who can decrypt, before anything runs."""
+    from rich.console import Console
+
+    from fedmed.cli.check import check_document, check_lines
+    from fedmed.cli.runs import quiet_stdout
+    from fedmed.cli.tables import tables_for
+    from fedmed.study import load_study
+
+    with quiet_stdout(as_json):
+        spec = load_study(_read(study))
+        document = check_document(spec)
+        if data is not None:
+            tables = tables_for(spec, data=data, site_column=site_column, seed=0)
+            document["data"] = {node: f"{table.num_rows:,} rows, fit" for node, table in tables.items()}
+    if as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        return
+    console = Console()
+    for line in check_lines(document):
+        console.print(line)
+
+
+@study_app.command("run", epilog="Example: fedmed study run my.toml --data claims.csv")
+def study_run(
+    study: StudyFile,
+    data: DataFile = None,
+    site_column: SiteColumn = "site",
+    seed: Seed = 1,
+    out: Out = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """Run a study in simulation: all nodes in this process, each with its own store and keys."""
+    from fedmed.cli.runs import run_and_show
+    from fedmed.cli.tables import tables_for
+    from fedmed.study import load_study
+
+    spec = load_study(_read(study))
+    tables = tables_for(spec, data=data, site_column=site_column, seed=seed)
+    run_and_show(spec, tables, out=out, seed=seed, as_json=as_json)
+
+
+@study_app.command("report", epilog="Example: fedmed study report runs/demo")
+def study_report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN_FOLDER", help="Folder of a finished run.")],
+    as_json: AsJson = False,
+) -> None:
+    """Render report.html of a finished run again, from its result.json."""
+    from fedmed.cli.runs import quiet_stdout, read_result, show_result
+    from fedmed.report import write_report
+
+    with quiet_stdout(as_json):
+        result = read_result(run_folder)
+        page = write_report(run_folder, result)
+    show_result(result, page=page, as_json=as_json)
+
+
+@app.command(epilog="Example: fedmed doctor --crypto")
+def doctor(
+    crypto: Annotated[bool, typer.Option("--crypto", help="Recompute the parameter sets' margins.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Look whether this machine can run FedMed, and whether everything is as it was tested."""
+    from dataclasses import asdict
+
+    from fedmed.cli.doctor import findings
+    from fedmed.cli.runs import quiet_stdout
+
+    with quiet_stdout(as_json):
+        found = []
+        for one in findings(crypto=crypto):
+            found.append(one)
+            if not as_json:
+                typer.echo(f"{'ok  ' if one.ok else 'FAIL'}  {one.name}: {one.detail}")
+    if as_json:
+        typer.echo(json.dumps({"findings": [asdict(one) for one in found]}, ensure_ascii=False, indent=2))
+    return 0 if all(one.ok for one in found) else 2
+
+
+def _today() -> datetime.date:
+    """The day, read here at the edge and nowhere below."""
+    return datetime.datetime.now(tz=datetime.UTC).date()
+
+
+def _read(path: Path) -> str:
+    """The text of a study file."""
+    from fedmed.errors import ConfigError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise ConfigError(f"cannot read {path}: {fault.strerror}; write one with fedmed study new") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet."""
+    from fedmed.errors import ConfigError
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"{path} exists already; give another name, or remove it first") from None
+    except OSError as fault:
+        raise ConfigError(
+            f"cannot write {path}: {fault.strerror}; give a folder that can be written"
+        ) from None
+
+
+def _answer(document: dict[str, object], text: str, as_json: bool) -> None:
+    """Print a short answer in the form that was asked for."""
+    typer.echo(json.dumps(document, ensure_ascii=False) if as_json else text)

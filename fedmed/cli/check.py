@@ -1,0 +1,209 @@
+"""What ``fedmed study check`` says about a study before anything runs: privacy, layout, bytes, time, disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from fedmed.study import StudySpec, canonical_bytes, study_digest
+from fedmed.types import Scheme
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from fedmed.protocol.schedule import Schedule
+
+# Rough seconds on one core, from benchmarks/micro: a chunk of the ring to contribute, to answer and to
+# combine; noise for a million values; gradients of a million persons times a thousand inputs; a phase on
+# Flower's grid in one process.
+SECONDS_PER_CHUNK = 0.010
+SECONDS_PER_MILLION_DRAWS = 0.3
+SECONDS_PER_MILLION_PERSON_KILO_INPUTS = 1.5
+SECONDS_PER_PHASE = 0.02
+# What a custodian keeps of each dealer: 4 primes x 8192 residues x 7 bytes; sealing adds about 150 bytes.
+BYTES_PER_DEALER = 229_376
+SEALING_BYTES = 150
+# Plan, headers and signatures of one attempt, both ways together.
+BYTES_OF_WORDS = 2_000
+PARAMETER_BYTES = 8
+
+
+def check_document(spec: StudySpec) -> dict[str, object]:
+    """Work a study out.
+
+    Args:
+        spec: The study.
+
+    Returns:
+        A JSON document: ``study``, ``privacy``, ``layout``, ``bytes_per_node``, ``estimates``,
+        ``who_can_decrypt``.
+
+    Raises:
+        ConfigError: the study cannot be run as written.
+    """
+    from fedmed.protocol.schedule import schedule_for
+
+    schedule = schedule_for(spec)
+    traffic = _traffic(spec, schedule)
+    return {
+        "study": {
+            "id": spec.id,
+            "digest": study_digest(canonical_bytes(spec)).hex(),
+            "nodes": list(spec.nodes),
+            "training_persons": spec.total_training_persons,
+            "expires": spec.expires.isoformat(),
+        },
+        "privacy": _privacy(spec, schedule),
+        "layout": _layout(schedule),
+        "bytes_per_node": traffic,
+        "estimates": _estimates(spec, schedule, sum(traffic.values())),
+        "who_can_decrypt": who_can_decrypt(spec, schedule),
+    }
+
+
+def _privacy(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
+    """The guarantee, planned and at worst."""
+    from fedmed.privacy.accounting import epsilon, epsilon_rdp, fallback_epsilon
+
+    events, delta = schedule.planned_events, schedule.delta
+    allowance = schedule.allowance
+    return {
+        "mode": spec.privacy.mode.value,
+        "epsilon": schedule.epsilon,
+        "epsilon_of_plan": epsilon(events, delta),
+        "epsilon_rdp": epsilon_rdp(events, delta),
+        "fallback_epsilon": fallback_epsilon(
+            events, delta, honest_contributors=allowance.honest_contributors
+        ),
+        "delta": delta,
+        "unit": spec.privacy.unit,
+        "max_nodes_per_person": spec.privacy.max_nodes_per_person,
+        "clip_norm": spec.privacy.clip_norm,
+        "noise_multiplier": schedule.noise_multiplier,
+        "releases": schedule.releases,
+        "threshold": allowance.threshold,
+        "dropouts": allowance.dropouts,
+        "colluders": allowance.colluders,
+        "least_set": allowance.least_set,
+        "on_dropout": spec.aggregation.on_dropout.value,
+    }
+
+
+def _layout(schedule: Schedule) -> dict[str, object]:
+    """How a sum travels."""
+    layout = schedule.layout
+    return {
+        "values": layout.values,
+        "grid": layout.grid,
+        "limit": layout.limit,
+        "noise_scale": layout.noise_scale,
+        "field_bits": layout.field_bits,
+        "fields": layout.fields,
+        "coefficients": layout.coefficients,
+        "parameter_set": layout.parameter_set,
+        "bytes_per_value": schedule.bytes_per_value,
+    }
+
+
+def _traffic(spec: StudySpec, schedule: Schedule) -> dict[str, int]:
+    """Largest payload of one node, all planned attempts used and all of them answered by it."""
+    attempts, values = schedule.releases, schedule.layout.values
+    vector = round(schedule.bytes_per_value * values)
+    sealed = len(spec.nodes) * (BYTES_PER_DEALER + SEALING_BYTES)
+    ring = spec.aggregation.scheme is Scheme.THRESHOLD
+    answers = vector if ring else 0
+    return {
+        "ceremony_up": sealed if ring else 0,
+        "ceremony_down": sealed if ring else 0,
+        "rounds_up": attempts * (vector + answers + BYTES_OF_WORDS),
+        "rounds_down": attempts * (PARAMETER_BYTES * values + BYTES_OF_WORDS * len(spec.nodes)),
+    }
+
+
+def _estimates(spec: StudySpec, schedule: Schedule, moved: int) -> dict[str, float]:
+    """Rough time of a simulation on one core and disk at one node; the baselines come on top."""
+    from fedmed.protocol.schedule import chunk_count
+
+    nodes, values = len(spec.nodes), schedule.layout.values
+    chunks = chunk_count(schedule.layout)
+    persons, inputs = spec.total_training_persons, spec.dataset_spec.inputs
+    one_round = (
+        nodes * chunks * SECONDS_PER_CHUNK
+        + nodes * values / 1e6 * SECONDS_PER_MILLION_DRAWS
+        + persons / 1e6 * inputs / 1e3 * SECONDS_PER_MILLION_PERSON_KILO_INPUTS
+        + 2 * nodes * SECONDS_PER_PHASE
+    )
+    # Contributions and answers are kept so that they can be sent again; keys lie beside them.
+    keys = nodes * BYTES_PER_DEALER if spec.aggregation.scheme is Scheme.THRESHOLD else 0
+    kept = schedule.releases * 2 * schedule.bytes_per_value * values
+    return {
+        "seconds_per_aggregation": one_round,
+        "seconds": one_round * spec.training.aggregations,
+        "disk_bytes_per_node": kept + keys,
+        "all_bytes": float(moved * nodes),
+    }
+
+
+def who_can_decrypt(spec: StudySpec, schedule: Schedule) -> list[dict[str, str]]:
+    """Who can open what, one row for each party (PROTOCOL.md section 7)."""
+    allowance, nodes = schedule.allowance, len(spec.nodes)
+    if spec.aggregation.scheme is Scheme.PLAIN:
+        return [
+            _row("coordinator", "every upload: each node's noisy sum travels unencrypted"),
+            _row("readers of the model", "the model; the planned epsilon holds"),
+            _row("a province", "its own rows"),
+        ]
+    t, c = allowance.threshold, allowance.colluders
+    return [
+        _row("coordinator", "one noisy sum an attempt, over one fixed set of nodes; no upload singly"),
+        _row(f"coordinator with {c} of {nodes} provinces", "the same sum; the planned epsilon holds"),
+        _row(f"{t} provinces together", "any upload: then only the fallback epsilon protects"),
+        _row("readers of the model", "the model; the planned epsilon holds"),
+        _row("a province", "its own rows, and the model"),
+    ]
+
+
+def check_lines(document: Mapping[str, object]) -> list[RenderableType]:
+    """The document as tables for a terminal."""
+    from rich import box
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    lines: list[RenderableType] = []
+    for section, content in document.items():
+        columns = (Column(no_wrap=True), Column(overflow="fold"))
+        title = section.replace("_", " ")
+        table = Table(*columns, box=box.SIMPLE, show_header=False, title=title, title_justify="left")
+        if isinstance(content, Mapping):
+            rows = list(content.items())
+        else:
+            rows = [(row["who"], row["what"]) for row in _who_rows(content)]
+        for name, value in rows:
+            table.add_row(Text(str(name).replace("_", " ")), Text(_shown(str(name), value)))
+        lines.append(table)
+    return lines
+
+
+def _shown(name: str, value: object) -> str:
+    """A figure with its unit."""
+    from fedmed.report.units import byte_size, duration
+
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, float | int):
+        if name.endswith(("_up", "_down")) or name in ("disk_bytes_per_node", "all_bytes"):
+            return byte_size(value)
+        if name.startswith("seconds"):
+            return f"about {duration(value)}"
+        return f"{value:.6g}" if isinstance(value, float) else f"{value:,}"
+    return str(value)
+
+
+def _who_rows(content: object) -> list[dict[str, str]]:
+    """The rows of ``who_can_decrypt``; nothing for any other content."""
+    return content if isinstance(content, list) else []
+
+
+def _row(who: str, what: str) -> dict[str, str]:
+    """One row of the table."""
+    return {"who": who, "what": what}

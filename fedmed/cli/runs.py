@@ -1,0 +1,87 @@
+"""Runs a study in one process and shows what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from fedmed.cli.progress_view import shown_progress
+from fedmed.errors import ConfigError
+from fedmed.study import StudySpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fedmed.report import Result
+
+RESULT_NAME = "result.json"
+
+
+def run_and_show(
+    spec: StudySpec, tables: Mapping[str, pa.Table], *, out: Path, seed: int, as_json: bool
+) -> None:
+    """Run a study, write its folder and show the result.
+
+    Args:
+        spec: The study.
+        tables: Rows by node key.
+        out: Folder of all runs; this one gets ``out/<study id>``.
+        seed: Of everything in a simulation that may have one; noise never has.
+        as_json: Print the result document, and nothing else, on stdout.
+    """
+    folder = out / spec.id
+    with quiet_stdout(as_json):
+        from fedmed.report import write_report
+        from fedmed.simulation import run_study
+
+        with shown_progress(Console(stderr=True) if as_json else Console(), title=spec.title) as on_progress:
+            result = run_study(spec, dict(tables), folder=folder, seed=seed, on_progress=on_progress)
+        page = write_report(folder, result)
+    show_result(result, page=page, as_json=as_json)
+
+
+def show_result(result: Result, *, page: Path, as_json: bool) -> None:
+    """Print the document, or the table with the place of the report."""
+    if as_json:
+        click.echo(result.to_json(), nl=False)
+        return
+    from fedmed.report.terminal import summary_lines
+
+    console = Console()
+    for line in summary_lines(result):
+        console.print(line)
+    console.print(f"Report   {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def read_result(folder: Path) -> Result:
+    """Read a run's result document.
+
+    Raises:
+        ConfigError: there is none, or it is not one that this FedMed can read.
+    """
+    from fedmed.report import Result
+
+    path = folder / RESULT_NAME
+    try:
+        text = path.read_bytes()
+    except OSError as fault:
+        raise ConfigError(
+            f"cannot read {path}: {fault.strerror}; give the folder of a finished run, as runs/demo"
+        ) from None
+    return Result.from_json(text)
+
+
+@contextlib.contextmanager
+def quiet_stdout(active: bool) -> Iterator[None]:
+    """While active, whatever a library prints goes to stderr, so that stdout holds one document."""
+    if not active:
+        yield
+        return
+    with contextlib.redirect_stdout(sys.stderr):
+        yield

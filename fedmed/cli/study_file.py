@@ -1,0 +1,257 @@
+"""Writes a new study file: with comments, to be read, corrected and agreed on by people."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedmed.cli.tables import ROW_NUMBER
+from fedmed.errors import ConfigError
+from fedmed.study import StudySpec
+from fedmed.types import FloatArray, Label
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_CATEGORIES = 20
+BOUNDS_WARNING = """\
+# Bounds, categories and counts are public and go to every party: they must come from PUBLIC KNOWLEDGE
+# (a regulation, a code list, a yearbook), never from the rows. Values beyond a bound count as the bound."""
+PROPOSED_WARNING = """\
+# FedMed looked into the file on this machine and proposes what follows, wide and round, so that you have
+# something to correct. Replace every number by one you can give a public source for; then delete this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What a file suggests for ``[data]``.
+
+    Attributes:
+        person: Person column; `ROW_NUMBER` where the file has none.
+        label: The outcome.
+        features: One inline table of TOML each.
+        left_out: Columns not proposed, with the reason.
+        declared: Node key to a number of persons, rounded to two digits.
+    """
+
+    person: str
+    label: Label
+    features: tuple[str, ...]
+    left_out: tuple[str, ...]
+    declared: Mapping[str, int]
+
+
+def parse_label(text: str) -> Label:
+    """Read ``COLUMN`` or ``COLUMN>=NUMBER``.
+
+    Raises:
+        ConfigError: what follows ``>=`` is not a finite number.
+    """
+    column, sign, bound = (part.strip() for part in text.partition(">="))
+    if not column:
+        raise ConfigError(f"--label must be COLUMN or COLUMN>=NUMBER, got {text!r}")
+    if not sign:
+        return Label(column=column)
+    try:
+        at_least = float(bound)
+    except ValueError:
+        at_least = math.nan
+    if not math.isfinite(at_least):
+        raise ConfigError(f"--label: {bound!r} is not a finite number; write for instance cost>=20000")
+    return Label(column=column, at_least=at_least)
+
+
+def propose(tables: Mapping[str, pa.Table], *, label: Label, person: str) -> Proposal:
+    """Look at a file's columns and propose features with wide, round bounds.
+
+    Args:
+        tables: Rows by node key.
+        label: The outcome.
+        person: Person column.
+
+    Raises:
+        ConfigError: the label or person column is not there.
+    """
+    names = next(iter(tables.values())).column_names
+    for role, name in (("--label", label.column), ("--person", person)):
+        if name not in names:
+            raise ConfigError(f"{role} {name}: no such column; the file has {', '.join(names)}")
+    features: list[str] = []
+    left_out: list[str] = []
+    for name in names:
+        if name not in (label.column, person):
+            line = _proposed_feature(name, [table.column(name) for table in tables.values()])
+            (features if line else left_out).append(line or name)
+    if not features:
+        raise ConfigError("no column is fit to be a feature: numbers, or text of at most 20 values")
+    declared = {node: _two_digits(_distinct(table.column(person))) for node, table in tables.items()}
+    return Proposal(
+        person=person, label=label, features=tuple(features), left_out=tuple(left_out), declared=declared
+    )
+
+
+def proposed_text(proposal: Proposal, *, study_id: str, expires: str) -> str:
+    """The file for a proposal; `load_study` reads it as it stands."""
+    label = [f"column = {_quoted(proposal.label.column)}"]
+    if proposal.label.at_least is not None:
+        label.append(f"at_least = {proposal.label.at_least!r}")
+    whose = (
+        f'person = "{ROW_NUMBER}"   # the file names no persons: every row is taken for one person'
+        if proposal.person == ROW_NUMBER
+        else f"person = {_quoted(proposal.person)}   # all rows of one value are one person"
+    )
+    data = [
+        'dataset = "uploaded"   # name of the dataset at every node',
+        whose,
+        f"label = {{ {', '.join(label)} }}   # 0/1; at_least makes it from a number",
+        PROPOSED_WARNING,
+        "features = [",
+        *(f"  {line}," for line in proposal.features),
+        "]",
+        *(f"# left out, text with many values: {name}" for name in proposal.left_out),
+    ]
+    return _file(data, proposal.declared, study_id=study_id, expires=expires)
+
+
+def demonstration_text(spec: StudySpec, features: tuple[str, ...]) -> str:
+    """The file for the demonstration's study."""
+    label = spec.data.label
+    data = [
+        f"dataset = {_quoted(spec.data.dataset)}   # name of the dataset at every node",
+        f"person = {_quoted(spec.data.person)}   # all rows of one value are one person",
+        "# The outcome: next year's cost in yuan at or above a public number.",
+        f"label = {{ column = {_quoted(label.column)}, at_least = {label.at_least!r} }}",
+        BOUNDS_WARNING,
+        "features = [",
+        *(f"  {line}," for line in features),
+        "]",
+    ]
+    return _file(data, spec.data.declared_persons, study_id=spec.id, expires=str(spec.expires))
+
+
+def inline_table(table: Mapping[str, object]) -> str:
+    """A feature as an inline table of TOML."""
+    return "{ " + ", ".join(f"{key} = {_value(value)}" for key, value in table.items()) + " }"
+
+
+def _file(data: list[str], declared: Mapping[str, int], *, study_id: str, expires: str) -> str:
+    """All sections, every one with what it means."""
+    head = [
+        "# A FedMed study. Provinces approve the digest of what it says (comments do not count).",
+        "# Look at it before running it: fedmed study check THIS_FILE",
+        "",
+        "[study]",
+        f"id = {_quoted(study_id)}",
+        'title = "What this study asks, in one line"',
+        'purpose = "academic_research"   # one of the purpose codes; a wrong one lists them all',
+        'owner = "Who answers for it"',
+        f"expires = {expires}   # last day on which a province answers",
+        "",
+        "[data]",
+    ]
+    tail = [
+        "held_out = 0.3      # share of persons kept from training, chosen by a hash of the pseudonym",
+        "min_cohort = 100    # a province with fewer insured persons refuses",
+        "",
+        "[data.declared_persons]   # PUBLIC number of insured persons at each node, in roster order",
+        *(f"{node} = {count}" for node, count in declared.items()),
+    ]
+    return "\n".join([*head, *data, *tail, "", *_SETTINGS.splitlines()]) + "\n"
+
+
+_SETTINGS = """\
+[model]
+kind = "logistic"   # or "mlp" with hidden = [64]
+
+[privacy]
+epsilon = 1.0       # what one insured person may lose by the whole study, all rows together
+clip_norm = 4.0     # bound of one person's gradient; about 1.5 times a typical public norm of the inputs
+# delta defaults to min(1e-5, 1 / (10 * training persons))
+
+[aggregation]
+scheme = "threshold"   # "plain" shows uploads to the coordinator: only where every policy says research
+on_dropout = "stop"    # or "continue", where every policy allows it
+# threshold, dropouts, colluders and min_contributors default to the protocol's values for this many nodes
+
+[training]
+aggregations = 40   # each one costs privacy; 10 to 40 are usual
+learning_rate = 1.0
+momentum = 0.9
+rows_of_a_person = "mean"   # or "sum"
+
+[report]
+baselines = true    # simulations only: train the comparison arms as well
+bins = 20"""
+
+
+def _proposed_feature(name: str, parts: list[pa.ChunkedArray]) -> str | None:
+    """An inline table for a column, or None for text with many values."""
+    from fedmed.data.columns import as_numbers, as_text
+    from fedmed.errors import DataContractError
+
+    try:
+        bounds = [_range(as_numbers(_whole(part), name=name)) for part in parts]
+    except DataContractError:
+        values: set[str] = set()
+        for part in parts:
+            values.update(value for value in as_text(_whole(part)).unique().to_pylist() if value)
+        if not 0 < len(values) <= MOST_CATEGORIES:
+            return None
+        return inline_table({"name": name, "kind": "category", "categories": sorted(values)})
+    low, high = min(b[0] for b in bounds), max(b[1] for b in bounds)
+    # A yes/no column already has its public bounds.
+    is_share = low >= 0 and high <= 1
+    low, high = (0.0, 1.0) if is_share else (0.0 - _round_up(-low), _round_up(high))
+    return inline_table({"name": name, "kind": "number", "low": low, "high": max(high, low + 1.0)})
+
+
+def _range(values: FloatArray) -> tuple[float, float]:
+    """Least and greatest value; (0, 0) where all are missing."""
+    known = values[~np.isnan(values)]
+    return (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+
+
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 5 times a power of ten that is at least half as large again; 0 for negatives."""
+    if value <= 0:
+        return 0.0
+    wanted = 1.5 * value
+    power = 10.0 ** math.floor(math.log10(wanted))
+    return float(next(step * power for step in (1, 2, 5, 10) if step * power >= wanted * (1 - 1e-9)))
+
+
+def _two_digits(count: int) -> int:
+    """A count rounded to two digits, so that the proposal is not the exact number of rows."""
+    unit: int = 10 ** max(0, len(str(count)) - 2)
+    return max(1, round(count / unit) * unit)
+
+
+def _distinct(persons: pa.ChunkedArray) -> int:
+    """How many different pseudonyms a column holds."""
+    return len(set(persons.to_pylist()))
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
+    import pyarrow as pa
+
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _value(value: object) -> str:
+    """A text, number, truth value or list of texts as TOML."""
+    if isinstance(value, list):
+        return "[" + ", ".join(_quoted(str(item)) for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _quoted(value) if isinstance(value, str) else repr(value)
+
+
+def _quoted(text: str) -> str:
+    """A basic string of TOML; JSON escapes alike, except for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

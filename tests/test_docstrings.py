@@ -1,0 +1,121 @@
+"""Holds what STYLE.md sections 4 and 5 say about public names and errors."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedmed import errors
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = [ROOT / "fedmed", ROOT / "nodes" / "fedmed_nodes", ROOT / "server" / "fedmed_server"]
+FILES = [
+    path
+    for folder in FOLDERS
+    for path in sorted(folder.rglob("*.py"))
+    if "proto" not in path.relative_to(ROOT).parts[:2]
+]
+NAMES = [str(path.relative_to(ROOT)) for path in FILES]
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def public_definitions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, Definition]]:
+    """Public classes, functions and methods; what is nested in a function or in a private class is not."""
+    for node in body:
+        if isinstance(node, Definition) and not node.name.startswith("_"):
+            yield f"{prefix}{node.name}", node
+            if isinstance(node, ast.ClassDef):
+                yield from public_definitions(node.body, f"{prefix}{node.name}.")
+        elif isinstance(node, ast.If | ast.Try):
+            yield from public_definitions(node.body, prefix)
+
+
+def assigned_names(tree: ast.Module) -> set[str]:
+    """Names that a module binds at its top level."""
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, Definition):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names.update(leaf.id for t in targets for leaf in ast.walk(t) if isinstance(leaf, ast.Name))
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_every_public_name_is_documented(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree) or not tree.body, f"{path.name} says nothing about itself"
+    silent = [name for name, node in public_definitions(tree.body) if not ast.get_docstring(node)]
+    assert silent == [], f"{path.name}: no docstring"
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_a_list_of_public_names_is_sorted_and_true(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "__all__" for t in node.targets):
+            listed = ast.literal_eval(node.value)
+            assert list(listed) == sorted(set(listed))
+            public = {name for name in assigned_names(tree) if not name.startswith("_")} - {"annotations"}
+            assert set(listed) <= public
+            if path.name == "__init__.py":
+                imported = {
+                    alias.asname or alias.name
+                    for stmt in tree.body
+                    if isinstance(stmt, ast.ImportFrom) and (stmt.module or "").startswith("fedmed")
+                    for alias in stmt.names
+                }
+                assert imported <= set(listed), "a package exports what it imports"
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    tree = ast.parse((ROOT / "fedmed" / "errors.py").read_text(encoding="utf-8"))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    codes = [
+        stmt.value.value
+        for node in classes
+        for stmt in node.body
+        if isinstance(stmt, ast.Assign | ast.AnnAssign)
+        and isinstance(stmt.value, ast.Constant)
+        and "code"
+        in {getattr(t, "id", "") for t in getattr(stmt, "targets", [getattr(stmt, "target", None)])}
+    ]
+    assert len(codes) == len(set(codes)) == len(classes)
+    known = errors.all_errors()
+    assert {node.name for node in classes} == {kind.__name__ for kind in known.values()}
+    assert set(codes) == set(known)
+
+
+def test_errors_are_defined_in_one_place() -> None:
+    ours = {kind.__name__ for kind in errors.all_errors().values()} | {
+        "Exception",
+        "ValueError",
+        "RuntimeError",
+    }
+    for path, name in zip(FILES, NAMES, strict=True):
+        if name == "fedmed/errors.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                bases = {getattr(base, "attr", getattr(base, "id", "")) for base in node.bases}
+                assert not bases & ours, f"{name}: {node.name} belongs into fedmed/errors.py"
+
+
+def test_the_command_line_has_an_exit_code_for_every_error() -> None:
+    assert {kind.exit_code for kind in errors.all_errors().values()} <= {1, 2, 3, 4, 5, 6, 7, 8}
+
+
+def test_an_error_from_the_wire_carries_no_foreign_text() -> None:
+    raised = errors.error_from_code("set_too_small", "custodian anhui, open")
+    assert type(raised) is errors.SetTooSmall
+    assert "anhui" in str(raised)
+    unknown = errors.error_from_code("<script>", "custodian anhui, open")
+    assert type(unknown) is errors.ProtocolError
+    assert "<script>" not in str(unknown)
