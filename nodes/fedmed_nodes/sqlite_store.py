@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,7 +148,7 @@ class SqliteStore:
         require_last(last)
         with self._using() as db:
             query = "SELECT counter, head, entry FROM audit ORDER BY counter DESC LIMIT ?"
-            rows = db.execute(query, (-1 if last is None else last,)).fetchall()
+            rows = db.execute(query, (sys.maxsize if last is None else min(last, sys.maxsize),)).fetchall()
         entries = [self._entry(*row) for row in reversed(rows)]
         whole = last is None or len(entries) < last
         before = EMPTY_CHAIN if whole or not entries else _before(entries[0])
@@ -207,7 +208,7 @@ def _opening_alone(folder: Path) -> Iterator[int]:
 
 def _prepare_file(path: Path, folder: int, *, create: bool) -> None:
     """Make the file with its mode, so that SQLite gives its neighbours the same; or check what is there."""
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+    for name in (path.name, *(path.name + ending for ending in ("-wal", "-shm", "-journal"))):
         try:
             status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
