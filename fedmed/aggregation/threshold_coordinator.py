@@ -70,16 +70,21 @@ class ThresholdCombiner:
         return decode(self._sums, self._layout, noise_bound=bound)
 
     def _add(self, chunks: Sequence[bytes]) -> None:
-        """Check everything, then add."""
+        """Add chunk by chunk; what was added before a malformed chunk is taken back."""
         if len(chunks) != len(self._chunks):
             raise CiphertextMalformed(f"expected {len(self._chunks)} chunks, got {len(chunks)}")
-        read: list[Residues] = [
-            residues_from_bytes(data, chunk.coefficients)
-            for data, chunk in zip(chunks, self._chunks, strict=True)
-        ]
-        if self._terms + 1 >= MAX_TERMS:
+        if self._terms == MAX_TERMS:
             self._sums = [reduced(total) for total in self._sums]
             self._terms = 1
-        for total, residues in zip(self._sums, read, strict=True):
-            total += residues
+        for index, data in enumerate(chunks):
+            try:
+                self._sums[index] += self._read(index, data)
+            except CiphertextMalformed:
+                for before in range(index):
+                    self._sums[before] -= self._read(before, chunks[before])
+                raise
         self._terms += 1
+
+    def _read(self, index: int, data: bytes) -> Residues:
+        """Residues of one chunk, checked."""
+        return residues_from_bytes(data, self._chunks[index].coefficients)

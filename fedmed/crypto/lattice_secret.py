@@ -38,6 +38,7 @@ from fedmed.types import IntArray, WordArray, digest, require
 
 KEY_BYTES = 32
 SHARE_BYTES = len(PRIMES) * RING_DEGREE * 7
+_SMUDGING_LIMB = 46
 _EPOCH_KEYS_VERSION = b"fedmed-epoch-keys-1\n"
 
 
@@ -296,7 +297,7 @@ def zero_mask(
 
 
 def smudging_words(source: ByteSource, coefficients: int, smudging_bits: int) -> WordArray:
-    """Draw integers uniform on [0, 2 B), B = 2^smudging_bits, as limbs of 32, 32 and 16 bits.
+    """Draw integers uniform on [0, 2 B), B = 2^smudging_bits, as limbs of 46 and up to 34 bits.
 
     Args:
         source: Random bytes, 10 a coefficient.
@@ -304,13 +305,20 @@ def smudging_words(source: ByteSource, coefficients: int, smudging_bits: int) ->
         smudging_bits: 64 to 79.
 
     Returns:
-        Shape (3, coefficients), uint64, least limb first.
+        Shape (2, coefficients), uint64, least limb first.
+
+    Raises:
+        ConfigError: ``smudging_bits`` out of range.
     """
     require(64 <= smudging_bits <= 79, f"smudging_bits must be in 64..79, got {smudging_bits}")
     data = source(10 * coefficients)
-    low = np.frombuffer(data, "<u4", 2 * coefficients).reshape(2, coefficients)
-    high = np.frombuffer(data, "<u2", coefficients, offset=8 * coefficients)
-    return np.concatenate([low, (high & ((1 << (smudging_bits - 63)) - 1))[None]]).astype(np.uint64)
+    low = np.frombuffer(data, "<u8", coefficients)
+    high = np.frombuffer(data, "<u2", coefficients, offset=8 * coefficients).astype(np.uint64)
+    high &= np.uint64((1 << (smudging_bits - 63)) - 1)
+    mask = np.uint64((1 << _SMUDGING_LIMB) - 1)
+    return np.stack(
+        [low & mask, (low >> np.uint64(_SMUDGING_LIMB)) | (high << np.uint64(64 - _SMUDGING_LIMB))]
+    )
 
 
 def smudging_polynomial(words: WordArray, smudging_bits: int) -> Residues:
@@ -323,9 +331,11 @@ def smudging_polynomial(words: WordArray, smudging_bits: int) -> Residues:
     Returns:
         Shape (4, coefficients), reduced.
     """
-    shift = np.ones((1, words.shape[1]), np.uint64)
-    weights = [1, 1 << 32, 1 << 64, -(1 << smudging_bits)]
-    return weighted_residues(np.concatenate([words, shift]), weights, word_bits=32)
+    out = weighted_residues(words, [1, 1 << _SMUDGING_LIMB], word_bits=_SMUDGING_LIMB)
+    for row, prime in zip(out, PRIMES, strict=True):
+        row -= np.uint64((1 << smudging_bits) % prime)
+        np.minimum(row, row + np.uint64(prime), out=row)  # a negative value wraps far above the prime
+    return out
 
 
 def opening_polynomial(product: Residues, smudging: Residues, mask: Residues) -> Residues:
@@ -339,7 +349,13 @@ def opening_polynomial(product: Residues, smudging: Residues, mask: Residues) ->
     Returns:
         Shape (4, coefficients), reduced.
     """
-    return reduced(product[:, : mask.shape[1]] + smudging + mask)
+    used = mask.shape[1]
+    out = np.empty_like(mask)
+    for index, prime in enumerate(WORD_PRIMES):
+        total = product[index, :used] + smudging[index]
+        total += mask[index]
+        np.remainder(total, prime, out=out[index])
+    return out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

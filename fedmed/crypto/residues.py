@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fedmed.crypto.parameters import PRIMES
-from fedmed.types import WordArray, require
+from fedmed.types import FloatArray, WordArray, require
 
 Residues = WordArray
 """Shape (4, coefficients), uint64, row i below the i-th prime."""
@@ -25,7 +25,8 @@ WORD_PRIMES = tuple(np.uint64(prime) for prime in PRIMES)
 MAX_TERMS = 256
 """Residues (below 2^55) that a plain uint64 sum may hold and still be below 2^63."""
 
-_LIMB_BITS = 31  # of a wide word in `weighted_sum`
+_LIMB_BITS = 31  # of a wide word in `weighted_residues`
+_MOST_WEIGHT = 1 << 51  # of terms * (terms + 2) * largest word in `_weighted_sum`
 
 
 def frozen(values: Residues) -> Residues:
@@ -55,34 +56,6 @@ def add(left: Residues, right: Residues) -> Residues:
     return reduced(left + right)
 
 
-def weighted_sum(words: WordArray, weights: Sequence[int], prime_index: int) -> WordArray:
-    """Sum of words times constants, modulo one prime.
-
-    The quotient is estimated in doubles and the difference taken in wrapping 64-bit arithmetic. The estimate
-    is off by less than (terms + 2) * terms * 2^-53 times the largest word before it is rounded; while that
-    is below 1/4, the difference lies within one prime of zero, and one conditional addition makes it exact.
-
-    Args:
-        words: Shape (terms, coefficients), uint64, with terms * (terms + 2) * max(words) <= 2^51.
-        weights: One integer for each term.
-        prime_index: Which prime.
-
-    Returns:
-        Shape (coefficients,), each below the prime.
-    """
-    prime = PRIMES[prime_index]
-    constants = [weight % prime for weight in weights]
-    share = np.array([constant / prime for constant in constants])
-    quotient = np.rint(share @ words.astype(np.float64)).astype(np.int64).view(np.uint64)
-    total = np.zeros(words.shape[1], np.uint64)
-    for constant, row in zip(constants, words, strict=True):
-        total += row * np.uint64(constant)
-    total -= quotient * WORD_PRIMES[prime_index]
-    # A negative difference wraps far above the prime, so the smaller of the two is the residue.
-    residue: WordArray = np.minimum(total, total + WORD_PRIMES[prime_index])
-    return residue
-
-
 def weighted_residues(words: WordArray, weights: Sequence[int], *, word_bits: int) -> Residues:
     """Residues of sum over j of weights[j] * words[j].
 
@@ -93,32 +66,59 @@ def weighted_residues(words: WordArray, weights: Sequence[int], *, word_bits: in
 
     Returns:
         Shape (4, coefficients).
+
+    Raises:
+        ConfigError: wider words, or more than 256 terms.
     """
     terms = len(weights)
     require(word_bits <= 2 * _LIMB_BITS and terms <= 256, "words of at most 62 bits, at most 256 terms")
-    if terms * (terms + 2) << word_bits > 1 << 51:
+    if terms * (terms + 2) << word_bits > _MOST_WEIGHT:
         low = words & np.uint64((1 << _LIMB_BITS) - 1)
         words = np.concatenate([low, words >> np.uint64(_LIMB_BITS)])
         weights = [*weights, *(weight << _LIMB_BITS for weight in weights)]
-    return np.stack([weighted_sum(words, weights, index) for index in range(len(PRIMES))])
+    floats = words.astype(np.float64)
+    out = np.empty((len(PRIMES), words.shape[1]), np.uint64)
+    for index, row in enumerate(out):
+        row[:] = _weighted_sum(words, floats, weights, index)
+    return out
+
+
+def _weighted_sum(
+    words: WordArray, floats: FloatArray, weights: Sequence[int], prime_index: int
+) -> WordArray:
+    """Sum of words times constants modulo one prime; ``floats`` are the words as doubles.
+
+    The quotient is estimated in doubles and the difference taken in wrapping 64-bit arithmetic. The estimate
+    is off by less than terms * (terms + 2) * 2^-53 times the largest word before it is rounded; while that
+    is at most 1/4, the difference lies within one prime of zero, and one conditional addition makes it exact.
+    """
+    prime, word_prime = PRIMES[prime_index], WORD_PRIMES[prime_index]
+    constants = [weight % prime for weight in weights]
+    quotient = np.array([constant / prime for constant in constants]) @ floats
+    total = words[0] * np.uint64(constants[0])
+    for constant, row in zip(constants[1:], words[1:], strict=True):
+        total += row * np.uint64(constant)
+    total -= np.rint(quotient).astype(np.int64).view(np.uint64) * word_prime
+    # A negative difference wraps far above the prime, so the smaller of the two is the residue.
+    residue: WordArray = np.minimum(total, total + word_prime)
+    return residue
 
 
 def multiplied(values: Residues, factors: Sequence[int]) -> Residues:
     """Multiply each row by its own constant.
 
     Args:
-        values: Shape (4, coefficients).
+        values: Shape (4, coefficients), each row below its prime.
         factors: One integer for each prime.
 
     Returns:
         The products, reduced.
     """
-    low, high = values & np.uint64((1 << 28) - 1), values >> np.uint64(28)
-    rows = [
-        weighted_sum(np.stack([low[index], high[index]]), [factor, factor << 28], index)
-        for index, factor in enumerate(factors)
-    ]
-    return np.stack(rows)
+    out = np.empty_like(values)
+    for index, (value, factor) in enumerate(zip(values, factors, strict=True)):
+        halves = np.stack([value & np.uint64((1 << 28) - 1), value >> np.uint64(28)])
+        out[index] = _weighted_sum(halves, halves.astype(np.float64), [factor, factor << 28], index)
+    return out
 
 
 def small_residues(values: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Residues:
