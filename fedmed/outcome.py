@@ -1,0 +1,235 @@
+"""Puts a run's result document together and writes the run's folder."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from fedmed.models.layout import ModelLayout
+from fedmed.privacy.accounting import epsilon_rdp, fallback_epsilon
+from fedmed.protocol.schedule import PLAIN_SET, Schedule
+from fedmed.report.result import (
+    AggregationPart,
+    Arms,
+    CurvePoint,
+    DataPart,
+    LostNode,
+    NodePart,
+    Phase,
+    PrivacyPart,
+    Result,
+    StudyPart,
+)
+from fedmed.study import StudySpec, canonical_bytes, study_digest, to_toml
+from fedmed.types import FloatArray, PrivacyEvent
+
+VERSIONED = ("fedmed", "flwr", "torch", "tenseal", "dp-accounting", "cryptography", "numpy")
+CHINESE_NAMES = {"shanghai": "上海", "jiangsu": "江苏", "zhejiang": "浙江", "anhui": "安徽"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseTotals:
+    """Seconds and payload bytes of all phases of one name."""
+
+    seconds: float = 0.0
+    down: int = 0
+    up: int = 0
+
+    def plus(self, *, seconds: float, down: int, up: int) -> PhaseTotals:
+        """The totals with one more phase."""
+        return PhaseTotals(seconds=self.seconds + seconds, down=self.down + down, up=self.up + up)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederatedRun:
+    """What the federated part of a study gave.
+
+    Attributes:
+        parameters: Final parameters, shape (p,).
+        history: Parameters after each aggregation.
+        contributors: Node keys in each sum.
+        plans: Attempts charged.
+        lost: (node, aggregation, phase) of each loss or refusal.
+        totals: By phase.
+        seconds: Of the whole federated part.
+        epsilon_spent: Of the charged attempts.
+    """
+
+    parameters: FloatArray
+    history: tuple[FloatArray, ...]
+    contributors: tuple[tuple[str, ...], ...]
+    plans: int
+    lost: tuple[tuple[str, int, str], ...]
+    totals: Mapping[str, PhaseTotals]
+    seconds: float
+    epsilon_spent: float
+
+
+def make_result(
+    spec: StudySpec,
+    schedule: Schedule,
+    run: FederatedRun,
+    *,
+    arms: Arms,
+    curve: tuple[CurvePoint, ...],
+    seconds: Mapping[str, float],
+    now: datetime.datetime,
+) -> Result:
+    """The document of a simulated run.
+
+    Args:
+        spec: The study.
+        schedule: The study worked out.
+        run: What the federated part gave.
+        arms: Scores.
+        curve: Scores over the aggregations.
+        seconds: Of the parts outside the protocol, ``total`` among them.
+        now: When the study ended, with its time zone.
+    """
+    told = sum(t.seconds for t in run.totals.values())
+    by_phase = {name: t.seconds for name, t in run.totals.items()}
+    return Result(
+        study=StudyPart(
+            id=spec.id,
+            title=spec.title,
+            digest=study_digest(canonical_bytes(spec)).hex(),
+            purpose=spec.purpose,
+            owner=spec.owner,
+        ),
+        privacy=_privacy(spec, schedule, run),
+        aggregation=_aggregation(spec, schedule, run),
+        arms=arms,
+        curve=curve,
+        phases=_phases(run, baselines=seconds["baselines"]),
+        seconds={**by_phase, "combine": max(0.0, run.seconds - told), **seconds},
+        nodes=tuple(
+            NodePart(
+                key=node,
+                name=node.replace("_", " ").capitalize(),
+                name_zh=CHINESE_NAMES.get(node),
+                declared_persons=spec.data.declared_persons[node],
+                point=point,
+            )
+            for point, node in enumerate(spec.nodes, start=1)
+        ),
+        data=_data(spec),
+        versions={**{name: version(name) for name in VERSIONED}, "python": platform.python_version()},
+        created=now.isoformat(timespec="seconds"),
+        simulation=True,
+    )
+
+
+def _privacy(spec: StudySpec, schedule: Schedule, run: FederatedRun) -> PrivacyPart:
+    """Planned and spent, and what is left if all other nodes collude."""
+    spent = [PrivacyEvent(noise_multiplier=schedule.noise_multiplier, count=run.plans)]
+    delta = schedule.accounted_delta
+    return PrivacyPart(
+        mode=spec.privacy.mode,
+        epsilon=schedule.epsilon,
+        epsilon_spent=run.epsilon_spent,
+        epsilon_rdp=epsilon_rdp(spent, delta),
+        delta=schedule.delta,
+        unit=spec.privacy.unit,
+        max_nodes_per_person=spec.privacy.max_nodes_per_person,
+        noise_multiplier=schedule.noise_multiplier,
+        dropouts=schedule.allowance.dropouts,
+        colluders=schedule.allowance.colluders,
+        fallback_epsilon=fallback_epsilon(
+            spent, delta, honest_contributors=schedule.allowance.honest_contributors
+        ),
+        clip_norm=spec.privacy.clip_norm,
+    )
+
+
+def _aggregation(spec: StudySpec, schedule: Schedule, run: FederatedRun) -> AggregationPart:
+    """The secure sums: who was in them and what they moved."""
+    layout = schedule.layout
+    plain = layout.parameter_set == PLAIN_SET
+    sums = [run.totals[name] for name in ("contribute", "open") if name in run.totals]
+    values = layout.values * run.plans * len(spec.nodes)
+    return AggregationPart(
+        scheme=spec.aggregation.scheme,
+        nodes=len(spec.nodes),
+        threshold=0 if plain else schedule.allowance.threshold,
+        aggregations=len(run.contributors),
+        attempts=run.plans,
+        contributors=tuple(dict.fromkeys(run.contributors)),
+        lost_nodes=tuple(LostNode(node=n, aggregation=a, phase=p) for n, a, p in run.lost),
+        values=layout.values,
+        bytes_up_per_value=sum(t.up for t in sums) / values,
+        bytes_down_per_value=sum(t.down for t in sums) / values,
+        bytes_total=sum(t.up + t.down for t in run.totals.values()),
+        parameter_set=layout.parameter_set,
+        margin_bits=_margin(layout.parameter_set),
+        payload_bits=layout.fields * layout.field_bits,
+        fields=layout.fields,
+        field_bits=layout.field_bits,
+    )
+
+
+def _margin(name: str) -> float | None:
+    """Worst-case margin of a ring parameter set; none for ``plain``."""
+    from fedmed.crypto.parameters import PARAMETER_SETS
+
+    return None if name == PLAIN_SET else PARAMETER_SETS[name].margin_bits
+
+
+def _phases(run: FederatedRun, *, baselines: float) -> tuple[Phase, ...]:
+    """Time and bytes, in the order of the protocol."""
+    told = sum(t.seconds for t in run.totals.values())
+    rows = [Phase(phase=name, seconds=t.seconds, bytes=t.up + t.down) for name, t in run.totals.items()]
+    rows.append(Phase(phase="combine", seconds=max(0.0, run.seconds - told), bytes=0))
+    if baselines > 0:
+        rows.append(Phase(phase="baselines", seconds=baselines, bytes=0))
+    return tuple(rows)
+
+
+def _data(spec: StudySpec) -> DataPart:
+    """What was read."""
+    label = spec.dataset_spec.label
+    outcome = label.column if label.at_least is None else f"{label.column} >= {label.at_least:g}"
+    return DataPart(
+        name=spec.data.dataset,
+        synthetic=spec.data.dataset == "person_year",
+        outcome=outcome,
+        held_out=spec.data.held_out,
+        inputs=spec.dataset_spec.inputs,
+    )
+
+
+def write_run(
+    folder: Path,
+    spec: StudySpec,
+    result: Result,
+    *,
+    parameters: FloatArray,
+    model: ModelLayout,
+    seed: int,
+) -> None:
+    """Write ``study.toml``, ``result.json``, ``model.safetensors`` and ``model_card.md``.
+
+    The result is written last, so that a folder with one is complete.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    from fedmed.report import model_card
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.toml").write_text(to_toml(spec), encoding="utf-8")
+    tensors = {name: np.ascontiguousarray(array) for name, array in model.split(parameters).items()}
+    metadata = {"study": result.study.digest, "seed": str(seed), "kind": model.kind}
+    save_file(tensors, str(folder / "model.safetensors"), metadata=metadata)
+    text = (
+        f"{model.kind}, inputs {model.inputs}, hidden {list(model.hidden) or 'none'}, {model.size} parameters"
+    )
+    (folder / "model_card.md").write_text(model_card(result, text), encoding="utf-8")
+    (folder / "result.json").write_text(result.to_json(), encoding="utf-8")

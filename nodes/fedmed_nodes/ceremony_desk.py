@@ -1,0 +1,210 @@
+"""Ceremonies and key epochs at a custodian: the steps in memory, the agreed keys in the secret store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from fedmed.crypto.lattice_secret import EpochKeys
+from fedmed.errors import CeremonyStopped, EpochMismatch, FedMedError, MessageMalformed, UnknownVersion
+from fedmed.governance.audit_chain import AuditKind
+from fedmed.protocol import node_ceremony as steps
+from fedmed.protocol.node_ceremony import Dealt, Received, Seat, Started
+from fedmed.protocol.schedule import Terms, rehearsal_terms
+from fedmed_nodes.clock import Clock
+from fedmed_nodes.logbook import Logbook
+from fedmed_nodes.stores import SecretStore
+
+EPOCH_VERSION = 1
+S = TypeVar("S", Started, Dealt, Received)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRecord:
+    """What is kept of an epoch in the store; the keys themselves are in the secret store.
+
+    Attributes:
+        is_active: All n custodians signed the result.
+        polynomials_opened: Polynomials opened so far.
+    """
+
+    is_active: bool = False
+    polynomials_opened: int = 0
+
+    def to_bytes(self) -> bytes:
+        """Versioned bytes for the store."""
+        return json.dumps(
+            {"version": EPOCH_VERSION, "active": self.is_active, "opened": self.polynomials_opened}
+        ).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> EpochRecord:
+        """Read stored bytes; raises `UnknownVersion`."""
+        d = json.loads(data)
+        if d.get("version") != EPOCH_VERSION:
+            raise UnknownVersion("this epoch's stored record was written by another version of FedMed")
+        return cls(is_active=d["active"], polynomials_opened=d["opened"])
+
+
+def epoch_key(epoch_id: bytes) -> str:
+    """Store key of an epoch's record."""
+    return f"epoch/{epoch_id.hex()}"
+
+
+class CeremonyDesk:
+    """Runs this custodian's half of a ceremony and hands out the keys of epochs.
+
+    Any error stops the ceremony under way: its state is deleted, and a new one starts from the first step.
+    """
+
+    def __init__(
+        self,
+        seat: Seat,
+        *,
+        logbook: Logbook,
+        secrets: SecretStore,
+        clock: Clock,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._seat = seat
+        self._logbook = logbook
+        self._secrets = secrets
+        self._clock = clock
+        self._entropy = entropy
+        self._state: Started | Dealt | Received | None = None
+        self._agreed = False
+        self._confirmed = b""
+        self._accepted: list[bytes] = []
+
+    def step(self, name: str, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Take one step.
+
+        Args:
+            name: ``start``, ``deal``, ``share``, ``confirm`` or ``conclude`` (``agree`` is `agree`).
+            parts: What the step needs, as `fedmed.protocol.node_ceremony` says.
+
+        Raises:
+            FedMedError: the ceremony is stopped and everything of it is deleted.
+        """
+        handlers = {
+            "start": self._start,
+            "deal": self._deal,
+            "share": self._share,
+            "confirm": self._confirm,
+            "conclude": self._conclude,
+        }
+        if name not in handlers:
+            raise MessageMalformed(f"unknown ceremony step; use one of {', '.join(handlers)}")
+        try:
+            return handlers[name](parts)
+        except FedMedError:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Delete a ceremony that is under way; an epoch that was concluded stays."""
+        if isinstance(self._state, Received) and self._agreed:
+            self._secrets.destroy(self._state.epoch_id)
+        self._state, self._agreed, self._confirmed, self._accepted = None, False, b"", []
+
+    def _start(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        (request,) = _exactly(parts, 1)
+        self.stop()
+        self._state, answer = steps.start(
+            self._seat, request, source=self._entropy, position=self._logbook.position
+        )
+        return (answer,)
+
+    def _deal(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        state = self._expect(Started)
+        self._state, answer = steps.deal_shares(
+            self._seat, state, parts, source=self._entropy, position=self._logbook.position
+        )
+        return answer
+
+    def _share(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        state = self._expect(Dealt)
+        self._state, answer = steps.receive_shares(self._seat, state, parts, position=self._logbook.position)
+        return (answer,)
+
+    def agree(self, parts: Sequence[bytes]) -> Terms:
+        """Step 4: all signed one transcript; keep the keys and return the terms of the rehearsals."""
+        try:
+            state = self._expect(Received)
+            steps.check_agreed(self._seat, state, parts)
+            self._secrets.put(state.epoch_id, state.keys.to_bytes())
+            self._agreed = True
+            self._logbook.write(
+                AuditKind.CEREMONY,
+                detail="transcript agreed",
+                puts={epoch_key(state.epoch_id): EpochRecord().to_bytes()},
+            )
+        except FedMedError:
+            self.stop()
+            raise
+        return rehearsal_terms(
+            self._seat.roster,
+            roster_digest=self._seat.roster_digest,
+            epoch_id=state.epoch_id,
+            transcript=state.transcript,
+            today=self._clock.now().date(),
+        )
+
+    def note_rehearsal(self, plan_digest: bytes) -> None:
+        """Remember a rehearsal's plan that was accepted here."""
+        self._accepted.append(plan_digest)
+
+    def _confirm(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        state = self._expect(Received)
+        (request,) = _exactly(parts, 1)
+        self._confirmed = steps.confirm_rehearsals(
+            self._seat, state, request, accepted=self._accepted, position=self._logbook.position
+        )
+        return (self._confirmed,)
+
+    def _conclude(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        state = self._expect(Received)
+        if not self._confirmed:
+            raise CeremonyStopped("the rehearsals were not confirmed here")
+        steps.check_concluded(self._seat, state, parts, own=self._confirmed)
+        record = replace(self.record(state.epoch_id), is_active=True)
+        self._logbook.write(
+            AuditKind.CEREMONY,
+            detail="epoch active",
+            puts={epoch_key(state.epoch_id): record.to_bytes()},
+        )
+        self._state, self._agreed, self._confirmed, self._accepted = None, False, b"", []
+        return (b"active",)
+
+    def _expect(self, kind: type[S]) -> S:
+        """The state of the ceremony under way; `CeremonyStopped` when it is not at this step."""
+        if not isinstance(self._state, kind):
+            raise CeremonyStopped("no ceremony is at this step here; begin a new one")
+        return self._state
+
+    def record(self, epoch_id: bytes) -> EpochRecord:
+        """An epoch's record; `EpochMismatch` when this custodian has none."""
+        data = self._logbook.get(epoch_key(epoch_id))
+        if data is None:
+            raise EpochMismatch("this custodian knows no such key epoch; run a ceremony")
+        return EpochRecord.from_bytes(data)
+
+    def keys(self, epoch_id: bytes) -> EpochKeys:
+        """An epoch's keys; `EpochMismatch` when they were destroyed or never dealt."""
+        data = self._secrets.get(epoch_id)
+        if data is None:
+            raise EpochMismatch("the keys of this epoch were destroyed; run a ceremony")
+        return EpochKeys.from_bytes(data)
+
+    def destroy(self, epoch_id: bytes) -> None:
+        """Make an epoch's keys unreadable; what was sealed for it can never be opened again."""
+        self._secrets.destroy(epoch_id)
+
+
+def _exactly(parts: Sequence[bytes], count: int) -> Sequence[bytes]:
+    """Raise `MessageMalformed` unless there are ``count`` parts."""
+    if len(parts) != count:
+        raise MessageMalformed(f"expected {count} parts, got {len(parts)}")
+    return parts

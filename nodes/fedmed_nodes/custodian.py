@@ -1,0 +1,488 @@
+"""The custodian: the only thing at a province that touches rows, keys and budget.
+
+Threat model: whoever relays messages to it (Flower's ClientApp, the coordinator, other provinces) may
+send anything. It answers with parts or with a code, never with a text. Every message is checked
+completely before the first state change; the state is on disk before anything is computed or leaves.
+It protects provinces from others, not a province from its own administrator.
+
+Source: PROTOCOL.md sections 3, 4 and 6.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from fedmed import wire
+from fedmed.aggregation.contract import Contributor
+from fedmed.aggregation.encoding import encode
+from fedmed.aggregation.plain_node import PlainContributor
+from fedmed.aggregation.threshold_node import ThresholdContributor
+from fedmed.crypto.identity import Identity
+from fedmed.errors import (
+    FedMedError,
+    InputsMismatch,
+    IntegrityError,
+    MessageMalformed,
+    WrongReceiver,
+)
+from fedmed.governance.audit_chain import AuditKind
+from fedmed.governance.policy import Policy
+from fedmed.messages import NO_EPOCH, Answer, Header, OpeningRequest, Roster
+from fedmed.models.gradients import clipped_gradient_sum
+from fedmed.models.layout import PersonClip, check_parameters
+from fedmed.privacy.ledger_record import LedgerRecord
+from fedmed.privacy.noise import ByteSource, DiscreteGaussian, fresh_source
+from fedmed.protocol import envelope, node_round
+from fedmed.protocol.binding import headers_digest, inputs_digest, payload_digest, plan_digest
+from fedmed.protocol.node_ceremony import Seat
+from fedmed.protocol.node_round import Circumstances, SignedPlan, StudyState
+from fedmed.protocol.schedule import Terms, chunk_count
+from fedmed.protocol.steps import PhaseKind, Reply
+from fedmed.types import NONCE_BYTES, FloatArray, RoundKind, WordArray
+from fedmed_nodes.ceremony_desk import CeremonyDesk, epoch_key
+from fedmed_nodes.clock import Clock, SystemClock
+from fedmed_nodes.logbook import Logbook
+from fedmed_nodes.parts import pack_parts, unpack_parts
+from fedmed_nodes.sources import RowSource
+from fedmed_nodes.stores import CustodianStore, SecretStore
+from fedmed_nodes.study_desk import Study, StudyDesk, study_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the operator decides.
+
+    Attributes:
+        identity: The province's private keys.
+        roster: The roster that the operator pinned.
+        policy: The province's policy.
+        datasets: Registered datasets by name.
+        response_tick_s: Contributions and answers leave at the next multiple of this; 0 in simulations.
+    """
+
+    identity: Identity
+    roster: Roster
+    policy: Policy
+    datasets: Mapping[str, RowSource]
+    response_tick_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """Disk, time and randomness of a custodian.
+
+    Attributes:
+        store: Values, ledger and audit chain.
+        secrets: Key shares.
+        clock: Time.
+        entropy: Bytes for keys, nonces, errors and smudging.
+        noise: Makes a fresh source for the noise of one release.
+    """
+
+    store: CustodianStore
+    secrets: SecretStore
+    clock: Clock = field(default_factory=SystemClock)
+    entropy: ByteSource = os.urandom
+    noise: Callable[[], ByteSource] = fresh_source
+
+
+class Custodian:
+    """Answers the phases of the protocol for one province."""
+
+    def __init__(self, settings: Settings, effects: Effects) -> None:
+        roster = settings.roster
+        self._seat = Seat(
+            identity=settings.identity,
+            roster=roster,
+            roster_digest=wire.roster_digest(roster),
+            point=roster.point_of(settings.identity.name),
+        )
+        self._settings = settings
+        self._effects = effects
+        self._lock = threading.RLock()
+        self._logbook = Logbook(effects.store, settings.identity, effects.clock)
+        self._ceremonies = CeremonyDesk(
+            self._seat,
+            logbook=self._logbook,
+            secrets=effects.secrets,
+            clock=effects.clock,
+            entropy=effects.entropy,
+        )
+        self._studies = StudyDesk(
+            self._seat,
+            policy=settings.policy,
+            datasets=settings.datasets,
+            logbook=self._logbook,
+            ceremonies=self._ceremonies,
+            clock=effects.clock,
+        )
+        # In memory only: a restart voids nonces and forgets which plans were accepted (PROTOCOL.md 4).
+        self._nonces: dict[bytes, bytes] = {}
+        self._accepted: frozenset[bytes] = frozenset()
+        self._rehearsal: Terms | None = None
+        self._contributors: dict[bytes, Contributor] = {}
+
+    @property
+    def studies(self) -> StudyDesk:
+        """The operator's desk: approve, mark restored."""
+        return self._studies
+
+    def answer(self, kind: PhaseKind, parts: Sequence[bytes]) -> Reply:
+        """Answer one message; never raises, and a refusal is a code without a text.
+
+        Args:
+            kind: Which phase.
+            parts: The message's parts.
+
+        Returns:
+            Parts, or the code of the refusal. Refusals change nothing but the audit log.
+        """
+        handlers: dict[PhaseKind, Callable[[Sequence[bytes]], tuple[bytes, ...]]] = {
+            PhaseKind.CEREMONY: self._ceremony,
+            PhaseKind.PROPOSE: self._propose,
+            PhaseKind.NONCE: self._nonce,
+            PhaseKind.CONTRIBUTE: self._contribute,
+            PhaseKind.OPEN: self._open,
+            PhaseKind.CLOSE: self._close,
+        }
+        with self._lock:
+            try:
+                reply = Reply(parts=handlers[kind](parts))
+            except FedMedError as refusal:
+                self._record_refusal(kind, refusal.code)
+                return Reply(code=refusal.code)
+            except Exception:  # an unexpected text could carry a patient's value: only the code leaves
+                self._record_refusal(kind, FedMedError.code)
+                return Reply(code=FedMedError.code)
+        if kind in (PhaseKind.CONTRIBUTE, PhaseKind.OPEN):
+            self._effects.clock.wait_for_tick(self._settings.response_tick_s)
+        return reply
+
+    def _record_refusal(self, kind: PhaseKind, code: str) -> None:
+        """One audit entry for a refusal; a store that cannot write must not hide the code."""
+        try:
+            self._logbook.write(AuditKind.REFUSED, code=code, detail=kind.value)
+        except FedMedError:
+            return
+
+    # --- Ceremony, proposal, nonce ---------------------------------------------------------------------
+
+    def _ceremony(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        """One step of a ceremony; the first part names it."""
+        if not parts:
+            raise MessageMalformed("a ceremony message needs a step")
+        name, rest = parts[0].decode("ascii", errors="replace"), parts[1:]
+        if name == "agree":
+            self._rehearsal = self._ceremonies.agree(rest)
+            return (self._fresh_nonce(self._rehearsal.study_digest),)
+        answer = self._ceremonies.step(name, rest)
+        if name == "conclude" and self._rehearsal is not None:
+            self._forget_rehearsal(self._rehearsal)
+        return answer
+
+    def _forget_rehearsal(self, terms: Terms) -> None:
+        """A rehearsal's stored bytes are of no use once the epoch is active."""
+        names = ("state", "contribution", "answer")
+        deletes = frozenset(study_key(terms.study_digest, n) for n in names)
+        self._logbook.write(AuditKind.CEREMONY, detail="rehearsals removed", deletes=deletes)
+        self._rehearsal = None
+
+    def _propose(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Judge a study; the answer carries its first nonce."""
+        if len(parts) != 1:
+            raise MessageMalformed("a proposal has one part")
+        digest = self._studies.propose(parts[0])
+        return (self._fresh_nonce(digest),)
+
+    def _nonce(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Replace the open nonce of a study; the old one is void."""
+        if len(parts) != 1:
+            raise MessageMalformed("a nonce request has one part")
+        statement = envelope.open_message(
+            parts[0],
+            envelope.NONCE,
+            self._seat.roster.coordinator,
+            context=None,
+            receiver=self._seat.identity.name,
+        )
+        self._terms(statement.context)
+        return (self._fresh_nonce(statement.context),)
+
+    def _close(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        """The study is over: destroy the keys of its epoch."""
+        if len(parts) != 1:
+            raise MessageMalformed("the end of a study has one part")
+        statement = envelope.open_message(
+            parts[0], envelope.STUDY_END, self._seat.roster.coordinator, context=None
+        )
+        terms = self._studies.get(statement.context).terms
+        self._nonces.pop(terms.study_digest, None)
+        self._contributors.pop(terms.epoch_id, None)
+        if terms.epoch_id != NO_EPOCH:
+            self._ceremonies.destroy(terms.epoch_id)
+        self._logbook.write(AuditKind.EPOCH_DESTROYED, study=terms.study_digest)
+        return (b"closed",)
+
+    def _fresh_nonce(self, study_digest: bytes) -> bytes:
+        """Open a nonce for a study and sign it."""
+        nonce = self._new_nonce(study_digest)
+        return envelope.sign_message(
+            self._seat.identity,
+            envelope.NONCE,
+            wire.encode_nonce(nonce),
+            context=study_digest,
+            receiver=self._seat.coordinator,
+            position=self._logbook.position,
+        )
+
+    def _new_nonce(self, study_digest: bytes) -> bytes:
+        """Draw the one open nonce of a study; in memory only."""
+        self._nonces[study_digest] = self._effects.entropy(NONCE_BYTES)
+        return self._nonces[study_digest]
+
+    # --- Contribute ------------------------------------------------------------------------------------
+
+    def _contribute(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Check the plan, debit, compute, sign; the same plan again gets the stored bytes."""
+        if len(parts) != 2:
+            raise MessageMalformed("a contribution is asked for with a plan and its inputs")
+        signed, terms = self._read_plan(parts[0])
+        state = self._state(terms)
+        if signed.digest == state.plan_digest and state.header:
+            stored = self._stored(terms, "contribution")
+            self._logbook.write(AuditKind.RESENT, study=terms.study_digest, detail="contribution")
+            return stored
+        node_round.check_contributing(state, self._circumstances(terms))
+        accepted = node_round.accept_plan(terms, state, signed, now=self._circumstances(terms))
+        check_inputs(signed, parts[1])
+        study = self._study(terms)
+        parameters = None if study is None else read_parameters(study, parts[1])
+        self._accept(terms, signed, accepted, study)
+        fields = self._fields(terms, study, parameters)
+        chunks = self._contributor(terms).contribute(fields, plan_digest=signed.digest, layout=terms.layout)
+        return self._send_contribution(terms, accepted, chunks)
+
+    def _accept(self, terms: Terms, signed: SignedPlan, accepted: StudyState, study: Study | None) -> None:
+        """Write the accepted plan and its debit, in one batch, before a row is read."""
+        charge = () if study is None else (self._charge(study, signed),)
+        self._logbook.write(
+            AuditKind.ACCEPTED,
+            study=terms.study_digest,
+            detail=f"plan of round {accepted.last[0]} attempt {accepted.last[1]}",
+            puts={study_key(terms.study_digest, "state"): accepted.to_bytes()},
+            deletes=frozenset(study_key(terms.study_digest, n) for n in ("contribution", "answer")),
+            ledger=charge,
+        )
+        self._nonces.pop(terms.study_digest, None)
+        self._accepted |= {signed.digest}
+        if terms.kind is RoundKind.REHEARSAL:
+            self._ceremonies.note_rehearsal(signed.digest)
+
+    def _charge(self, study: Study, signed: SignedPlan) -> LedgerRecord:
+        """What one attempt costs, whether or not it is opened."""
+        schedule, plan = study.schedule, signed.plan
+        return LedgerRecord(
+            dataset_fingerprint=study.source.fingerprint,
+            data_year=study.source.data_year,
+            study_digest=plan.study_digest,
+            round_number=plan.round_number,
+            attempt=plan.attempt,
+            plan_digest=signed.digest,
+            noise_multiplier=schedule.noise_multiplier,
+            clip_norm=study.spec.privacy.clip_norm,
+            grid=schedule.layout.grid,
+            max_nodes_per_person=study.spec.privacy.max_nodes_per_person,
+            planned_contributors=schedule.allowance.planned_contributors,
+            dropouts=schedule.allowance.dropouts,
+            colluders=schedule.allowance.colluders,
+            recorded_at=self._logbook.now(),
+        )
+
+    def _fields(self, terms: Terms, study: Study | None, parameters: FloatArray | None) -> WordArray:
+        """Clipped sum plus this node's share of the noise, encoded; zeros in a rehearsal."""
+        if study is None or parameters is None:
+            return np.zeros(terms.layout.values, dtype=np.uint64)
+        clipped = clipped_gradient_sum(
+            parameters,
+            self._studies.examples(terms.study_digest),
+            layout=study.schedule.model,
+            clip=PersonClip(norm=study.spec.privacy.clip_norm, rows=study.spec.training.rows_of_a_person),
+        )
+        noise = DiscreteGaussian(terms.layout.noise_scale).sample(terms.layout.values, self._effects.noise())
+        return encode(clipped, noise, terms.layout)
+
+    def _send_contribution(
+        self, terms: Terms, accepted: StudyState, chunks: tuple[bytes, ...]
+    ) -> tuple[bytes, ...]:
+        """Sign the header and keep the exact bytes before they leave."""
+        header = Header(
+            chunk_digests=tuple(payload_digest(c) for c in chunks),
+            next_nonce=self._new_nonce(terms.study_digest),
+        )
+        signed = envelope.sign_message(
+            self._seat.identity,
+            envelope.HEADER,
+            wire.encode_header(header),
+            context=accepted.plan_digest,
+            receiver=self._seat.coordinator,
+            position=self._logbook.position,
+        )
+        parts = (signed, *chunks)
+        self._logbook.write(
+            AuditKind.CONTRIBUTED,
+            study=terms.study_digest,
+            puts={
+                study_key(terms.study_digest, "state"): replace(accepted, header=signed).to_bytes(),
+                study_key(terms.study_digest, "contribution"): pack_parts(parts),
+            },
+        )
+        return parts
+
+    # --- Open ------------------------------------------------------------------------------------------
+
+    def _open(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Check the set, write the answer to disk, send it; the same question gets the stored bytes."""
+        if len(parts) != 2:
+            raise MessageMalformed("an opening is asked for with a request and its plan")
+        signed, terms = self._read_plan(parts[1])
+        request = self._read_request(parts[0], signed)
+        state = self._state(terms)
+        if node_round.is_repeat(state, request, signed.digest):
+            stored = self._stored(terms, "answer")
+            self._logbook.write(AuditKind.RESENT, study=terms.study_digest, detail="answer")
+            return stored
+        now, answer_only = self._circumstances(terms), signed.digest != state.plan_digest
+        if answer_only:
+            # A custodian that only answers takes the plan together with the headers: no debit, no inputs.
+            state = node_round.accept_plan(terms, state, signed, now=now)
+            now = replace(now, accepted_here=now.accepted_here | {signed.digest})
+        answered = node_round.accept_opening(terms, state, signed, request, now=now)
+        if answer_only:
+            self._nonces.pop(terms.study_digest, None)
+        chunks = self._contributor(terms).open(
+            plan_digest=signed.digest,
+            layout=terms.layout,
+            contributors=request.contributors,
+            openers=request.openers,
+            headers_digest=headers_digest(request.headers),
+        )
+        return self._send_answer(terms, signed, answered, chunks)
+
+    def _send_answer(
+        self, terms: Terms, signed: SignedPlan, answered: StudyState, chunks: tuple[bytes, ...]
+    ) -> tuple[bytes, ...]:
+        """Sign the answer and write "answered (S, T)" with the exact bytes before they leave."""
+        digest, sets = terms.study_digest, answered.answered
+        if sets is None:
+            raise MessageMalformed("an answer needs the set that it answers")
+        answer = Answer(
+            contributors=sets.contributors,
+            openers=sets.openers,
+            chunk_digests=tuple(payload_digest(c) for c in chunks),
+            next_nonce=self._nonces.get(digest) or self._new_nonce(digest),
+        )
+        envelope_bytes = envelope.sign_message(
+            self._seat.identity,
+            envelope.ANSWER,
+            wire.encode_answer(answer),
+            context=signed.digest,
+            receiver=self._seat.coordinator,
+            position=self._logbook.position,
+        )
+        parts = (envelope_bytes, *chunks)
+        puts = {
+            study_key(digest, "state"): answered.to_bytes(),
+            study_key(digest, "answer"): pack_parts(parts),
+        }
+        if terms.epoch_id != NO_EPOCH:
+            record = self._ceremonies.record(terms.epoch_id)
+            opened = record.polynomials_opened + chunk_count(terms.layout)
+            puts[epoch_key(terms.epoch_id)] = replace(record, polynomials_opened=opened).to_bytes()
+        self._logbook.write(AuditKind.OPENED, study=digest, puts=puts)
+        self._accepted |= {signed.digest}
+        return parts
+
+    # --- Reading ---------------------------------------------------------------------------------------
+
+    def _read_plan(self, data: bytes) -> tuple[SignedPlan, Terms]:
+        """Check a plan's signature and find the study that it belongs to."""
+        statement = envelope.open_message(data, envelope.PLAN, self._seat.roster.coordinator, context=None)
+        plan = wire.decode_plan(statement.content)
+        if statement.context != plan.study_digest:
+            raise WrongReceiver("the plan's envelope names another study than the plan")
+        return SignedPlan(plan=plan, digest=plan_digest(data)), self._terms(plan.study_digest)
+
+    def _read_request(self, data: bytes, signed: SignedPlan) -> OpeningRequest:
+        """Check an opening request's signature, plan and receiver."""
+        statement = envelope.open_message(
+            data,
+            envelope.OPENING_REQUEST,
+            self._seat.roster.coordinator,
+            context=signed.digest,
+            receiver=self._seat.identity.name,
+        )
+        return wire.decode_opening_request(statement.content)
+
+    def _terms(self, study_digest: bytes) -> Terms:
+        """The terms of an approved study, or of the rehearsal under way."""
+        if self._rehearsal is not None and study_digest == self._rehearsal.study_digest:
+            return self._rehearsal
+        return self._studies.get(study_digest).terms
+
+    def _study(self, terms: Terms) -> Study | None:
+        """The study, None in a rehearsal."""
+        return None if terms.kind is RoundKind.REHEARSAL else self._studies.get(terms.study_digest)
+
+    def _state(self, terms: Terms) -> StudyState:
+        """What is remembered of a study."""
+        data = self._logbook.get(study_key(terms.study_digest, "state"))
+        return StudyState() if data is None else StudyState.from_bytes(data)
+
+    def _stored(self, terms: Terms, name: str) -> tuple[bytes, ...]:
+        """Stored bytes of the last accepted plan, written with its state: ``contribution`` or ``answer``."""
+        data = self._logbook.get(study_key(terms.study_digest, name))
+        if data is None:
+            raise IntegrityError(f"the stored {name} is missing although the state names it")
+        return unpack_parts(data)
+
+    def _circumstances(self, terms: Terms) -> Circumstances:
+        """What the rules need besides the study's state."""
+        has_epoch = terms.epoch_id != NO_EPOCH
+        record = self._ceremonies.record(terms.epoch_id) if has_epoch else None
+        return Circumstances(
+            point=self._seat.point,
+            nonce=self._nonces.get(terms.study_digest, b""),
+            today=self._effects.clock.now().date(),
+            restored=self._studies.is_restored(terms.study_digest),
+            accepted_here=self._accepted,
+            polynomials_opened=0 if record is None else record.polynomials_opened,
+        )
+
+    def _contributor(self, terms: Terms) -> Contributor:
+        """The scheme's half for this epoch; keys are read once a process."""
+        if terms.epoch_id == NO_EPOCH:
+            return PlainContributor()
+        if terms.epoch_id not in self._contributors:
+            keys = self._ceremonies.keys(terms.epoch_id)
+            self._contributors[terms.epoch_id] = ThresholdContributor(keys, entropy=self._effects.entropy)
+        return self._contributors[terms.epoch_id]
+
+
+def check_inputs(signed: SignedPlan, inputs: bytes) -> None:
+    """The bytes to compute on are those that every contributor's plan names; raises `InputsMismatch`."""
+    if inputs_digest(inputs) != signed.plan.inputs_digest:
+        raise InputsMismatch("the inputs are not those that the plan's digest names")
+
+
+def read_parameters(study: Study, inputs: bytes) -> FloatArray:
+    """Model parameters from a round's inputs, checked before data is touched; `ParametersUnfit` if not."""
+    if len(inputs) % 8:
+        raise MessageMalformed("parameters are little-endian float64 values")
+    parameters = np.frombuffer(inputs, dtype="<f8").astype(np.float64)
+    check_parameters(parameters, study.schedule.model)
+    return parameters

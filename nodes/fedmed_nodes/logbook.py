@@ -1,0 +1,68 @@
+"""The custodian's hand on its store: every change is one batch with one audit entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fedmed.crypto.identity import Identity
+from fedmed.governance.audit_chain import EMPTY_CHAIN, AuditEvent, AuditKind, ChainHead, append
+from fedmed.privacy.ledger_record import LedgerRecord
+from fedmed_nodes.clock import Clock
+from fedmed_nodes.stores import Batch, CustodianStore
+
+
+class Logbook:
+    """Writes batches that carry an audit entry, and tells where the chain stands."""
+
+    def __init__(self, store: CustodianStore, identity: Identity, clock: Clock) -> None:
+        self._store = store
+        self._identity = identity
+        self._clock = clock
+
+    @property
+    def position(self) -> ChainHead:
+        """Head and counter of the audit chain; every signed message carries them."""
+        last = self._store.audit(1)
+        return last[-1].chain_head if last else EMPTY_CHAIN
+
+    def get(self, key: str) -> bytes | None:
+        """Read a value."""
+        return self._store.get(key)
+
+    def ledger(self) -> tuple[LedgerRecord, ...]:
+        """All charges so far."""
+        return self._store.ledger()
+
+    def now(self) -> str:
+        """The present as ISO 8601 text with offset, whole seconds."""
+        return self._clock.now().isoformat(timespec="seconds")
+
+    def write(
+        self,
+        kind: AuditKind,
+        *,
+        study: bytes = b"",
+        code: str = "",
+        detail: str = "",
+        puts: Mapping[str, bytes] | None = None,
+        deletes: frozenset[str] = frozenset(),
+        ledger: tuple[LedgerRecord, ...] = (),
+    ) -> None:
+        """Commit one change with its audit entry; durable when this returns.
+
+        Args:
+            kind: What happened.
+            study: Digest of the study, or empty.
+            code: Stable error code, or empty.
+            detail: Public words only: never a count, a value or a key.
+            puts: Values to write.
+            deletes: Keys to remove.
+            ledger: Charges.
+
+        Raises:
+            StoreConflict, StoreFailed: nothing was changed.
+        """
+        last = self._store.audit(1)
+        event = AuditEvent(at=self.now(), kind=kind, study=study.hex(), code=code, detail=detail)
+        entry = append(last[-1] if last else None, event, sign=self._identity.sign)
+        self._store.commit(Batch(puts=puts or {}, deletes=deletes, ledger=ledger, audit=(entry,)))

@@ -1,0 +1,230 @@
+"""Studies at a custodian: proposal, policy, budget reservation, and what is worked out of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fedmed import wire
+from fedmed.data.examples import Examples
+from fedmed.errors import (
+    ApprovalPending,
+    BudgetExceeded,
+    DataContractError,
+    EpochMismatch,
+    RosterMismatch,
+    StudyRefused,
+    StudyUnknown,
+)
+from fedmed.governance.audit_chain import AuditKind
+from fedmed.governance.policy import Policy, decide
+from fedmed.messages import NO_EPOCH, StudyProposal
+from fedmed.models.row_independence import prove_row_independence
+from fedmed.privacy.accounting import epsilon
+from fedmed.privacy.ledger_record import LedgerRecord
+from fedmed.protocol import envelope
+from fedmed.protocol.node_ceremony import Seat
+from fedmed.protocol.schedule import Schedule, Terms, schedule_for, terms_for
+from fedmed.study import StudySpec, from_canonical_bytes, study_digest
+from fedmed.types import PrivacyEvent, Scheme
+from fedmed_nodes.ceremony_desk import CeremonyDesk
+from fedmed_nodes.clock import Clock
+from fedmed_nodes.logbook import Logbook
+from fedmed_nodes.sources import RowSource
+
+INDEX = "studies"
+BUDGET_DIGITS = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """An approved study as this custodian works it out."""
+
+    spec: StudySpec
+    schedule: Schedule
+    terms: Terms
+    source: RowSource
+
+
+def study_key(digest: bytes, part: str) -> str:
+    """Store key of one part of a study: ``proposal``, ``approved``, ``state``, ``restored``..."""
+    return f"study/{digest.hex()}/{part}"
+
+
+class StudyDesk:
+    """Judges proposals, keeps what was approved, and reserves budget before a study may plan."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        *,
+        policy: Policy,
+        datasets: Mapping[str, RowSource],
+        logbook: Logbook,
+        ceremonies: CeremonyDesk,
+        clock: Clock,
+    ) -> None:
+        self._seat = seat
+        self._policy = policy
+        self._datasets = datasets
+        self._logbook = logbook
+        self._ceremonies = ceremonies
+        self._clock = clock
+        self._studies: dict[bytes, Study] = {}
+        self._examples: dict[bytes, Examples] = {}
+
+    def propose(self, data: bytes) -> bytes:
+        """Judge a signed proposal.
+
+        Returns:
+            The digest of the study, which is now approved here.
+
+        Raises:
+            StudyRefused, BudgetExceeded, CohortTooSmall, StudyExpired: the policy's verdict.
+            RosterMismatch, EpochMismatch, ConfigError: the study does not fit this federation.
+            ApprovalPending: the operator must approve it first.
+            DataContractError: this node's table does not hold what the study needs.
+        """
+        statement = envelope.open_message(data, envelope.STUDY, self._seat.roster.coordinator, context=None)
+        proposal = wire.decode_proposal(statement.content)
+        digest = study_digest(proposal.canonical)
+        envelope.check_context(statement, digest)
+        study = self._work_out(proposal)
+        decision = decide(
+            study.spec,
+            self._policy,
+            declared_persons=study.source.declared_persons,
+            today=self._clock.now().date(),
+            allowance=study.schedule.allowance,
+        )
+        reservations = self._check_budget(digest, study)
+        approved = not decision.waits_for_operator or self._logbook.get(study_key(digest, "approved"))
+        self._write_proposal(digest, statement.content, reservations=reservations, approved=bool(approved))
+        if not approved:
+            raise ApprovalPending("the province's operator must approve this study first")
+        self._studies[digest] = study
+        self.examples(digest)
+        return digest
+
+    def _write_proposal(
+        self, digest: bytes, content: bytes, *, reservations: Mapping[str, list[float]], approved: bool
+    ) -> None:
+        """One batch: the proposal, its place in the index, and, if approved, its reservation."""
+        index = self.known()
+        puts = {
+            study_key(digest, "proposal"): content,
+            INDEX: json.dumps(sorted({*index, digest.hex()})).encode(),
+        }
+        if approved:
+            puts[study_key(digest, "approved")] = b"1"
+            puts["reservations"] = json.dumps(reservations).encode()
+        kind = AuditKind.ACCEPTED if approved else AuditKind.PROPOSED
+        self._logbook.write(kind, study=digest, detail="study", puts=puts)
+
+    def approve(self, digest: bytes) -> None:
+        """The operator's yes to a proposal that waits; the coordinator then proposes it again."""
+        if self._logbook.get(study_key(digest, "proposal")) is None:
+            raise StudyUnknown("no such study was proposed here")
+        self._logbook.write(AuditKind.APPROVED, study=digest, puts={study_key(digest, "approved"): b"1"})
+
+    def known(self) -> tuple[str, ...]:
+        """Hex digests of all studies ever proposed here."""
+        return tuple(json.loads(self._logbook.get(INDEX) or b"[]"))
+
+    def _work_out(self, proposal: StudyProposal) -> Study:
+        """Everything that follows from a proposal; refuses what does not fit this federation."""
+        seat = self._seat
+        if proposal.roster_digest != seat.roster_digest:
+            raise RosterMismatch("the proposal names another roster than the pinned one")
+        spec = from_canonical_bytes(proposal.canonical)
+        self._check_epoch(spec, proposal.epoch_id)
+        schedule = schedule_for(spec)
+        digests = (study_digest(proposal.canonical), proposal.roster_digest, proposal.epoch_id)
+        terms = terms_for(spec, schedule, seat.roster, digests=digests)
+        source = self._datasets.get(spec.data.dataset)
+        if source is None:
+            raise StudyRefused(f"dataset: {spec.data.dataset} is not registered here")
+        if source.declared_persons != spec.data.declared_persons[seat.identity.name]:
+            raise StudyRefused("declared_persons: the study names another count than this node's catalogue")
+        return Study(spec=spec, schedule=schedule, terms=terms, source=source)
+
+    def _check_epoch(self, spec: StudySpec, epoch_id: bytes) -> None:
+        """Scheme ``threshold`` needs an active epoch, ``plain`` has none."""
+        if spec.aggregation.scheme is Scheme.PLAIN:
+            if epoch_id != NO_EPOCH:
+                raise EpochMismatch("scheme plain has no key epoch")
+        elif not self._ceremonies.record(epoch_id).is_active:
+            raise EpochMismatch("not all custodians signed this epoch's result")
+
+    def _check_budget(self, digest: bytes, study: Study) -> dict[str, list[float]]:
+        """All reservations and unreserved charges of the data year, this study included, fit the cap.
+
+        Returns:
+            The reservations to write: study to [noise multiplier, releases, delta].
+        """
+        stored: dict[str, list[float]] = json.loads(self._logbook.get("reservations") or b"{}")
+        schedule = study.schedule
+        mine = [schedule.noise_multiplier, schedule.releases, schedule.accounted_delta]
+        reservations = {**stored, digest.hex(): mine}
+        events = [
+            PrivacyEvent(noise_multiplier=sigma, count=int(count))
+            for sigma, count, _ in reservations.values()
+        ]
+        events += [
+            record.event
+            for record in self._logbook.ledger()
+            if self._counts(record, study.source) and record.study_digest.hex() not in reservations
+        ]
+        # The least delta of all studies: a smaller delta never makes epsilon smaller.
+        delta = min(value[2] for value in reservations.values())
+        total = epsilon(events, delta)
+        if total > self._policy.max_epsilon_per_year + BUDGET_DIGITS:
+            raise BudgetExceeded(
+                f"this data year's budget is {self._policy.max_epsilon_per_year:g}; with this study it would "
+                f"be {total:.3f}: lower epsilon, or wait for the data holder's signed raise"
+            )
+        return reservations
+
+    @staticmethod
+    def _counts(record: LedgerRecord, source: RowSource) -> bool:
+        """Whether a charge is one on this dataset version or data year: unknown counts as yes."""
+        return record.dataset_fingerprint == source.fingerprint or record.data_year == source.data_year
+
+    def get(self, digest: bytes) -> Study:
+        """An approved study; after a restart it is worked out again from the stored bytes.
+
+        Raises:
+            StudyUnknown: never proposed here, or not approved.
+        """
+        if digest not in self._studies:
+            content = self._logbook.get(study_key(digest, "proposal"))
+            if content is None or self._logbook.get(study_key(digest, "approved")) is None:
+                raise StudyUnknown("the study was never proposed here, or was not approved")
+            self._studies[digest] = self._work_out(wire.decode_proposal(content))
+        return self._studies[digest]
+
+    def examples(self, digest: bytes) -> Examples:
+        """The study's training rows at this node, read once a process.
+
+        Raises:
+            DataContractError: always with the same public words; the cause stays with the operator.
+        """
+        if digest not in self._examples:
+            study = self.get(digest)
+            prove_row_independence(study.schedule.model, threads=1)
+            try:
+                self._examples[digest] = study.source.training_examples(study.spec.dataset_spec)
+            except DataContractError as fault:
+                self._logbook.write(AuditKind.ERROR, study=digest, code=fault.code)
+                raise
+        return self._examples[digest]
+
+    def is_restored(self, digest: bytes) -> bool:
+        """Whether this custodian was restored from a backup after the study had begun."""
+        return self._logbook.get(study_key(digest, "restored")) is not None
+
+    def mark_restored(self) -> None:
+        """The operator restored a backup: studies begun before are answered no more."""
+        puts = {study_key(bytes.fromhex(known), "restored"): b"1" for known in self.known()}
+        self._logbook.write(AuditKind.RESTORED, puts=puts)

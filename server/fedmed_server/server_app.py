@@ -1,0 +1,80 @@
+"""Flower's ServerApp at the coordinator: runs a study's phases on the grid it is given."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from fedmed.crypto.identity import Identity
+from fedmed.messages import Roster
+from fedmed.study import StudySpec
+from fedmed_server.driver import GridDriver, MessageFactory, PhaseRecord
+from fedmed_server.study_flow import OnRound, StudyOutcome, run_study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """What a coordinator needs for one study.
+
+    Attributes:
+        spec: The study.
+        identity: The coordinator's private keys.
+        roster: The roster that all provinces pinned.
+        today: The coordinator's date.
+        directory: Flower node id of each roster point.
+        make_message: Makes messages for the grid, given the grid.
+        deadline_s: How long a phase may take.
+        on_phase: Called after each phase.
+        on_round: Called after each aggregation.
+        deliver: Called with the outcome; a ServerApp returns nothing by itself.
+    """
+
+    spec: StudySpec
+    identity: Identity
+    roster: Roster
+    today: datetime.date
+    directory: Mapping[int, int]
+    make_message: Callable[[Grid], MessageFactory]
+    deadline_s: float
+    on_phase: Callable[[PhaseRecord], None]
+    on_round: OnRound
+    deliver: Callable[[StudyOutcome], None]
+
+
+def build_server_app(**parts: Any) -> ServerApp:  # checked by the dataclass that they make
+    """Make a ServerApp that runs one study from its ceremony to its end.
+
+    Args:
+        **parts: The fields of `ServerSettings`; keywords, so that a simulation need not import this room.
+
+    Returns:
+        An app whose main raises what stops the study and otherwise hands the outcome to ``deliver``.
+    """
+    settings = ServerSettings(**parts)
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        del context  # settings come from the caller, not from a run's configuration
+        driver = GridDriver(
+            grid,
+            settings.directory,
+            make_message=settings.make_message(grid),
+            deadline_s=settings.deadline_s,
+            on_phase=settings.on_phase,
+        )
+        steps = run_study(
+            settings.spec,
+            settings.identity,
+            settings.roster,
+            today=settings.today,
+            on_round=settings.on_round,
+        )
+        settings.deliver(driver.run(steps))
+
+    return app

@@ -1,0 +1,152 @@
+"""A whole study as the coordinator runs it: ceremony, proposal, aggregations, end. A pure generator."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedmed import wire
+from fedmed.aggregation.encoding import decode
+from fedmed.aggregation.plain_coordinator import PlainCombiner
+from fedmed.aggregation.threshold_coordinator import ThresholdCombiner
+from fedmed.crypto.identity import Identity
+from fedmed.errors import FedMedError
+from fedmed.messages import NO_EPOCH, Roster, StudyProposal
+from fedmed.protocol import envelope
+from fedmed.protocol.coordinator_ceremony import hold_ceremony
+from fedmed.protocol.coordinator_round import Desk, Opened, Standing, aggregate, propose
+from fedmed.protocol.schedule import Schedule, schedule_for, terms_for
+from fedmed.protocol.steps import Phase, PhaseKind, Steps
+from fedmed.study import StudySpec, canonical_bytes, study_digest
+from fedmed.training.optimiser import OptimiserState, step
+from fedmed.types import FloatArray, Scheme
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundSummary:
+    """One finished aggregation: who is in it, who opened it, how many attempts, the parameters after it."""
+
+    round_number: int
+    contributors: tuple[int, ...]
+    openers: tuple[int, ...]
+    attempts: int
+    parameters: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyOutcome:
+    """What a finished study gives.
+
+    Attributes:
+        parameters: Final model parameters, shape (p,).
+        schedule: The study worked out.
+        study_digest: What the provinces approved.
+        epoch_id: The key epoch, zeros for scheme ``plain``.
+        rounds: One summary an aggregation.
+        plans: Plans sent, each of them charged.
+        lost: Points that were lost at the end, with the last code of each.
+    """
+
+    parameters: FloatArray
+    schedule: Schedule
+    study_digest: bytes
+    epoch_id: bytes
+    rounds: tuple[RoundSummary, ...]
+    plans: int
+    lost: dict[int, str]
+
+
+OnRound = Callable[[RoundSummary], None]
+
+
+def run_study(
+    spec: StudySpec, identity: Identity, roster: Roster, *, today: datetime.date, on_round: OnRound
+) -> Steps[StudyOutcome]:
+    """Run a study from the ceremony to the destruction of its keys.
+
+    Args:
+        spec: The study.
+        identity: The coordinator's private keys.
+        roster: The roster that all provinces pinned.
+        today: The coordinator's date.
+        on_round: Called after each aggregation.
+
+    Raises:
+        FedMedError: whatever stops the study; the keys are destroyed all the same.
+    """
+    schedule = schedule_for(spec)
+    epoch_id = NO_EPOCH
+    if spec.aggregation.scheme is Scheme.THRESHOLD:
+        epoch = yield from hold_ceremony(identity, roster, today=today, combiner=ThresholdCombiner)
+        epoch_id = epoch.epoch_id
+    canonical, roster_id = canonical_bytes(spec), wire.roster_digest(roster)
+    digest = study_digest(canonical)
+    terms = terms_for(spec, schedule, roster, digests=(digest, roster_id, epoch_id))
+    combiner = ThresholdCombiner if spec.aggregation.scheme is Scheme.THRESHOLD else PlainCombiner
+    desk = Desk(identity=identity, terms=terms, combiner=combiner)
+    proposal = StudyProposal(canonical=canonical, roster_digest=roster_id, epoch_id=epoch_id)
+    standing = yield from propose(desk, wire.encode_proposal(proposal))
+    try:
+        outcome = yield from _train(spec, schedule, desk, standing, on_round=on_round)
+    except FedMedError:
+        yield from _close(desk)
+        raise
+    yield from _close(desk)
+    return outcome
+
+
+def _train(
+    spec: StudySpec, schedule: Schedule, desk: Desk, standing: Standing, *, on_round: OnRound
+) -> Steps[StudyOutcome]:
+    """All aggregations, with an optimiser step after each."""
+    initial = schedule.model.initial(desk.terms.study_digest)
+    state = OptimiserState(parameters=initial, velocity=np.zeros_like(initial))
+    rounds: list[RoundSummary] = []
+    for round_number in range(1, spec.training.aggregations + 1):
+        opened, standing = yield from aggregate(
+            desk, standing, round_number=round_number, inputs=state.parameters.astype("<f8").tobytes()
+        )
+        state = _step(spec, schedule, state, opened)
+        summary = RoundSummary(
+            round_number=round_number,
+            contributors=opened.contributors,
+            openers=opened.openers,
+            attempts=opened.attempts,
+            parameters=state.parameters,
+        )
+        rounds.append(summary)
+        on_round(summary)
+    return StudyOutcome(
+        parameters=state.parameters,
+        schedule=schedule,
+        study_digest=desk.terms.study_digest,
+        epoch_id=desk.terms.epoch_id,
+        rounds=tuple(rounds),
+        plans=standing.plans,
+        lost=dict(standing.lost),
+    )
+
+
+def _step(spec: StudySpec, schedule: Schedule, state: OptimiserState, opened: Opened) -> OptimiserState:
+    """Decode the opened sum and take the optimiser's step.
+
+    The divisor is the public number of training persons of the nodes in the sum, never a count of rows.
+    """
+    gradient = decode(opened.fields, schedule.layout, len(opened.contributors))
+    persons = sum(spec.training_persons(spec.nodes[p - 1]) for p in opened.contributors)
+    return step(
+        state,
+        gradient,
+        persons=persons,
+        learning_rate=spec.training.learning_rate,
+        momentum=spec.training.momentum,
+    )
+
+
+def _close(desk: Desk) -> Steps[None]:
+    """Tell every custodian that the study is over; one that is lost destroys its keys at their expiry."""
+    end = envelope.sign_message(desk.identity, envelope.STUDY_END, b"", context=desk.terms.study_digest)
+    yield Phase(name="close", kind=PhaseKind.CLOSE, requests=dict.fromkeys(desk.roster.points, (end,)))
