@@ -87,7 +87,6 @@ def create_file(name: str, data: bytes, *, folder: int) -> None:
     descriptor = os.open(name, flags, FILE_MODE, dir_fd=folder)
     try:
         try:
-            os.fchmod(descriptor, FILE_MODE)  # whatever the umask
             _write_all(descriptor, data)
             os.fsync(descriptor)
         finally:

@@ -26,7 +26,7 @@ def store(folder: Path) -> FileSecretStore:
     return FileSecretStore(folder)
 
 
-def test_folder_and_files_are_closed_to_others_whatever_the_umask(folder: Path) -> None:
+def test_folder_and_files_are_closed_to_others_even_with_an_open_umask(folder: Path) -> None:
     before = os.umask(0)
     try:
         FileSecretStore(folder).put(EPOCH, b"secret")

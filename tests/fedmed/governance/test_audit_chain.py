@@ -164,6 +164,23 @@ def test_every_altered_byte_of_a_stored_entry_is_refused() -> None:
             verify_chain([entries[0], AuditEntry.from_bytes(altered)], NODE.public)
 
 
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [
+        (b'"counter":1', b'"counter": 1'),
+        (b'"counter":1', b'"counter":2,"counter":1'),
+        (b'"code":"","detail":"round 1"', b'"detail":"round 1","code":""'),
+        (b'"round 1"', b'"\\u0072ound 1"'),
+        (b"00" * 32, b"00 " * 32),
+    ],
+)
+def test_a_second_spelling_of_an_entry_is_refused(written: bytes, instead: bytes) -> None:
+    data = chain(1)[0].to_bytes()
+    assert written in data
+    with pytest.raises(IntegrityError, match="canonical"):
+        AuditEntry.from_bytes(data.replace(written, instead))
+
+
 def test_an_entry_of_another_version_is_refused() -> None:
     data = chain(1)[0].to_bytes()
     with pytest.raises(UnknownVersion):
