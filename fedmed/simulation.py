@@ -154,9 +154,7 @@ class _Watch:
         self._tell(name, states)
 
     def _count_plan(self) -> None:
-        """A plan went out and is charged, unless it is a ceremony's rehearsal, before any proposal."""
-        if "propose" not in self.totals:
-            return
+        """A plan went out and is charged."""
         self.plans += 1
         event = PrivacyEvent(noise_multiplier=self.schedule.noise_multiplier, count=self.plans)
         self.spent = epsilon([event], self.schedule.accounted_delta)
@@ -167,7 +165,7 @@ class _Watch:
             Progress(
                 phase=name,
                 round_number=min(self.round_number + 1, self.spec.training.aggregations)
-                if "propose" in self.totals and name in ("nonce", "contribute", "open")
+                if name in ("nonce", "contribute", "open")
                 else 0,
                 rounds=self.spec.training.aggregations,
                 attempt=max(1, self.plans - self.round_number),

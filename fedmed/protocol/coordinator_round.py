@@ -34,7 +34,7 @@ from fedmed.protocol.binding import (
 )
 from fedmed.protocol.schedule import Terms, chunk_count
 from fedmed.protocol.steps import LOST, Phase, PhaseKind, Replies, Reply, Steps
-from fedmed.types import Layout, WordArray
+from fedmed.types import Layout, RoundKind, WordArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +137,11 @@ def aggregate(
     raise TooFewNodes(f"round {round_number}: no attempt found enough nodes; {_losses(desk, standing)}")
 
 
+def _phase_name(desk: Desk, name: str) -> str:
+    """A rehearsal's phases belong to the ceremony, in records as in people's minds."""
+    return f"ceremony {name}" if desk.terms.kind is RoundKind.REHEARSAL else name
+
+
 def _losses(desk: Desk, standing: Standing) -> str:
     """Who was lost and why, in public words."""
     named = [f"{desk.roster.member(p).name} ({c})" for p, c in sorted(standing.lost.items())]
@@ -160,7 +165,7 @@ def _gather_nonces(desk: Desk, standing: Standing) -> Steps[Standing]:
         )
         for p in missing
     }
-    replies = yield Phase(name="nonce", kind=PhaseKind.NONCE, requests=request)
+    replies = yield Phase(name=_phase_name(desk, "nonce"), kind=PhaseKind.NONCE, requests=request)
     for point in missing:
         reply = replies.get(point, Reply(code=LOST))
         nonce = None if reply.is_refusal else _read_nonce(desk, point, reply)
@@ -238,7 +243,7 @@ def _contribute(desk: Desk, standing: Standing, *, plan_bytes: bytes, inputs: by
     """Ask for contributions and add up those that hold."""
     askable = set(standing.fixed_set or desk.roster.points) & set(standing.nonces)
     replies = yield Phase(
-        name="contribute",
+        name=_phase_name(desk, "contribute"),
         kind=PhaseKind.CONTRIBUTE,
         requests=dict.fromkeys(sorted(askable), (plan_bytes, inputs)),
     )
@@ -297,7 +302,7 @@ def _open(
         OpeningRequest(contributors=contributors, openers=openers, headers=headers)
     )
     replies = yield Phase(
-        name="open",
+        name=_phase_name(desk, "open"),
         kind=PhaseKind.OPEN,
         requests={
             p: (

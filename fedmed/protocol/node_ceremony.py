@@ -190,9 +190,7 @@ def receive_shares(
     if len(parts) != 2 * n:
         raise MessageMalformed(f"expected {n} dealings and {n} blobs")
     envelopes, blobs = parts[:n], parts[n:]
-    contents = _open_all(
-        seat, envelopes, envelope.DEALING, context=state.epoch_id, receiver=EVERYONE
-    )
+    contents = _open_all(seat, envelopes, envelope.DEALING, context=state.epoch_id, receiver=EVERYONE)
     check_own_dealing(state, envelopes, seat.point)
     dealings = [wire.decode_dealing(c) for c in contents]
     shares, pair_keys = {}, {}
@@ -240,9 +238,7 @@ def check_agreed(seat: Seat, state: Received, envelopes: Sequence[bytes]) -> Non
     Raises:
         CeremonyStopped: two custodians saw different dealings (equivocation).
     """
-    contents = _open_all(
-        seat, envelopes, envelope.TRANSCRIPT, context=state.epoch_id, receiver=EVERYONE
-    )
+    contents = _open_all(seat, envelopes, envelope.TRANSCRIPT, context=state.epoch_id, receiver=EVERYONE)
     if any(wire.decode_transcript(c) != state.transcript for c in contents):
         raise CeremonyStopped("the custodians signed different transcripts; the ceremony stops")
 
@@ -295,8 +291,6 @@ def check_concluded(seat: Seat, state: Received, envelopes: Sequence[bytes], *, 
     Raises:
         CeremonyStopped: the results differ.
     """
-    contents = _open_all(
-        seat, envelopes, envelope.EPOCH_ACTIVE, context=state.epoch_id, receiver=EVERYONE
-    )
+    contents = _open_all(seat, envelopes, envelope.EPOCH_ACTIVE, context=state.epoch_id, receiver=EVERYONE)
     if envelopes[seat.point - 1] != own or len(set(contents)) != 1:
         raise CeremonyStopped("the custodians signed different results; the ceremony stops")
