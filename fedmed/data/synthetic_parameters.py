@@ -238,7 +238,7 @@ FUND_VISIT = {"employee": 0.55, "resident": 0.42}
 
 # Diagnosis and drug codes: popularity falls like a power law of the rank.
 CODES = 400
-CODE_MEAN_COUNT, CODE_RANK_SHIFT, CODE_EXPONENT = 3.0, 3.0, 0.6
+CODE_MEAN_COUNT, CODE_RANK_SHIFT, CODE_EXPONENT = 4.0, 3.0, 0.6
 CODE_EFFECT_SHARE, CODE_EFFECT_SD = 0.15, 0.8
 CODE_FAMILY = 4
 """Siblings share their first four digits; coders who stop there record the family's head."""

@@ -20,6 +20,9 @@ from fedmed.errors import DataContractError
 DIRECT_IDENTIFIERS = ("psn_name", "certno")
 """Columns that name a person outright; a table with one of them is refused at import."""
 
+# Arrow's own messages quote the cell that they could not read, so they are never passed on.
+_UNREADABLE = (pa.ArrowException, OSError, UnicodeError)
+
 
 def read_table(path: Path) -> pa.Table:
     """Read a CSV (also gzipped) or Parquet file.
@@ -112,8 +115,7 @@ def _read_csv(path: Path) -> pa.Table:
             ),
         ) as reader:
             table = pa.Table.from_batches(list(reader), schema=reader.schema)
-    except pa.ArrowInvalid:
-        # Arrow's own message quotes the cell that it could not read; it must not travel.
+    except _UNREADABLE:
         raise DataContractError(
             f"{path.name}: not readable as CSV; use UTF-8, commas and one header line"
         ) from None
@@ -131,7 +133,7 @@ def _header(path: Path) -> list[str]:
             path, parse_options=pacsv.ParseOptions(invalid_row_handler=lambda _: "skip")
         ) as reader:
             names = list(reader.schema.names)
-    except pa.ArrowInvalid:
+    except _UNREADABLE:
         raise DataContractError(f"{path.name}: no readable header; use UTF-8 and one header line") from None
     return _checked_names(names, path)
 
@@ -142,7 +144,7 @@ def _read_parquet(path: Path) -> pa.Table:
         with pq.ParquetFile(path) as file:
             _checked_names(list(file.schema_arrow.names), path)
             return pa.Table.from_batches(list(file.iter_batches()), schema=file.schema_arrow)
-    except pa.ArrowInvalid:
+    except _UNREADABLE:
         raise DataContractError(f"{path.name}: not readable as Parquet; export it again") from None
 
 
