@@ -22,6 +22,8 @@ STARVED_AUC = 0.05
 WELL_CALIBRATED = (0.8, 1.25)
 """Expected / observed inside this band (a factor of 1.25 either way) needs no warning."""
 
+NAMES_SHOWN = 6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
@@ -200,16 +202,20 @@ def _node_warnings(result: Result) -> list[str]:
     said = []
     losing = _nodes_better_alone(result)
     if losing:
-        said.append(
-            f"Better off alone at the same epsilon, by AUC on their own persons: {', '.join(losing)}."
-        )
+        said.append(f"Better off alone at the same epsilon, by AUC on their own persons: {_listed(losing)}.")
     off = _badly_calibrated(result, result.arms.federated)
     if off:
         said.append(
             f"Expected / observed outside {WELL_CALIBRATED[0]}–{WELL_CALIBRATED[1]} for the federated model: "
-            f"{', '.join(off)}. Recalibrate there before using its risks as probabilities."
+            f"{_listed(off)}. Recalibrate there before using its risks as probabilities."
         )
     return said
+
+
+def _listed(names: list[str]) -> str:
+    """Join names; beyond `NAMES_SHOWN` say how many more."""
+    more = len(names) - NAMES_SHOWN
+    return ", ".join([*names[:NAMES_SHOWN], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _nodes_better_alone(result: Result) -> list[str]:

@@ -114,16 +114,16 @@ def _curve_value(point: CurvePoint, key: str) -> float | None:
 
 
 def _draw_level(axes: Axes, auc: float, *, look: ArmLook, above: bool) -> None:
-    """A level line with its name at the right end."""
+    """A level line with its name at the left end, where a rising curve is still low."""
     axes.axhline(auc, color=look.colour, linewidth=1.4, linestyle=(0, (1, 2)))
     privacy = "private" if look.private else "no privacy"
     axes.annotate(
         f"{look.name}, {privacy} {metric(auc)}",
-        (1, auc),
+        (0, auc),
         xycoords=axes.get_yaxis_transform(),
-        xytext=(-2, 5 if above else -5),
+        xytext=(2, 5 if above else -5),
         textcoords="offset points",
-        ha="right",
+        ha="left",
         va="bottom" if above else "top",
         fontsize=11,
         color=INK,

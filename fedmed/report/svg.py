@@ -56,6 +56,7 @@ _STYLE: Mapping[str, object] = {
 _METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 _DROPPED = re.compile(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", re.DOTALL)
 _SIZE = re.compile(r'(<svg[^>]*?) width="[^"]*"|(<svg[^>]*?) height="[^"]*"')
+_MARK = re.compile(r"@@(\d+)@@")
 _TAG = re.compile(r"<[^>]*>")
 _LONG_NUMBER = re.compile(r"(\.\d\d)\d+")
 
@@ -100,11 +101,9 @@ def inline_svg(figure: Figure, name: str, *, labels: tuple[str, ...], title: str
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
     text = _TAG.sub(lambda tag: _LONG_NUMBER.sub(r"\1", tag.group()), text)  # coordinates, never figures
-    opening = f'<svg role="img" aria-label="{html.escape(title)}"'
-    text = re.sub(r"\n\s*", "\n", text.replace("<svg", opening, 1)).strip()
-    for position, label in enumerate(labels):
-        text = text.replace(mark(position), html.escape(label))
-    return text
+    text = re.sub(r"\n\s*", "\n", text).strip()
+    text = _MARK.sub(lambda found: html.escape(labels[int(found.group(1))]), text)
+    return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

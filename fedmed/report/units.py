@@ -37,11 +37,13 @@ def epsilon(value: float) -> str:
 
 
 def delta(value: float) -> str:
-    """Write a delta with two significant digits, as a power of ten in plain characters."""
-    mantissa, exponent = f"{value:.1e}".split("e")
-    superscript = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    power = f"10{superscript}"
-    return power if mantissa == "1.0" else f"{mantissa.removesuffix('.0')} × {power}"
+    """Write a delta with two significant digits, never rounded down; ``1.2 × 10⁻⁶`` stays on one line."""
+    exponent = math.floor(math.log10(value))
+    tenths = math.ceil(round(value / 10**exponent * 10, 6))
+    if tenths == 100:
+        tenths, exponent = 10, exponent + 1
+    power = "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return power if tenths == 10 else f"{tenths / 10:g}\u00a0×\u00a0{power}"
 
 
 def byte_size(size: float) -> str:
@@ -70,9 +72,9 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def plural(number: int, noun: str, *, many: str | None = None) -> str:
+def plural(number: int, noun: str) -> str:
     """Write a number with its noun: ``1 node``, ``4 nodes``."""
-    return f"{count(number)} {noun if number == 1 else many or noun + 's'}"
+    return f"{count(number)} {noun if number == 1 else noun + 's'}"
 
 
 def _three_digits(value: float) -> str:

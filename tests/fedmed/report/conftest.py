@@ -156,7 +156,7 @@ def result_document(nodes: int = 4, aggregations: int = 40) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_result() -> Callable[..., Result]:
     """Give a function that makes a result, after ``change`` has altered its document."""
 
