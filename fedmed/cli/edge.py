@@ -6,7 +6,9 @@ import json
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,10 +22,15 @@ from fedmed.errors import (
     IntegrityError,
     PlatformUnsupported,
     ProtocolError,
+    RowsNotIndependent,
+    StoreFailed,
     StudyExpired,
     StudyRefused,
     TooFewNodes,
 )
+
+if TYPE_CHECKING:
+    import typer
 
 DONE, UNEXPECTED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -38,6 +45,8 @@ REMEDIES: tuple[tuple[type[FedMedError], str], ...] = (
     (StudyRefused, "change the study to what the provinces' policies allow"),
     (ApprovalPending, "ask the province's operator to approve the study"),
     (StudyExpired, "propose the study again with a later last day"),
+    (StoreFailed, "look at disk space, permissions and whether a second process uses the store"),
+    (RowsNotIndependent, "install the versions that constraints.txt names; fedmed doctor shows what differs"),
     (ProtocolError, "compare versions and settings of the two sides; if they agree, report it"),
     (IntegrityError, "do not trust this run: find out who altered the bytes before starting again"),
 )
@@ -59,18 +68,15 @@ def run(arguments: Sequence[str]) -> int:
     # Flower would otherwise report usage and look for updates, from every process.
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
-    from fedmed.cli.app import app
-
     try:
-        answer = app(args=list(arguments), prog_name="fedmed", standalone_mode=False)
+        answer = load_app()(args=list(arguments), prog_name="fedmed", standalone_mode=False)
     except click.exceptions.Exit as end:
-        return int(end.exit_code)
+        answer = end.exit_code
     except click.ClickException as fault:
         fault.show()
         return USAGE
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted; what was not finished is not in the results")
-        return INTERRUPTED
+        answer = INTERRUPTED
     except FedMedError as fault:
         return _refusal(fault, as_json="--json" in arguments)
     except BrokenPipeError:
@@ -79,7 +85,18 @@ def run(arguments: Sequence[str]) -> int:
         return DONE
     except Exception as fault:
         return _unexpected(fault)
+    if answer == INTERRUPTED:
+        _say("interrupted; what was not finished is not in the results")
     return answer if isinstance(answer, int) else DONE
+
+
+def load_app() -> typer.Typer:
+    """Load the commands; apart from `run`, so that importing this module stays cheap."""
+    with warnings.catch_warnings():
+        # The typer that Flower pins imports names that click 8.5 has marked as old.
+        warnings.filterwarnings("ignore", "'click", DeprecationWarning)
+        from fedmed.cli.app import app
+    return app
 
 
 def remedy_for(fault: FedMedError) -> str:

@@ -55,7 +55,7 @@ class _View:
         """The table that shows an event."""
         self._states.update(event.states)
         self._bytes.update(event.bytes_moved)
-        table = Table(title=self._title, title_style="bold", expand=False)
+        table = Table(title=Text(self._title, style="bold"), expand=False)
         for name in ("node", "phase", "round", "moved"):
             table.add_column(name, justify="right" if name in ("round", "moved") else "left")
         for node, state in self._states.items():

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fedmed.cli.edge import run
+from fedmed.study import canonical_bytes, load_study, study_digest
+
+
+@pytest.fixture
+def study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    path = tmp_path / "study.toml"
+    assert run(["study", "new", str(path)]) == 0
+    capsys.readouterr()
+    return path
+
+
+def checked(path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, float]]:
+    assert run(["study", "check", str(path), "--json"]) == 0
+    document: dict[str, dict[str, float]] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_privacy_layout_bytes_and_readers_are_shown(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = checked(study, capsys)
+    spec = load_study(study.read_text(encoding="utf-8"))
+    assert document["study"]["digest"] == study_digest(canonical_bytes(spec)).hex()
+    privacy = document["privacy"]
+    assert privacy["releases"] == 42  # 40 aggregations and 2 spare attempts
+    assert 0.9 < privacy["epsilon_of_plan"] <= privacy["epsilon"] == 1.0
+    assert privacy["fallback_epsilon"] > privacy["epsilon"]
+    assert privacy["epsilon_rdp"] > privacy["epsilon_of_plan"]
+    assert (privacy["threshold"], privacy["dropouts"], privacy["colluders"]) == (3, 1, 1)
+    layout = document["layout"]
+    assert layout["values"] == spec.dataset_spec.inputs + 1
+    assert layout["fields"] * layout["field_bits"] <= 140
+    assert 5.6 <= layout["bytes_per_value"] <= 9.4
+    assert document["who_can_decrypt"][0]["who"] == "coordinator"  # type: ignore[index]
+
+
+def test_more_aggregations_move_more_bytes_and_need_more_noise(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = study.read_text(encoding="utf-8")
+    more = study.with_name("more.toml")
+    more.write_text(text.replace("aggregations = 40", "aggregations = 80"), encoding="utf-8")
+    few, many = checked(study, capsys), checked(more, capsys)
+    assert many["bytes_per_node"]["rounds_up"] > 1.9 * few["bytes_per_node"]["rounds_up"]
+    assert many["privacy"]["noise_multiplier"] > few["privacy"]["noise_multiplier"]
+
+
+def test_plain_says_that_the_coordinator_sees_uploads(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = study.read_text(encoding="utf-8").replace('scheme = "threshold"', 'scheme = "plain"')
+    study.write_text(text, encoding="utf-8")
+    document = checked(study, capsys)
+    assert document["bytes_per_node"]["ceremony_up"] == 0
+    assert "every upload" in document["who_can_decrypt"][0]["what"]  # type: ignore[index]
+
+
+def test_people_get_tables(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["study", "check", str(study)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for words in ("fallback epsilon", "who can decrypt", "rounds up", "disk bytes per node"):
+        assert words in shown
+
+
+def test_an_unknown_key_ends_with_2_and_names_the_right_one(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.write_text(study.read_text(encoding="utf-8").replace("clip_norm =", "clipnorm ="), encoding="utf-8")
+    assert run(["study", "check", str(study)]) == 2
+    assert "did you mean clip_norm?" in capsys.readouterr().err
+
+
+def test_rows_of_other_sites_end_with_7(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = study.with_name("rows.csv")
+    data.write_text("site,psn_no\na,1\nb,2\nc,3\n", encoding="utf-8")
+    assert run(["study", "check", str(study), "--data", str(data)]) == 7
+    assert "the study's nodes are shanghai" in capsys.readouterr().err
