@@ -106,7 +106,7 @@ def test_epsilon_never_falls_below_the_exact_one_and_stays_close(noise_multiplie
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=6)
+@settings(deadline=None, max_examples=4)
 @given(eps=st.floats(0.05, 5), count=st.integers(1, 60), delta=st.sampled_from([1e-7, 1e-5]))
 def test_calibration_errs_towards_more_noise_and_wastes_little(eps, count, delta):
     multiplier = noise_multiplier_for(eps, delta, count)
@@ -116,7 +116,7 @@ def test_calibration_errs_towards_more_noise_and_wastes_little(eps, count, delta
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(
     noise_multiplier=st.floats(0.7, 30),
     count=st.integers(1, 40),
