@@ -14,12 +14,17 @@ import numpy as np
 
 from fedmed.crypto.lattice_public import Chunk, chunks_of, pack, public_polynomial, residues_to_bytes
 from fedmed.crypto.lattice_secret import (
+    KEY_BYTES,
     EpochKeys,
+    SecretKey,
     contribution_polynomial,
+    deal,
     error_polynomial,
     expanded,
     opening_polynomial,
     opening_tag,
+    pair_key,
+    read_share,
     ring,
     smudging_polynomial,
     smudging_words,
@@ -30,9 +35,9 @@ from fedmed.crypto.residues import ByteSource, Residues, multiplied, reduced
 from fedmed.crypto.seal import Factor
 from fedmed.crypto.sharing import lagrange
 from fedmed.errors import EpochMismatch, OpenersMiscounted, SetMalformed
-from fedmed.types import Layout, WordArray
+from fedmed.types import DIGEST_BYTES, Layout, WordArray
 
-__all__ = ["EpochKeys", "ThresholdContributor"]
+__all__ = ["EpochKeys", "ThresholdContributor", "insecure_epoch_keys"]
 
 # Public polynomials of the last plan kept between contribution and answer: 16 MiB at most. Hashing them
 # is a third of a contribution's time.
@@ -175,3 +180,35 @@ class ThresholdContributor:
         if len(kept) < _KEPT_CHUNKS:
             kept[chunk] = polynomial
         return polynomial
+
+
+def insecure_epoch_keys(custodians: int, threshold: int, *, source: ByteSource) -> tuple[EpochKeys, ...]:
+    """Keys of a whole epoch from one place, for tests and benchmarks: who runs it can open everything.
+
+    Args:
+        custodians: Points 1..custodians.
+        threshold: Answers that open.
+        source: Random bytes; all secrets and seeds are drawn from it.
+
+    Returns:
+        What an honest ceremony would leave at each custodian, in order of points.
+    """
+    points = range(1, custodians + 1)
+    secrets = {point: SecretKey.draw(source) for point in points}
+    dealt = {point: deal(secrets[point], custodians, threshold, source) for point in points}
+    seeds = {(one, other): source(KEY_BYTES) for one in points for other in points if one != other}
+    epoch_id = source(DIGEST_BYTES)
+    return tuple(
+        EpochKeys(
+            point=own,
+            threshold=threshold,
+            secret=secrets[own],
+            shares={dealer: read_share(dealt[dealer][own - 1]) for dealer in points},
+            pair_keys={
+                other: pair_key(epoch_id, own, other, seeds[own, other], seeds[other, own])
+                for other in points
+                if other != own
+            },
+        )
+        for own in points
+    )
