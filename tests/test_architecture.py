@@ -46,6 +46,12 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "flower_parts": VALUES | {"protocol"},
     "local_grid": VALUES,
 }
+# Rooms of a simulation: what a deployment cannot know, and what a run leaves behind.
+ARROWS = {
+    **ARROWS,
+    "comparison": ARROWS["protocol"] | {"protocol", "report"},
+    "outcome": ARROWS["protocol"] | {"protocol", "report"},
+}
 # The last two rooms may look into all others below them.
 ARROWS = {
     **ARROWS,
@@ -76,6 +82,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "torch": frozenset(
         {
             "fedmed.models.gradients",
+            "fedmed.models.passes",
             "fedmed.models.row_independence",
             "fedmed.training.local",
             "fedmed.training.baselines",

@@ -46,6 +46,11 @@ DataFile = Annotated[
 ]
 SiteColumn = Annotated[str, typer.Option(metavar="COL", help="Column of FILE that names the site.")]
 
+Lose = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NODE@PHASE[:N]", help="Drill: lose NODE at contribute or open of its N-th sum."),
+]
+
 
 @app.command(epilog="Example: fedmed demo --people 80000 --epsilon 1")
 def demo(
@@ -55,17 +60,19 @@ def demo(
     data: Annotated[DemoData, typer.Option(help="Whose rows.")] = DemoData.SYNTHETIC,
     scheme: Annotated[SchemeName, typer.Option(help="How contributions are summed.")] = SchemeName.THRESHOLD,
     out: Out = Path("runs"),
+    lose: Lose = None,
     as_json: AsJson = False,
 ) -> None:
     """Four provinces build a model together, under privacy, on this machine."""
     from fedmed.cli.demo_study import Source, demo_study, demo_tables
-    from fedmed.cli.runs import run_and_show
+    from fedmed.cli.runs import RunOptions, run_and_show
     from fedmed.types import Scheme
 
     source = Source(data.value)
     spec = demo_study(source, people=people, epsilon=epsilon, scheme=Scheme(scheme.value), today=_today())
     tables = demo_tables(source, people=people, seed=seed)
-    run_and_show(spec, tables, out=out, seed=seed, as_json=as_json)
+    options = RunOptions(out=out, seed=seed, lose=tuple(lose or ()), as_json=as_json)
+    run_and_show(spec, tables, options=options)
 
 
 @study_app.command(
@@ -130,16 +137,18 @@ def study_run(
     site_column: SiteColumn = "site",
     seed: Seed = 1,
     out: Out = Path("runs"),
+    lose: Lose = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a study in simulation: all nodes in this process, each with its own store and keys."""
-    from fedmed.cli.runs import run_and_show
+    from fedmed.cli.runs import RunOptions, run_and_show
     from fedmed.cli.tables import tables_for
     from fedmed.study import load_study
 
     spec = load_study(_read(study))
     tables = tables_for(spec, data=data, site_column=site_column, seed=seed)
-    run_and_show(spec, tables, out=out, seed=seed, as_json=as_json)
+    options = RunOptions(out=out, seed=seed, lose=tuple(lose or ()), as_json=as_json)
+    run_and_show(spec, tables, options=options)
 
 
 @study_app.command("report", epilog="Example: fedmed study report runs/demo")

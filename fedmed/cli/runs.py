@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
+from fedmed.cli.drill import Drill, parse_loss
 from fedmed.cli.progress_view import shown_progress
 from fedmed.errors import ConfigError
 from fedmed.study import StudySpec
@@ -23,27 +25,52 @@ if TYPE_CHECKING:
 RESULT_NAME = "result.json"
 
 
-def run_and_show(
-    spec: StudySpec, tables: Mapping[str, pa.Table], *, out: Path, seed: int, as_json: bool
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How to run.
+
+    Attributes:
+        out: Folder of all runs; this one gets ``out/<study id>``.
+        seed: Of everything in a simulation that may have one; noise never has.
+        lose: Nodes to lose on purpose, as `fedmed.cli.drill.parse_loss` reads them.
+        as_json: Print the result document, and nothing else, on stdout.
+    """
+
+    out: Path
+    seed: int
+    lose: tuple[str, ...]
+    as_json: bool
+
+
+def run_and_show(spec: StudySpec, tables: Mapping[str, pa.Table], *, options: RunOptions) -> None:
     """Run a study, write its folder and show the result.
 
     Args:
         spec: The study.
         tables: Rows by node key.
-        out: Folder of all runs; this one gets ``out/<study id>``.
-        seed: Of everything in a simulation that may have one; noise never has.
-        as_json: Print the result document, and nothing else, on stdout.
-    """
-    folder = out / spec.id
-    with quiet_stdout(as_json):
-        from fedmed.report import write_report
-        from fedmed.simulation import run_study
+        options: How to run.
 
-        with shown_progress(Console(stderr=True) if as_json else Console(), title=spec.title) as on_progress:
-            result = run_study(spec, dict(tables), folder=folder, seed=seed, on_progress=on_progress)
+    Raises:
+        FedMedError: whatever stops the study.
+    """
+    drill = Drill([parse_loss(text, spec.nodes) for text in options.lose], spec.nodes)
+    folder = options.out / spec.id
+    with quiet_stdout(options.as_json):
+        from fedmed.report import write_report
+        from fedmed.simulation import Faults, run_study
+
+        console = Console(stderr=options.as_json)
+        with shown_progress(console, title=spec.title) as on_progress:
+            result = run_study(
+                spec,
+                dict(tables),
+                folder=folder,
+                seed=options.seed,
+                on_progress=on_progress,
+                faults=Faults(loses=drill.loses),
+            )
         page = write_report(folder, result)
-    show_result(result, page=page, as_json=as_json)
+    show_result(result, page=page, as_json=options.as_json)
 
 
 def show_result(result: Result, *, page: Path, as_json: bool) -> None:
