@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEAST_SPAN = 0.02
+"""Least range of an axis: closer would enlarge noise."""
 
 LANE = 0.13
 """Distance between two arms across a row, in rows: equal scores would hide each other otherwise."""

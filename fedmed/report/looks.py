@@ -75,6 +75,8 @@ ARM_LOOKS = (
     ),
 )
 
+LOOKS = {look.key: look for look in ARM_LOOKS}
+
 
 def known_arms(result: Result) -> tuple[tuple[ArmLook, Arm], ...]:
     """List the arms that the result holds, in the order of the legend."""

@@ -231,18 +231,20 @@ def _phase_words(result: Result) -> str:
 def _transport(result: Result) -> tuple[tuple[str, str], ...]:
     """The secure sum's figures, those that are known."""
     sums = result.aggregation
-    fields = "" if sums.fields is None else f", {sums.fields} values in a coefficient"
-    bits = "" if sums.field_bits is None else f", {sums.field_bits} bits each"
-    margin = None if sums.margin_bits is None else f"{sums.margin_bits:.1f} bits"
+    packed = (
+        None if sums.fields is None or sums.field_bits is None else f"{sums.fields} × {sums.field_bits} bits"
+    )
     found = (
         ("Scheme", sums.scheme.value),
-        ("Parameter set", f"{sums.parameter_set}{fields}{bits}"),
-        ("Margin of decryption, worst case", margin),
+        ("Parameter set", sums.parameter_set),
+        ("Values in a coefficient", packed),
+        ("Least margin", None if sums.margin_bits is None else f"{sums.margin_bits:.1f} bits"),
         ("Shares that open a sum", f"{sums.threshold} of {sums.nodes}" if sums.threshold else None),
-        ("Aggregations", f"{sums.aggregations} in {sums.attempts} attempts"),
+        ("Aggregations", count(sums.aggregations)),
+        ("Attempts", count(sums.attempts)),
         ("Values in a sum", count(sums.values)),
-        ("Up, a value and node", f"{sums.bytes_up_per_value:.2f} bytes an attempt"),
-        ("Down, a value and node", f"{sums.bytes_down_per_value:.2f} bytes an attempt"),
+        ("Up, a value and node", f"{sums.bytes_up_per_value:.2f} bytes"),
+        ("Down, a value and node", f"{sums.bytes_down_per_value:.2f} bytes"),
         ("All bytes", byte_size(sums.bytes_total)),
         ("All time", duration(result.seconds["total"])),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fedmed.report.looks import ARM_LOOKS, ArmLook
+from fedmed.report.looks import LOOKS, ArmLook
 from fedmed.report.result import CurvePoint, NodePart, NodeScore, Result
 from fedmed.report.svg import INK, MUTED, WIDE, Plot, draw_twice, mark, place, plot_label
 from fedmed.report.units import byte_size, duration, metric
@@ -18,6 +18,9 @@ COLOURED_NODES = 6
 """Up to here every node has its own colour; above, one faint colour shows the spread."""
 
 LEAST_SPAN = 0.02
+"""Least range of an AUC axis: closer would enlarge noise."""
+
+LABEL_HEIGHT = 22.0
 NODE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 NODE_MARKERS = ("o", "s", "^", "D", "v", "P")
 
@@ -70,34 +73,61 @@ def _draw_curve(figure: Figure, width: float, *, result: Result) -> float:
 
     height = 300.0 if width >= WIDE else 260.0
     axes = place(figure, (46, 14, 14, 42), width=width, height=height)
-    looks = {look.key: look for look in ARM_LOOKS}
-    at = [point.aggregation for point in result.curve]
-    for key, style in (("central", (0, (4, 2))), ("federated", "solid")):
-        if getattr(result.arms, key) is None:
-            continue
-        line = [
-            (x, value)
-            for x, point in zip(at, result.curve, strict=True)
-            if (value := _curve_value(point, key))
-        ]
-        if line:
-            axes.plot(*zip(*line, strict=True), color=looks[key].colour, linewidth=2.2, linestyle=style)
-            axes.plot(
-                *line[-1], color=looks[key].colour, marker=looks[key].marker, markersize=7, clip_on=False
-            )
-    for key, above in (("pooled", True), ("alone_private", False)):
-        arm = getattr(result.arms, key)
-        if arm is not None:
-            _draw_level(axes, arm.auc, look=looks[key], above=above)
-    axes.set_xlim(min(0, *at) if len(at) > 1 else 0, max(at) * 1.02 + 0.2)
+    _draw_lines(axes, result)
+    levels = _draw_levels(axes, result)
+    last = result.curve[-1].aggregation
+    axes.set_xlim(0, last * 1.02 + 0.2)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     _room_above_and_below(axes)
+    low, high = axes.get_ylim()
+    _name_levels(axes, levels, points_per_auc=(height - 56) / (high - low))
     axes.grid(axis="y")
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("Aggregations")
     axes.set_ylabel("Mean AUC")
     return height
+
+
+def _draw_lines(axes: Axes, result: Result) -> None:
+    """The arms that learn in steps, federated on top, each with its marker at the end."""
+    for look in (LOOKS["central"], LOOKS["federated"]):
+        steps = [(point.aggregation, _curve_value(point, look.key)) for point in result.curve]
+        line = [(at, value) for at, value in steps if value is not None]
+        if not line or getattr(result.arms, look.key) is None:
+            continue
+        style = "solid" if look.key == "federated" else (0, (4, 2))
+        axes.plot(*zip(*line, strict=True), color=look.colour, linewidth=2.2, linestyle=style)
+        axes.plot(*line[-1], color=look.colour, marker=look.marker, markersize=7, clip_on=False)
+
+
+def _draw_levels(axes: Axes, result: Result) -> list[tuple[float, ArmLook]]:
+    """Level lines of `pooled` and `alone_private`, those that are known, from above to below."""
+    arms = ((getattr(result.arms, look.key), look) for look in (LOOKS["pooled"], LOOKS["alone_private"]))
+    levels = sorted(((arm.auc, look) for arm, look in arms if arm is not None), key=lambda one: -one[0])
+    for auc, look in levels:
+        axes.axhline(auc, color=look.colour, linewidth=1.4, linestyle=(0, (1, 2)))
+    return levels
+
+
+def _name_levels(axes: Axes, levels: list[tuple[float, ArmLook]], *, points_per_auc: float) -> None:
+    """Names at the left end, where a rising curve is still low; below a line if the next is too near."""
+    ceiling = float("inf")
+    for auc, look in levels:
+        above = (ceiling - auc) * points_per_auc > LABEL_HEIGHT
+        ceiling = auc
+        privacy = "private" if look.private else "no privacy"
+        axes.annotate(
+            f"{look.name}, {privacy} {metric(auc)}",
+            (0, auc),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(2, 5 if above else -5),
+            textcoords="offset points",
+            ha="left",
+            va="bottom" if above else "top",
+            fontsize=11,
+            color=INK,
+        )
 
 
 def _room_above_and_below(axes: Axes) -> None:
@@ -111,23 +141,6 @@ def _curve_value(point: CurvePoint, key: str) -> float | None:
     """The AUC of one arm at one point."""
     value: float | None = getattr(point, key)
     return value
-
-
-def _draw_level(axes: Axes, auc: float, *, look: ArmLook, above: bool) -> None:
-    """A level line with its name at the left end, where a rising curve is still low."""
-    axes.axhline(auc, color=look.colour, linewidth=1.4, linestyle=(0, (1, 2)))
-    privacy = "private" if look.private else "no privacy"
-    axes.annotate(
-        f"{look.name}, {privacy} {metric(auc)}",
-        (0, auc),
-        xycoords=axes.get_yaxis_transform(),
-        xytext=(2, 5 if above else -5),
-        textcoords="offset points",
-        ha="left",
-        va="bottom" if above else "top",
-        fontsize=11,
-        color=INK,
-    )
 
 
 def _draw_calibration(figure: Figure, width: float, *, shown: list[tuple[NodePart, NodeScore]]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,17 @@ def test_the_curve_speaks_of_no_absent_arm(make_result: Make) -> None:
     assert "Pooled" not in plot.wide
     assert "Alone" not in plot.wide
     assert "#e69f00" not in plot.wide  # central's colour, although the curve holds its figures
+
+
+@pytest.mark.parametrize("alone", [0.3, 0.8279, 0.828, 0.9])
+def test_level_lines_at_any_distance_keep_their_names(make_result: Make, alone: float) -> None:
+    plot = curve_plot(
+        make_result(lambda d: d["arms"]["alone_private"].update(auc=alone)), description="curve"
+    )
+    assert plot is not None
+    heights = [float(y) for y in re.findall(r'y="([\d.]+)"[^>]*>(?:Pooled|Alone), ', plot.wide)]
+    assert len(heights) == 2
+    assert abs(heights[0] - heights[1]) > 10
 
 
 @pytest.mark.parametrize("nodes", [1, 6, 7])
