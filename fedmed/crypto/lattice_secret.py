@@ -160,11 +160,12 @@ def contribution_polynomial(product: Residues, error: IntArray, payload: Residue
         Shape (4, coefficients), reduced.
     """
     used = error.size
-    shifted = (error + ERROR_BOUND).astype(np.uint64)  # non-negative; the shift is taken back below
+    shifted = (error + ERROR_BOUND).astype(np.uint64)
     out = np.empty((len(PRIMES), used), np.uint64)
     for index, prime in enumerate(WORD_PRIMES):
         total = payload[index] + shifted
-        total += prime - np.uint64(ERROR_BOUND)
+        # Twice the prime: once for the product, once for a negative error on a zero payload.
+        total += np.uint64(2) * prime - np.uint64(ERROR_BOUND)
         total -= product[index, :used]
         np.remainder(total, prime, out=out[index])
     return out
