@@ -1,0 +1,109 @@
+"""The main job over several seeds: federated against central, alone and without privacy.
+
+    python benchmarks/tradeoff/main_job.py --data synthetic --seeds 1 2 3 4 5
+    python benchmarks/tradeoff/main_job.py --data rand-hie --json > benchmarks/results/main_job_rand_hie.json
+
+Every run is the demonstration's own study, with its real secure sums. A seed decides the synthetic rows, or
+how RAND's persons fall into nodes; noise has no seed, so a repeated run differs within its standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+from fedmed.cli.demo_study import Source, demo_study, demo_tables
+from fedmed.report.result import Result
+from fedmed.simulation import run_study
+from fedmed.types import Scheme
+
+ARMS = ("federated", "central", "alone_private", "pooled", "alone")
+
+
+def run_seed(source: Source, *, people: int, epsilon: float, seed: int) -> Result:
+    """One run of the demonstration's study."""
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    spec = demo_study(source, people=people, epsilon=epsilon, scheme=Scheme.THRESHOLD, today=today)
+    tables = demo_tables(source, people=people, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        return run_study(spec, tables, folder=Path(folder), seed=seed)
+
+
+def row_of(result: Result, *, seed: int) -> dict[str, float]:
+    """AUC of each arm, and what the secure sums took."""
+    aucs = {name: arm.auc for name, arm in result.arms if arm is not None}
+    return {
+        "seed": seed,
+        **aucs,
+        "epsilon_planned": result.privacy.epsilon,
+        "epsilon_spent": result.privacy.epsilon_spent,
+        "fallback_epsilon": result.privacy.fallback_epsilon,
+        "seconds": result.seconds["total"],
+    }
+
+
+def summary_of(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Means over seeds, and the two differences with their standard errors."""
+    out = {name: statistics.fmean(row[name] for row in rows) for name in ARMS}
+    for name, other in (("federated_minus_central", "central"), ("federated_minus_alone", "alone_private")):
+        gaps = [row["federated"] - row[other] for row in rows]
+        out[name] = statistics.fmean(gaps)
+        out[name + "_se"] = statistics.stdev(gaps) / len(gaps) ** 0.5 if len(gaps) > 1 else 0.0
+    return out
+
+
+def commit() -> str:
+    """The commit that was measured, with ``-dirty`` when the tree differs from it."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["git", "describe", "--always", "--dirty"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def main() -> None:
+    """Run, print a line a seed on stderr, and the table or the document on stdout."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=[s.value for s in Source], default="synthetic")
+    parser.add_argument("--people", type=int, default=80_000)
+    parser.add_argument("--epsilon", type=float, default=1.0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    options = parser.parse_args()
+    rows = []
+    for seed in options.seeds:
+        result = run_seed(Source(options.data), people=options.people, epsilon=options.epsilon, seed=seed)
+        rows.append(row_of(result, seed=seed))
+        line = "  ".join(f"{name} {rows[-1][name]:.4f}" for name in ARMS)
+        print(f"seed {seed}  {line}  {rows[-1]['seconds']:.0f} s", file=sys.stderr)
+    document = {
+        "commit": commit(),
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "versions": {name: version(name) for name in ("fedmed", "flwr", "torch", "tenseal", "dp-accounting")},
+        "settings": {"data": options.data, "people": options.people, "epsilon": options.epsilon},
+        "rows": rows,
+        "mean": summary_of(rows),
+    }
+    if options.json:
+        print(json.dumps(document, indent=1))
+        return
+    for name, value in document["mean"].items():  # type: ignore[union-attr]
+        print(f"{name:28s}{value:10.4f}")
+
+
+if __name__ == "__main__":
+    main()
