@@ -40,3 +40,8 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+
+
+def ignore_progress(event: Progress) -> None:
+    """Watch nothing."""
+    del event

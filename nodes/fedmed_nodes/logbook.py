@@ -5,25 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fedmed.crypto.identity import Identity
-from fedmed.governance.audit_chain import EMPTY_CHAIN, AuditEvent, AuditKind, ChainHead, append
+from fedmed.errors import StoreConflict
+from fedmed.governance.audit_chain import EMPTY_CHAIN, AuditEntry, AuditEvent, AuditKind, ChainHead, append
 from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed_nodes.clock import Clock
 from fedmed_nodes.stores import Batch, CustodianStore
 
 
 class Logbook:
-    """Writes batches that carry an audit entry, and tells where the chain stands."""
+    """Writes batches that carry an audit entry, and tells where the chain stands.
+
+    The chain's end is remembered from the last write, not read again just before the next one: whatever
+    was decided in between was decided on that end, so a second process that wrote meanwhile is noticed
+    (`StoreConflict`) and two processes on one store can never answer two sets or spend one budget twice.
+    """
 
     def __init__(self, store: CustodianStore, identity: Identity, clock: Clock) -> None:
         self._store = store
         self._identity = identity
         self._clock = clock
+        self._last = self._read_end()
+
+    def _read_end(self) -> AuditEntry | None:
+        """Last entry in the store."""
+        entries = self._store.audit(1)
+        return entries[-1] if entries else None
 
     @property
     def position(self) -> ChainHead:
         """Head and counter of the audit chain; every signed message carries them."""
-        last = self._store.audit(1)
-        return last[-1].chain_head if last else EMPTY_CHAIN
+        return EMPTY_CHAIN if self._last is None else self._last.chain_head
 
     def get(self, key: str) -> bytes | None:
         """Read a value."""
@@ -60,9 +71,15 @@ class Logbook:
             ledger: Charges.
 
         Raises:
-            StoreConflict, StoreFailed: nothing was changed.
+            StoreConflict: another process wrote; nothing was changed, and the next decision starts from
+                what is there now.
+            StoreFailed: nothing was changed.
         """
-        last = self._store.audit(1)
         event = AuditEvent(at=self.now(), kind=kind, study=study.hex(), code=code, detail=detail)
-        entry = append(last[-1] if last else None, event, sign=self._identity.sign)
-        self._store.commit(Batch(puts=puts or {}, deletes=deletes, ledger=ledger, audit=(entry,)))
+        entry = append(self._last, event, sign=self._identity.sign)
+        try:
+            self._store.commit(Batch(puts=puts or {}, deletes=deletes, ledger=ledger, audit=(entry,)))
+        except StoreConflict:
+            self._last = self._read_end()
+            raise
+        self._last = entry
