@@ -3,6 +3,7 @@
 The tree; a branch answers *who must act*, and its number is the exit code of the command line::
 
     FedMedError (1)
+    |-- RowsNotIndependent (1)      whoever chose this machine's torch and processor
     |-- ConfigError (2)             the person who wrote the settings or the study file
     |   `-- PlatformUnsupported
     |-- DataContractError (7)       the province's data steward

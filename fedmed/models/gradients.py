@@ -5,16 +5,13 @@ bias gradient e, so |g|^2 is the sum over layers of |e|^2 (|a|^2 + 1); a person 
 |g|^2 = sum over layers and pairs of (e_r . e_s)(a_r . a_s + 1). One forward and one backward pass give all
 norms, and the clipped sum is one product with rescaled rows.
 
-Rows must not touch each other (PROTOCOL.md section 5): in a pass of changing shape the linear algebra
-library adds in another order when one row is missing, ReLU gates flip, and a person's removal moves the
-gradients of others. So float32 passes run in blocks of `BLOCK_ROWS` rows with all widths padded to
-multiples of `WIDTH_STEP`, always these shapes. Norms, factors and the summing product are float64.
+Signals come from `fedmed.models.passes`, which keeps rows from touching each other; norms, factors and the
+summing product are float64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +19,9 @@ import torch
 
 from fedmed.data.examples import Examples, Float32Array
 from fedmed.models.layout import ModelLayout, PersonClip, check_parameters
+from fedmed.models.passes import BLOCK_ROWS, WIDTH_STEP, BlockedPasses, computing, padded
 from fedmed.privacy.clipping import ClippedSum, clip_factors
 from fedmed.types import FloatArray, IntArray, require
-
-BLOCK_ROWS = 256
-WIDTH_STEP = 32
 
 CANCELLATION = 16.0
 """How far the rows of a person may cancel before the person is shrunk for it.
@@ -108,9 +103,9 @@ def clipped_gradient_sum(
     """
     check_parameters(parameters, layout)
     require(examples.inputs == layout.inputs, f"examples: {examples.inputs} inputs, model: {layout.inputs}")
-    with _computing(threads):
+    with computing(threads):
         chunk_rows = _chunk_rows(layout)
-        passes = _Passes(parameters, layout, rows=min(chunk_rows, _padded(examples.rows, BLOCK_ROWS)))
+        passes = BlockedPasses(parameters, layout, rows=min(chunk_rows, padded(examples.rows, BLOCK_ROWS)))
         total = np.zeros(layout.size)
         for first, last in _chunks(examples.person_starts, chunk_rows):
             starts = examples.person_starts[first : last + 1]
@@ -142,8 +137,8 @@ def person_signals(
     """
     check_parameters(parameters, layout)
     require(examples.rows <= _chunk_rows(layout), f"at most {_chunk_rows(layout)} rows, got {examples.rows}")
-    with _computing(threads):
-        passes = _Passes(parameters, layout, rows=_padded(examples.rows, BLOCK_ROWS))
+    with computing(threads):
+        passes = BlockedPasses(parameters, layout, rows=padded(examples.rows, BLOCK_ROWS))
         passes.run(examples, 0, examples.rows)
         norms, factors = _norms_and_factors(passes, clip, examples.person_starts)
         return PersonSignals(
@@ -154,122 +149,7 @@ def person_signals(
         )
 
 
-@contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """Set torch's number of threads for a while.
-
-    Args:
-        threads: At least 1.
-
-    Yields:
-        Nothing; the number before is restored at the end.
-    """
-    require(threads >= 1, f"threads must be >= 1, got {threads}")
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _computing(threads: int) -> Iterator[None]:
-    """No autograd, and no warning where a person's numbers overflow: such a person contributes zero."""
-    with torch_threads(threads), torch.inference_mode(), np.errstate(over="ignore", invalid="ignore"):
-        yield
-
-
-class _Passes:
-    """Forward and backward passes in fixed blocks, in buffers that every chunk uses again.
-
-    Attributes:
-        forward, backward: Float32 signals of the last chunk, shape (rows, padded width) for each layer.
-        inputs, errors: The same in float64; errors have the layer's true width.
-    """
-
-    def __init__(self, parameters: FloatArray, layout: ModelLayout, *, rows: int) -> None:
-        arrays = list(layout.split(parameters).values())
-        self.layers, self.size = layout.layers, layout.size
-        self.weights = [_pad(array) for array in arrays[::2]]
-        self.biases = [_pad(array) for array in arrays[1::2]]
-        self.forward = [torch.zeros(rows, weight.shape[1]) for weight in self.weights]
-        self.backward = [torch.zeros(rows, weight.shape[0]) for weight in self.weights]
-        self.inputs = [torch.zeros(x.shape, dtype=torch.float64) for x in self.forward]
-        self.errors = [torch.zeros(rows, out, dtype=torch.float64) for out, _ in self.layers]
-        self.labels = torch.zeros(rows)
-        self._logits = torch.empty(BLOCK_ROWS, self.weights[-1].shape[0])
-
-    def run(self, examples: Examples, start: int, stop: int) -> None:
-        """Fill the buffers for rows ``start:stop``; rows past them are padding without meaning."""
-        count = stop - start
-        used = _padded(count, BLOCK_ROWS)
-        self.forward[0][:used].zero_()
-        examples.spread(start, stop, into=self.forward[0].numpy())
-        self.labels[:count] = torch.from_numpy(examples.labels[start:stop].copy())
-        for at in range(0, used, BLOCK_ROWS):
-            self._block(slice(at, at + BLOCK_ROWS))
-        for layer, (outputs, _) in enumerate(self.layers):
-            self.inputs[layer][:used].copy_(self.forward[layer][:used])
-            self.errors[layer][:used].copy_(self.backward[layer][:used, :outputs])
-
-    def _block(self, rows: slice) -> None:
-        """One block: float32, always the same shapes."""
-        ahead = [x[rows] for x in self.forward]
-        back = [x[rows] for x in self.backward]
-        last = len(ahead) - 1
-        for layer in range(last):
-            torch.addmm(self.biases[layer], ahead[layer], self.weights[layer].T, out=ahead[layer + 1])
-            ahead[layer + 1].relu_()
-        torch.addmm(self.biases[last], ahead[last], self.weights[last].T, out=self._logits)
-        # Contiguous first: on a strided column vector and scalar code could differ in the last bit.
-        back[last][:, 0] = self._logits[:, 0].contiguous().sigmoid_().sub_(self.labels[rows])
-        for layer in range(last, 0, -1):
-            torch.mm(back[layer], self.weights[layer], out=back[layer - 1])
-            back[layer - 1].mul_(ahead[layer] > 0)
-
-    def squares(self, count: int) -> FloatArray:
-        """Squared gradient norm of each row, shape (count,); computed on whole blocks."""
-        used = _padded(count, BLOCK_ROWS)
-        total = torch.zeros(used, dtype=torch.float64)
-        for inputs, errors in zip(self.inputs, self.errors, strict=True):
-            wide = torch.linalg.vector_norm(inputs[:used], dim=1).square_().add_(1.0)
-            total += torch.linalg.vector_norm(errors[:used], dim=1).square_().mul_(wide)
-        squares: FloatArray = total[:count].numpy()
-        return squares
-
-    def gram_squares(self, rows: torch.Tensor) -> FloatArray:
-        """Squared norm of the sum over each line of ``rows``, shape (persons, rows each) of positions."""
-        total = torch.zeros(rows.shape[0], rows.shape[1], rows.shape[1], dtype=torch.float64)
-        for inputs, errors in zip(self.inputs, self.errors, strict=True):
-            ours, signals = errors[rows], inputs[rows]
-            total += torch.bmm(ours, ours.mT) * (torch.bmm(signals, signals.mT) + 1.0)
-        pairs: FloatArray = total.flatten(1).numpy()
-        sums: FloatArray = pairs.sum(axis=1)
-        return sums
-
-    def product(self, start: int, stop: int) -> FloatArray:
-        """Sum of the gradients of rows ``start:stop`` of the chunk, each error times its input."""
-        parts: list[torch.Tensor] = []
-        for (_, width), inputs, errors in zip(self.layers, self.inputs, self.errors, strict=True):
-            ours = errors[start:stop]
-            parts += [(ours.T @ inputs[start:stop])[:, :width].reshape(-1), ours.sum(dim=0)]
-        joined: FloatArray = torch.cat(parts).numpy()
-        return joined
-
-    def scale(self, factors: FloatArray) -> None:
-        """Multiply each row's error; rows with factor 0 are emptied, as 0 times infinity is not 0."""
-        count = factors.shape[0]
-        column = torch.from_numpy(factors)[:, None]
-        silent = torch.from_numpy(np.flatnonzero(factors == 0.0))
-        for inputs, errors in zip(self.inputs, self.errors, strict=True):
-            errors[:count].mul_(column)
-            if silent.shape[0]:
-                errors.index_fill_(0, silent, 0.0)
-                inputs.index_fill_(0, silent, 0.0)
-
-
-def _chunk_sum(passes: _Passes, examples: Examples, clip: PersonClip, starts: IntArray) -> FloatArray:
+def _chunk_sum(passes: BlockedPasses, examples: Examples, clip: PersonClip, starts: IntArray) -> FloatArray:
     """Clipped sum over the persons whose rows begin at ``starts`` (one more entry: the end)."""
     first, last = int(starts[0]), int(starts[-1])
     passes.run(examples, first, last)
@@ -280,7 +160,9 @@ def _chunk_sum(passes: _Passes, examples: Examples, clip: PersonClip, starts: In
     return passes.product(0, last - first)
 
 
-def _norms_and_factors(passes: _Passes, clip: PersonClip, starts: IntArray) -> tuple[FloatArray, FloatArray]:
+def _norms_and_factors(
+    passes: BlockedPasses, clip: PersonClip, starts: IntArray
+) -> tuple[FloatArray, FloatArray]:
     """Norm and clip factor of each person of the chunk."""
     lengths = np.diff(starts)
     squares = passes.squares(int(starts[-1]))
@@ -294,7 +176,7 @@ def _norms_and_factors(passes: _Passes, clip: PersonClip, starts: IntArray) -> t
     return sums * shares, clip_factors(np.maximum(sums, reach / CANCELLATION) * shares, clip.norm)
 
 
-def _summed_squares(passes: _Passes, squares: FloatArray, starts: IntArray) -> FloatArray:
+def _summed_squares(passes: BlockedPasses, squares: FloatArray, starts: IntArray) -> FloatArray:
     """Squared norm of the sum of each person's rows, never below zero."""
     lengths = np.diff(starts)
     found = squares[starts[:-1]]
@@ -312,7 +194,7 @@ def _summed_squares(passes: _Passes, squares: FloatArray, starts: IntArray) -> F
 
 
 def _long_person(
-    passes: _Passes, examples: Examples, clip: PersonClip, *, start: int, stop: int
+    passes: BlockedPasses, examples: Examples, clip: PersonClip, *, start: int, stop: int
 ) -> FloatArray:
     """Clipped part of one person with more rows than a chunk, from the person's own gradient."""
     own, reach = np.zeros(passes.size), 0.0
@@ -340,17 +222,5 @@ def _chunks(starts: IntArray, rows: int) -> Iterator[tuple[int, int]]:
 
 def _chunk_rows(layout: ModelLayout) -> int:
     """Rows of a chunk: whole blocks, fewer for wide inputs."""
-    fitting = _CHUNK_VALUES // _padded(max(layout.widths), WIDTH_STEP)
+    fitting = _CHUNK_VALUES // padded(max(layout.widths), WIDTH_STEP)
     return max(BLOCK_ROWS, min(_CHUNK_ROWS, fitting // BLOCK_ROWS * BLOCK_ROWS))
-
-
-def _padded(count: int, step: int) -> int:
-    """The next multiple of ``step``."""
-    return -(-count // step) * step
-
-
-def _pad(array: FloatArray) -> torch.Tensor:
-    """Float32 copy with every axis zero-padded to a multiple of the width step."""
-    out = torch.zeros([_padded(width, WIDTH_STEP) for width in array.shape])
-    out[tuple(slice(width) for width in array.shape)] = torch.from_numpy(array.astype(np.float32))
-    return out

@@ -42,6 +42,9 @@ class PlainObjective:
             examples: Rows of ``layout.inputs`` inputs; every row weighs the same.
             layout: The model.
 
+        Returns:
+            The objective over all rows.
+
         Raises:
             ConfigError: the widths differ.
         """

@@ -94,9 +94,10 @@ def test_equal_noise_gives_equal_bits_and_the_start_is_kept() -> None:
     np.testing.assert_array_equal(plan.start, before)
 
 
+@pytest.mark.slow
 def test_little_noise_costs_little_and_much_noise_costs_much() -> None:
     part = province(3000, 1)
-    plan = training(3000, aggregations=30)
+    plan = training(3000, aggregations=20)
     clean, mild, wild = (auc(train_private([part], plan, noise=seeded_noise(s))) for s in (0.0, 20.0, 3000.0))
     anchor = auc(train_plain(part, LAYOUT, start=LAYOUT.initial(SEED)))
     assert anchor - clean < 0.01
@@ -122,7 +123,7 @@ def test_private_arms_refuse_no_nodes_and_noise_of_another_shape() -> None:
         training(5, aggregations=0)
 
 
-@pytest.mark.parametrize("layout", [LAYOUT, MLP])
+@pytest.mark.parametrize("layout", [LAYOUT, pytest.param(MLP, marks=pytest.mark.slow)])
 def test_the_anchor_is_not_starved_and_has_equal_bits(layout: ModelLayout) -> None:
     """Known answer: the world's own weights order new rows with AUC .83."""
     part = province(3000, 1)

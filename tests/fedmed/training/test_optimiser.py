@@ -16,11 +16,11 @@ def test_two_steps_are_those_of_the_heavy_ball() -> None:
     np.testing.assert_allclose([state.parameters[0], state.velocity[0]], [-1.4, 2.8])
 
 
-@settings(deadline=None, max_examples=30)
-@given(rate=st.floats(0.01, 2.0), momentum=st.floats(0.0, 0.95), persons=st.integers(1, 10**6))
+@settings(deadline=None, max_examples=15)
+@given(rate=st.floats(0.01, 2.0), momentum=st.floats(0.0, 0.9), persons=st.integers(1, 10**6))
 def test_a_constant_gradient_ends_at_the_unscaled_speed(rate: float, momentum: float, persons: int) -> None:
     state = begin(np.zeros(3))
-    for _ in range(600):
+    for _ in range(200):
         before = state.parameters
         state = step(
             state, np.full(3, float(persons)), persons=persons, learning_rate=rate, momentum=momentum
