@@ -59,7 +59,7 @@ class _View:
         for name in ("node", "phase", "round", "moved"):
             table.add_column(name, justify="right" if name in ("round", "moved") else "left")
         for node, state in self._states.items():
-            where = f"{event.round_number}/{event.rounds}" if event.rounds else "-"
+            where = f"{event.round_number}/{event.rounds}" if event.round_number else "-"
             table.add_row(
                 node,
                 Text(f"{event.phase} {state}", style=STYLES.get(state, "red")),
@@ -96,11 +96,8 @@ class _Lines:
         self._last = (event.phase, event.note)
         for node, state in event.states.items():
             if state not in ("done", "working", "waiting"):
-                self._console.print(
-                    f"{node}: {state} in {event.phase}, round {event.round_number}, attempt {event.attempt}",
-                    markup=False,
-                    highlight=False,
-                )
+                where = f", round {event.round_number}, attempt {event.attempt}" if event.round_number else ""
+                self._console.print(f"{node}: {state} in {event.phase}{where}", markup=False, highlight=False)
 
     def _show_round(self, event: Progress) -> None:
         """A line for the first, the last and every tenth part of the aggregations."""
