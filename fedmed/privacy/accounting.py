@@ -32,7 +32,8 @@ def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
 
     Returns:
         Epsilon >= 0; 0.0 without events. Losses are rounded up to multiples of 0.001, so it errs towards
-        spending more (measured: below 0.2 % at epsilon 0.5 to 4). Infinity when it would exceed 5,000.
+        spending more: by less than 1e-6 of epsilon for 40 full-batch releases at epsilon 0.5 to 4.
+        Infinity when it would exceed 5,000.
 
     Guarantees:
         More releases or less noise never give a smaller epsilon.
@@ -91,25 +92,34 @@ def noise_multiplier_for(epsilon_target: float, delta: float, count: int) -> flo
     require(0 < epsilon_target <= 100, f"epsilon must be in (0, 100], got {epsilon_target}")
     require(count >= 1, f"count must be >= 1, got {count}")
 
-    def fits(noise_multiplier: float) -> bool:
-        event = PrivacyEvent(noise_multiplier=noise_multiplier, count=count)
-        return epsilon([event], delta) <= epsilon_target
+    least = math.sqrt(count) / _largest_ratio(epsilon_target, delta)
+    exponent = math.floor(math.log10(least)) - (_DIGITS - 1)
+    units = math.ceil(least * 10.0**-exponent)
+    while True:
+        result = float(f"{units}e{exponent}")
+        if epsilon([PrivacyEvent(noise_multiplier=result, count=count)], delta) <= epsilon_target:
+            return result
+        units += 1
 
-    high = math.sqrt(count)
-    while not fits(high):
-        high *= 2
-    while fits(high / 2):
-        high /= 2
-    # Between high / 2, too little, and high, enough: the least fitting multiple of one unit.
-    unit_exponent = math.floor(math.log10(high)) - (_DIGITS - 1)
-    too_few, enough = _units(high / 2, unit_exponent) - 1, _units(high, unit_exponent)
-    while enough - too_few > 1:
-        middle = (too_few + enough) // 2
-        if fits(_decimal(middle, unit_exponent)):
-            enough = middle
-        else:
-            too_few = middle
-    return _decimal(enough, unit_exponent)
+
+@functools.lru_cache(maxsize=64)
+def _largest_ratio(epsilon_target: float, delta: float) -> float:
+    """Largest sensitivity / sd of one Gaussian that fits, less at most 2**-20 of itself."""
+
+    def fits(ratio: float) -> bool:
+        return epsilon([PrivacyEvent(noise_multiplier=1 / ratio)], delta) <= epsilon_target
+
+    low = 1.0
+    while not fits(low):
+        low /= 2
+    while fits(2 * low):
+        low *= 2
+    step = low
+    for _ in range(20):
+        step /= 2
+        if fits(low + step):
+            low += step
+    return low
 
 
 def fallback_noise_multiplier(noise_multiplier: float, honest_contributors: int) -> float:
@@ -218,13 +228,3 @@ def _spent(accountant: Any, events: Sequence[PrivacyEvent], delta: float) -> flo
             event = dp_accounting.PoissonSampledDpEvent(sample_rate, event)
         accountant.compose(event, count)
     return max(0.0, float(accountant.get_epsilon(delta)))
-
-
-def _units(value: float, exponent: int) -> int:
-    """Whole units of 10**exponent that cover ``value``."""
-    return math.ceil(value * 10.0**-exponent)
-
-
-def _decimal(units: int, exponent: int) -> float:
-    """The float nearest to units * 10**exponent."""
-    return float(f"{units}e{exponent}")
