@@ -78,14 +78,14 @@ def dataset_spec() -> DatasetSpec:
         label=Label(column=VISITS, at_least=MANY_VISITS),
         features=(
             _number("lncoins", 4.62),
-            _number("idp", 1),
+            _flag("idp"),
             _number("lpi", 8),
             _number("fmde", 8.3),
             _number("physlm", 1),
             _number("disea", 60, log=True),
-            _number("hlthg", 1),
-            _number("hlthf", 1),
-            _number("hlthp", 1),
+            _flag("hlthg"),
+            _flag("hlthf"),
+            _flag("hlthp"),
         ),
     )
 
@@ -93,6 +93,11 @@ def dataset_spec() -> DatasetSpec:
 def _number(name: str, high: float, *, log: bool = False) -> Feature:
     """A number from 0 to its public bound."""
     return Feature(name=name, kind=FeatureKind.NUMBER, low=0.0, high=high, log=log)
+
+
+def _flag(name: str) -> Feature:
+    """A column of zeros and ones as one 0/1 input; half the length of -1 and 1, so less is clipped."""
+    return Feature(name=name, kind=FeatureKind.CATEGORY, categories=("1",))
 
 
 @cache
