@@ -51,7 +51,7 @@ def clip_factors(norms: FloatArray, clip_norm: float) -> FloatArray:
         person contributes nothing. It is never an error, since an error would tell about a row.
 
     Guarantees:
-        ``factor * norm <= C (1 - 2**-20)`` also as floats; a norm inside C (1 - 2**-20) (1 - 2**-50) keeps
+        ``factor * norm <= C (1 - 2**-20)`` also as floats; a norm inside C (1 - 2**-20) (1 - 2**-49) keeps
         the factor 1.
 
     Raises:
