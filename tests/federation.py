@@ -32,7 +32,7 @@ from fedmed.protocol.coordinator_ceremony import hold_ceremony
 from fedmed.protocol.coordinator_round import Desk, Standing
 from fedmed.protocol.schedule import Schedule, Terms, schedule_for, terms_for
 from fedmed.protocol.steps import LOST, Phase, PhaseKind, Replies, Reply, Steps
-from fedmed.study import StudySpec, canonical_bytes, study_digest, study_from_document
+from fedmed.study import StudySpec, canonical_bytes, from_canonical_bytes, study_digest, study_from_document
 from fedmed.types import DatasetSpec, Scheme, WordArray
 from fedmed_nodes.custodian import Custodian, Effects, Settings
 from fedmed_nodes.sources import RowSource, TableSource
@@ -372,17 +372,22 @@ def make_federation(
     federation = fresh_federation(nodes, threshold=threshold, colluders=colluders, **parts)
     if scheme is Scheme.PLAIN:
         return federation
-    held = _held_ceremony(nodes, threshold, colluders)
+    _copy(_held_ceremony(nodes, threshold, colluders), federation)
+    return federation
+
+
+def _copy(held: Federation, federation: Federation) -> None:
+    """Fill the empty stores of a federation with what another one's hold."""
     for point, node in federation.nodes.items():
         past = held.nodes[point].effects
         assert isinstance(past.store, CopyableStore)
-        node.effects.store.commit(past.store.whole())  # behind the custodian's back, so it starts anew
-        secret = past.secrets.get(held.epoch_id)
-        assert secret is not None
-        node.effects.secrets.put(held.epoch_id, secret)
-        node.restart()
+        node.effects.store.commit(past.store.whole())
+        for epoch_id in past.secrets.epochs():
+            secret = past.secrets.get(epoch_id)
+            assert secret is not None
+            node.effects.secrets.put(epoch_id, secret)
+        node.restart()  # its store was written behind its back
     federation.epoch_id = held.epoch_id
-    return federation
 
 
 # --- A study under way -------------------------------------------------------------------------------
@@ -571,20 +576,42 @@ class Trial:
         return self.combine(list(begun.contributions.values()), list(answers.values()))
 
 
-def make_trial(nodes: int = 4, *, scheme: Scheme = Scheme.THRESHOLD, **changes: Any) -> Trial:
-    """A federation with one study proposed to all.
+@functools.cache
+def _proposed_trial(canonical: bytes) -> Trial:
+    """A study that everybody accepted under the open policy; never handed out, only copied."""
+    return _new_trial(from_canonical_bytes(canonical))
 
-    ``section__key=value`` changes the study; ``policy``, ``noise`` and ``store`` go to the federation.
-    """
-    study = {key: value for key, value in changes.items() if "__" in key}
-    parts = {key: value for key, value in changes.items() if "__" not in key}
-    spec = small_study(nodes, scheme=scheme, **study)
-    allowance = schedule_for(spec).allowance
+
+def _new_trial(spec: StudySpec, **parts: Any) -> Trial:
+    """Make a federation and propose a study to all of it."""
+    allowance, scheme = schedule_for(spec).allowance, spec.aggregation.scheme
     federation = make_federation(
-        nodes, threshold=allowance.threshold, colluders=allowance.colluders, scheme=scheme, **parts
+        len(spec.nodes), threshold=allowance.threshold, colluders=allowance.colluders, scheme=scheme, **parts
     )
     trial = Trial(federation, spec)
     trial.propose()
+    return trial
+
+
+def make_trial(nodes: int = 4, *, scheme: Scheme = Scheme.THRESHOLD, **changes: Any) -> Trial:
+    """A federation with one study proposed to all; each custodian then started anew and gave a nonce.
+
+    ``section__key=value`` changes the study; ``policy``, ``noise`` and ``store`` go to the federation.
+    Budgeting a study takes a custodian a tenth of a second, so a proposed one is held and copied.
+    """
+    spec = small_study(nodes, scheme=scheme, **{k: v for k, v in changes.items() if "__" in k})
+    parts = {key: value for key, value in changes.items() if "__" not in key}
+    if "policy" in parts:
+        return _new_trial(spec, **parts)
+    held = _proposed_trial(canonical_bytes(spec))
+    allowance = held.terms.allowance
+    federation = fresh_federation(
+        nodes, threshold=allowance.threshold, colluders=allowance.colluders, **parts
+    )
+    _copy(held.federation, federation)
+    trial = Trial(federation, spec)
+    for point in trial.points:
+        trial.ask_nonce(point)
     return trial
 
 

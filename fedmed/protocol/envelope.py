@@ -66,6 +66,12 @@ def sign_message(
     return wire.encode_signed(Signed(type=message_type, body=body, signature=signature))
 
 
+def check_length(data: bytes) -> None:
+    """Raise `MessageMalformed` for an envelope that nobody honest would send, before it is parsed."""
+    if len(data) > MAX_ENVELOPE_BYTES:
+        raise MessageMalformed(f"a message must be at most {MAX_ENVELOPE_BYTES} bytes")
+
+
 def check_signature(signed: Signed, member: Member) -> None:
     """Raise `SignatureInvalid` unless ``member`` signed exactly these bytes."""
     verify(public_identity(member), signed_bytes(signed.type, signed.body), signed.signature)
@@ -112,8 +118,7 @@ def open_message(
         SignatureInvalid: the signature or the sender does not hold.
         WrongReceiver: another receiver or context.
     """
-    if len(data) > MAX_ENVELOPE_BYTES:
-        raise MessageMalformed(f"a message must be at most {MAX_ENVELOPE_BYTES} bytes")
+    check_length(data)
     signed = wire.decode_signed(data)
     check_type(signed, message_type)
     check_signature(signed, member)

@@ -144,10 +144,14 @@ class Circumstances:
 # --- Plan --------------------------------------------------------------------------------------------
 
 
-def check_alive(terms: Terms, now: Circumstances) -> None:
-    """The study has not expired and this custodian's memory of it is whole."""
+def check_expiry(terms: Terms, now: Circumstances) -> None:
+    """The study's last day has not passed."""
     if now.today > terms.expires:
         raise StudyExpired(f"the study expired on {terms.expires}; its owner must propose a new one")
+
+
+def check_restored(now: Circumstances) -> None:
+    """This custodian's memory of the study is whole."""
     if now.restored:
         raise RestoredFromBackup("restored from a backup: studies begun before need a new proposal")
 
@@ -229,7 +233,8 @@ def accept_plan(terms: Terms, state: StudyState, signed: SignedPlan, *, now: Cir
         ProtocolError: a subclass for each rule; the state is unchanged.
     """
     plan = signed.plan
-    check_alive(terms, now)
+    check_expiry(terms, now)
+    check_restored(now)
     check_roster(terms, plan)
     check_epoch(terms, plan)
     check_range(terms, plan)
@@ -344,7 +349,8 @@ def accept_opening(
         ProtocolError: a subclass for each rule; the state is unchanged.
         SignatureInvalid: a header is not signed by the member that it stands for.
     """
-    check_alive(terms, now)
+    check_expiry(terms, now)
+    check_restored(now)
     check_accepted(state, signed.digest, now)
     check_sets(signed.plan, request)
     check_set_size(terms, request)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from fedmed.crypto.lattice_secret import EpochKeys
-from fedmed.errors import CeremonyStopped, EpochMismatch, FedMedError, MessageMalformed, UnknownVersion
+from fedmed.errors import CeremonyStopped, EpochMismatch, MessageMalformed, UnknownVersion
 from fedmed.governance.audit_chain import AuditKind
 from fedmed.protocol import node_ceremony as steps
 from fedmed.protocol.node_ceremony import Dealt, Received, Seat, Started
@@ -77,6 +77,14 @@ class CeremonyDesk:
         self._agreed = False
         self._confirmed = b""
         self._accepted: list[bytes] = []
+        self._destroy_unfinished()
+
+    def _destroy_unfinished(self) -> None:
+        """Keys of a ceremony that a crash stopped: a stopped ceremony is never resumed."""
+        for epoch_id in self._secrets.epochs():
+            record = self._logbook.get(epoch_key(epoch_id))
+            if record is not None and not EpochRecord.from_bytes(record).is_active:
+                self._secrets.destroy(epoch_id)
 
     def step(self, name: str, parts: Sequence[bytes]) -> tuple[bytes, ...]:
         """Take one step.
@@ -99,13 +107,13 @@ class CeremonyDesk:
             raise MessageMalformed(f"unknown ceremony step; use one of {', '.join(handlers)}")
         try:
             return handlers[name](parts)
-        except FedMedError:
+        except Exception:  # also what nobody foresaw: half a ceremony must not go on
             self.stop()
             raise
 
     def stop(self) -> None:
         """Delete a ceremony that is under way; an epoch that was concluded stays."""
-        if isinstance(self._state, Received) and self._agreed:
+        if isinstance(self._state, Received):
             self._secrets.destroy(self._state.epoch_id)
         self._state, self._agreed, self._confirmed, self._accepted = None, False, b"", []
 
@@ -133,15 +141,18 @@ class CeremonyDesk:
         """Step 4: all signed one transcript; keep the keys and return the terms of the rehearsals."""
         try:
             state = self._expect(Received)
+            if self._agreed:
+                raise CeremonyStopped("the transcript was agreed before; the ceremony stops")
             steps.check_agreed(self._seat, state, parts)
-            self._secrets.put(state.epoch_id, state.keys.to_bytes())
-            self._agreed = True
+            # The record first: keys without one could not be told from those of a finished ceremony.
             self._logbook.write(
                 AuditKind.CEREMONY,
                 detail="transcript agreed",
                 puts={epoch_key(state.epoch_id): EpochRecord().to_bytes()},
             )
-        except FedMedError:
+            self._secrets.put(state.epoch_id, state.keys.to_bytes())
+            self._agreed = True
+        except Exception:
             self.stop()
             raise
         return rehearsal_terms(
@@ -159,6 +170,8 @@ class CeremonyDesk:
     def _confirm(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
         state = self._expect(Received)
         (request,) = _exactly(parts, 1)
+        if self._confirmed:
+            raise CeremonyStopped("a result was confirmed before; the ceremony stops")
         self._confirmed = steps.confirm_rehearsals(
             self._seat, state, request, accepted=self._accepted, position=self._logbook.position
         )

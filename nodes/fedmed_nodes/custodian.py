@@ -10,6 +10,7 @@ Source: PROTOCOL.md sections 3, 4 and 6.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -25,20 +26,18 @@ from fedmed.aggregation.threshold_node import ThresholdContributor
 from fedmed.crypto.identity import Identity
 from fedmed.errors import (
     FedMedError,
-    InputsMismatch,
     IntegrityError,
     MessageMalformed,
-    WrongReceiver,
+    RestoredFromBackup,
 )
 from fedmed.governance.audit_chain import AuditKind
 from fedmed.governance.policy import Policy
 from fedmed.messages import NO_EPOCH, Answer, Header, OpeningRequest, Roster
 from fedmed.models.gradients import clipped_gradient_sum
-from fedmed.models.layout import PersonClip, check_parameters
-from fedmed.privacy.ledger_record import LedgerRecord
+from fedmed.models.layout import PersonClip
 from fedmed.privacy.noise import ByteSource, DiscreteGaussian, fresh_source
 from fedmed.protocol import envelope, node_round
-from fedmed.protocol.binding import headers_digest, inputs_digest, payload_digest, plan_digest
+from fedmed.protocol.binding import headers_digest, payload_digest, plan_digest
 from fedmed.protocol.node_ceremony import Seat
 from fedmed.protocol.node_round import Circumstances, SignedPlan, StudyState
 from fedmed.protocol.schedule import Terms, chunk_count
@@ -46,11 +45,13 @@ from fedmed.protocol.steps import PhaseKind, Reply
 from fedmed.types import NONCE_BYTES, FloatArray, RoundKind, WordArray
 from fedmed_nodes.ceremony_desk import CeremonyDesk, epoch_key
 from fedmed_nodes.clock import Clock, SystemClock
+from fedmed_nodes.inputs import check_inputs, read_parameters
 from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.parts import pack_parts, unpack_parts
+from fedmed_nodes.rollback import proves_rollback
 from fedmed_nodes.sources import RowSource
 from fedmed_nodes.stores import CustodianStore, SecretStore
-from fedmed_nodes.study_desk import Study, StudyDesk, study_key
+from fedmed_nodes.study_desk import Study, StudyDesk, charge_for, study_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,32 +166,45 @@ class Custodian:
 
     def _record_refusal(self, kind: PhaseKind, code: str) -> None:
         """One audit entry for a refusal; a store that cannot write must not hide the code."""
-        try:
+        with contextlib.suppress(Exception):  # whatever the store raises, its text stays here
             self._logbook.write(AuditKind.REFUSED, code=code, detail=kind.value)
-        except FedMedError:
-            return
 
     # --- Ceremony, proposal, nonce ---------------------------------------------------------------------
 
     def _ceremony(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
-        """One step of a ceremony; the first part names it."""
+        """One step of a ceremony; the first part names it. What fails stops the ceremony for good."""
         if not parts:
             raise MessageMalformed("a ceremony message needs a step")
         name, rest = parts[0].decode("ascii", errors="replace"), parts[1:]
+        try:
+            return self._ceremony_step(name, rest)
+        except Exception:
+            self._ceremonies.stop()
+            self._forget_rehearsal("ceremony stopped")
+            raise
+
+    def _ceremony_step(self, name: str, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Hand a step to its desk; the custodian itself only keeps the terms of the rehearsals."""
         if name == "agree":
-            self._rehearsal = self._ceremonies.agree(rest)
+            self._rehearsal = self._ceremonies.agree(parts)
             return (self._fresh_nonce(self._rehearsal.study_digest),)
-        answer = self._ceremonies.step(name, rest)
-        if name == "conclude" and self._rehearsal is not None:
-            self._forget_rehearsal(self._rehearsal)
+        if name == "start":
+            self._forget_rehearsal("ceremony begun anew")
+        answer = self._ceremonies.step(name, parts)
+        if name == "conclude":
+            self._forget_rehearsal("rehearsals removed")
         return answer
 
-    def _forget_rehearsal(self, terms: Terms) -> None:
-        """A rehearsal's stored bytes are of no use once the epoch is active."""
+    def _forget_rehearsal(self, why: str) -> None:
+        """End the rehearsals: their stored bytes, nonce and keys in memory serve nothing any more."""
+        if self._rehearsal is None:
+            return
+        terms, self._rehearsal = self._rehearsal, None
+        self._nonces.pop(terms.study_digest, None)
+        self._contributors.pop(terms.epoch_id, None)
         names = ("state", "contribution", "answer")
         deletes = frozenset(study_key(terms.study_digest, n) for n in names)
-        self._logbook.write(AuditKind.CEREMONY, detail="rehearsals removed", deletes=deletes)
-        self._rehearsal = None
+        self._logbook.write(AuditKind.CEREMONY, detail=why, deletes=deletes)
 
     def _propose(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
         """Judge a study; the answer carries its first nonce."""
@@ -261,15 +275,16 @@ class Custodian:
         accepted = node_round.accept_plan(terms, state, signed, now=self._circumstances(terms))
         check_inputs(signed, parts[1])
         study = self._study(terms)
-        parameters = None if study is None else read_parameters(study, parts[1])
+        parameters = None if study is None else read_parameters(study.schedule.model, parts[1])
+        contributor = self._contributor(terms)  # keys that were destroyed are refused before the debit
         self._accept(terms, signed, accepted, study)
         fields = self._fields(terms, study, parameters)
-        chunks = self._contributor(terms).contribute(fields, plan_digest=signed.digest, layout=terms.layout)
+        chunks = contributor.contribute(fields, plan_digest=signed.digest, layout=terms.layout)
         return self._send_contribution(terms, accepted, chunks)
 
     def _accept(self, terms: Terms, signed: SignedPlan, accepted: StudyState, study: Study | None) -> None:
         """Write the accepted plan and its debit, in one batch, before a row is read."""
-        charge = () if study is None else (self._charge(study, signed),)
+        charge = () if study is None else (charge_for(study, signed, recorded_at=self._logbook.now()),)
         self._logbook.write(
             AuditKind.ACCEPTED,
             study=terms.study_digest,
@@ -282,26 +297,6 @@ class Custodian:
         self._accepted |= {signed.digest}
         if terms.kind is RoundKind.REHEARSAL:
             self._ceremonies.note_rehearsal(signed.digest)
-
-    def _charge(self, study: Study, signed: SignedPlan) -> LedgerRecord:
-        """What one attempt costs, whether or not it is opened."""
-        schedule, plan = study.schedule, signed.plan
-        return LedgerRecord(
-            dataset_fingerprint=study.source.fingerprint,
-            data_year=study.source.data_year,
-            study_digest=plan.study_digest,
-            round_number=plan.round_number,
-            attempt=plan.attempt,
-            plan_digest=signed.digest,
-            noise_multiplier=schedule.noise_multiplier,
-            clip_norm=study.spec.privacy.clip_norm,
-            grid=schedule.layout.grid,
-            max_nodes_per_person=study.spec.privacy.max_nodes_per_person,
-            planned_contributors=schedule.allowance.planned_contributors,
-            dropouts=schedule.allowance.dropouts,
-            colluders=schedule.allowance.colluders,
-            recorded_at=self._logbook.now(),
-        )
 
     def _fields(self, terms: Terms, study: Study | None, parameters: FloatArray | None) -> WordArray:
         """Clipped sum plus this node's share of the noise, encoded; zeros in a rehearsal."""
@@ -356,14 +351,8 @@ class Custodian:
             stored = self._stored(terms, "answer")
             self._logbook.write(AuditKind.RESENT, study=terms.study_digest, detail="answer")
             return stored
-        now, answer_only = self._circumstances(terms), signed.digest != state.plan_digest
-        if answer_only:
-            # A custodian that only answers takes the plan together with the headers: no debit, no inputs.
-            state = node_round.accept_plan(terms, state, signed, now=now)
-            now = replace(now, accepted_here=now.accepted_here | {signed.digest})
-        answered = node_round.accept_opening(terms, state, signed, request, now=now)
-        if answer_only:
-            self._nonces.pop(terms.study_digest, None)
+        self._notice_rollback(terms, state, request)
+        answered = self._accept_opening(terms, state, signed, request)
         chunks = self._contributor(terms).open(
             plan_digest=signed.digest,
             layout=terms.layout,
@@ -373,6 +362,28 @@ class Custodian:
         )
         return self._send_answer(terms, signed, answered, chunks)
 
+    def _notice_rollback(self, terms: Terms, state: StudyState, request: OpeningRequest) -> None:
+        """Refuse all studies begun so far once a header shows that this custodian's store was set back."""
+        seat = self._seat
+        given = dict(zip(request.contributors, request.headers, strict=False)).get(seat.point)
+        if given is None or given == state.header:
+            return
+        if proves_rollback(self._effects.store, seat.roster, point=seat.point, header=given):
+            if not self._studies.is_restored(terms.study_digest):
+                self._studies.mark_restored()
+            raise RestoredFromBackup("a header of this custodian is later than all that its store knows")
+
+    def _accept_opening(
+        self, terms: Terms, state: StudyState, signed: SignedPlan, request: OpeningRequest
+    ) -> StudyState:
+        """The state in which the request is answered; nothing is changed yet."""
+        now = self._circumstances(terms)
+        if signed.digest != state.plan_digest:
+            # A custodian that only answers takes the plan together with the headers: no debit, no inputs.
+            state = node_round.accept_plan(terms, state, signed, now=now)
+            now = replace(now, accepted_here=now.accepted_here | {signed.digest})
+        return node_round.accept_opening(terms, state, signed, request, now=now)
+
     def _send_answer(
         self, terms: Terms, signed: SignedPlan, answered: StudyState, chunks: tuple[bytes, ...]
     ) -> tuple[bytes, ...]:
@@ -380,11 +391,14 @@ class Custodian:
         digest, sets = terms.study_digest, answered.answered
         if sets is None:
             raise MessageMalformed("an answer needs the set that it answers")
+        nonce = self._nonces.get(digest, b"")
+        if not nonce or signed.digest not in self._accepted:  # a plan that is accepted here uses its nonce up
+            nonce = self._effects.entropy(NONCE_BYTES)
         answer = Answer(
             contributors=sets.contributors,
             openers=sets.openers,
             chunk_digests=tuple(payload_digest(c) for c in chunks),
-            next_nonce=self._nonces.get(digest) or self._new_nonce(digest),
+            next_nonce=nonce,
         )
         envelope_bytes = envelope.sign_message(
             self._seat.identity,
@@ -404,6 +418,7 @@ class Custodian:
             opened = record.polynomials_opened + chunk_count(terms.layout)
             puts[epoch_key(terms.epoch_id)] = replace(record, polynomials_opened=opened).to_bytes()
         self._logbook.write(AuditKind.OPENED, study=digest, puts=puts)
+        self._nonces[digest] = nonce
         self._accepted |= {signed.digest}
         return parts
 
@@ -413,8 +428,7 @@ class Custodian:
         """Check a plan's signature and find the study that it belongs to."""
         statement = envelope.open_message(data, envelope.PLAN, self._seat.roster.coordinator, context=None)
         plan = wire.decode_plan(statement.content)
-        if statement.context != plan.study_digest:
-            raise WrongReceiver("the plan's envelope names another study than the plan")
+        envelope.check_context(statement, plan.study_digest)
         return SignedPlan(plan=plan, digest=plan_digest(data)), self._terms(plan.study_digest)
 
     def _read_request(self, data: bytes, signed: SignedPlan) -> OpeningRequest:
@@ -471,18 +485,3 @@ class Custodian:
             keys = self._ceremonies.keys(terms.epoch_id)
             self._contributors[terms.epoch_id] = ThresholdContributor(keys, entropy=self._effects.entropy)
         return self._contributors[terms.epoch_id]
-
-
-def check_inputs(signed: SignedPlan, inputs: bytes) -> None:
-    """The bytes to compute on are those that every contributor's plan names; raises `InputsMismatch`."""
-    if inputs_digest(inputs) != signed.plan.inputs_digest:
-        raise InputsMismatch("the inputs are not those that the plan's digest names")
-
-
-def read_parameters(study: Study, inputs: bytes) -> FloatArray:
-    """Model parameters from a round's inputs, checked before data is touched; `ParametersUnfit` if not."""
-    if len(inputs) % 8:
-        raise MessageMalformed("parameters are little-endian float64 values")
-    parameters = np.frombuffer(inputs, dtype="<f8").astype(np.float64)
-    check_parameters(parameters, study.schedule.model)
-    return parameters

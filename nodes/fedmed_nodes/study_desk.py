@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,15 +21,17 @@ from fedmed.errors import (
 from fedmed.governance.audit_chain import AuditKind
 from fedmed.governance.policy import Policy, decide
 from fedmed.messages import NO_EPOCH, StudyProposal
+from fedmed.models.layout import ModelLayout
 from fedmed.models.row_independence import prove_row_independence
 from fedmed.privacy.accounting import epsilon
 from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed.protocol import envelope
 from fedmed.protocol.node_ceremony import Seat
+from fedmed.protocol.node_round import SignedPlan
 from fedmed.protocol.schedule import Schedule, Terms, schedule_for, terms_for
 from fedmed.study import StudySpec, from_canonical_bytes, study_digest
 from fedmed.types import PrivacyEvent, Scheme
-from fedmed_nodes.ceremony_desk import CeremonyDesk
+from fedmed_nodes.ceremony_desk import CeremonyDesk, EpochRecord
 from fedmed_nodes.clock import Clock
 from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.sources import RowSource
@@ -50,6 +53,72 @@ class Study:
 def study_key(digest: bytes, part: str) -> str:
     """Store key of one part of a study: ``proposal``, ``approved``, ``state``, ``restored``..."""
     return f"study/{digest.hex()}/{part}"
+
+
+def check_roster(proposal: StudyProposal, seat: Seat) -> None:
+    """The proposal names the roster that this operator pinned."""
+    if proposal.roster_digest != seat.roster_digest:
+        raise RosterMismatch("the proposal names another roster than the pinned one")
+
+
+def check_epoch_active(record: EpochRecord) -> None:
+    """All custodians signed the result of the epoch's ceremony."""
+    if not record.is_active:
+        raise EpochMismatch("not all custodians signed this epoch's result")
+
+
+def check_budget(total: float, policy: Policy) -> None:
+    """Everything reserved and charged in the data year, this study included, fits the cap."""
+    if total > policy.max_epsilon_per_year + BUDGET_DIGITS:
+        raise BudgetExceeded(
+            f"this data year's budget is {policy.max_epsilon_per_year:g}; with this study it would "
+            f"be {total:.3f}: lower epsilon, or wait for the data holder's signed raise"
+        )
+
+
+def check_approved(*, approved: bool, reserved: bool) -> None:
+    """The study was approved and its budget reserved: an operator's yes alone reserves nothing."""
+    if not approved:
+        raise StudyUnknown("the study waits for the operator's approval")
+    if not reserved:
+        raise StudyUnknown("the study's budget is not reserved: it must be proposed again after approval")
+
+
+def charge_for(study: Study, signed: SignedPlan, *, recorded_at: str) -> LedgerRecord:
+    """What one attempt costs, whether or not it is opened.
+
+    Args:
+        study: The approved study.
+        signed: The accepted plan.
+        recorded_at: ISO 8601 time with offset.
+    """
+    schedule, plan = study.schedule, signed.plan
+    return LedgerRecord(
+        dataset_fingerprint=study.source.fingerprint,
+        data_year=study.source.data_year,
+        study_digest=plan.study_digest,
+        round_number=plan.round_number,
+        attempt=plan.attempt,
+        plan_digest=signed.digest,
+        noise_multiplier=schedule.noise_multiplier,
+        clip_norm=study.spec.privacy.clip_norm,
+        grid=schedule.layout.grid,
+        max_nodes_per_person=study.spec.privacy.max_nodes_per_person,
+        planned_contributors=schedule.allowance.planned_contributors,
+        dropouts=schedule.allowance.dropouts,
+        colluders=schedule.allowance.colluders,
+        recorded_at=recorded_at,
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def prove_once(model: ModelLayout) -> None:
+    """Prove once a process that rows do not touch each other; the machine does not change meanwhile.
+
+    Raises:
+        RowsNotIndependent: this machine must not train such a model; asked again, it is tried again.
+    """
+    prove_row_independence(model, threads=1)
 
 
 class StudyDesk:
@@ -99,6 +168,7 @@ class StudyDesk:
             allowance=study.schedule.allowance,
         )
         reservations = self._check_budget(digest, study)
+        prove_once(study.schedule.model)  # about this machine, not about rows: before anything is written
         approved = not decision.waits_for_operator or self._logbook.get(study_key(digest, "approved"))
         self._write_proposal(digest, statement.content, reservations=reservations, approved=bool(approved))
         if not approved:
@@ -135,8 +205,7 @@ class StudyDesk:
     def _work_out(self, proposal: StudyProposal) -> Study:
         """Everything that follows from a proposal; refuses what does not fit this federation."""
         seat = self._seat
-        if proposal.roster_digest != seat.roster_digest:
-            raise RosterMismatch("the proposal names another roster than the pinned one")
+        check_roster(proposal, seat)
         spec = from_canonical_bytes(proposal.canonical)
         self._check_epoch(spec, proposal.epoch_id)
         schedule = schedule_for(spec)
@@ -154,8 +223,8 @@ class StudyDesk:
         if spec.aggregation.scheme is Scheme.PLAIN:
             if epoch_id != NO_EPOCH:
                 raise EpochMismatch("scheme plain has no key epoch")
-        elif not self._ceremonies.record(epoch_id).is_active:
-            raise EpochMismatch("not all custodians signed this epoch's result")
+        else:
+            check_epoch_active(self._ceremonies.record(epoch_id))
 
     def _check_budget(self, digest: bytes, study: Study) -> dict[str, list[float]]:
         """All reservations and unreserved charges of the data year, this study included, fit the cap.
@@ -163,7 +232,7 @@ class StudyDesk:
         Returns:
             The reservations to write: study to [noise multiplier, releases, delta].
         """
-        stored: dict[str, list[float]] = json.loads(self._logbook.get("reservations") or b"{}")
+        stored = self._reservations()
         schedule = study.schedule
         mine = [schedule.noise_multiplier, schedule.releases, schedule.accounted_delta]
         reservations = {**stored, digest.hex(): mine}
@@ -178,13 +247,13 @@ class StudyDesk:
         ]
         # The least delta of all studies: a smaller delta never makes epsilon smaller.
         delta = min(value[2] for value in reservations.values())
-        total = epsilon(events, delta)
-        if total > self._policy.max_epsilon_per_year + BUDGET_DIGITS:
-            raise BudgetExceeded(
-                f"this data year's budget is {self._policy.max_epsilon_per_year:g}; with this study it would "
-                f"be {total:.3f}: lower epsilon, or wait for the data holder's signed raise"
-            )
+        check_budget(epsilon(events, delta), self._policy)
         return reservations
+
+    def _reservations(self) -> dict[str, list[float]]:
+        """Study to [noise multiplier, releases, delta]: what approved studies may spend."""
+        stored: dict[str, list[float]] = json.loads(self._logbook.get("reservations") or b"{}")
+        return stored
 
     @staticmethod
     def _counts(record: LedgerRecord, source: RowSource) -> bool:
@@ -195,12 +264,16 @@ class StudyDesk:
         """An approved study; after a restart it is worked out again from the stored bytes.
 
         Raises:
-            StudyUnknown: never proposed here, or not approved.
+            StudyUnknown: never proposed here, not approved, or approved without a reservation.
         """
         if digest not in self._studies:
             content = self._logbook.get(study_key(digest, "proposal"))
-            if content is None or self._logbook.get(study_key(digest, "approved")) is None:
-                raise StudyUnknown("the study was never proposed here, or was not approved")
+            if content is None:
+                raise StudyUnknown("the study was never proposed here")
+            check_approved(
+                approved=self._logbook.get(study_key(digest, "approved")) is not None,
+                reserved=digest.hex() in self._reservations(),
+            )
             self._studies[digest] = self._work_out(wire.decode_proposal(content))
         return self._studies[digest]
 
@@ -212,7 +285,7 @@ class StudyDesk:
         """
         if digest not in self._examples:
             study = self.get(digest)
-            prove_row_independence(study.schedule.model, threads=1)
+            prove_once(study.schedule.model)
             try:
                 self._examples[digest] = study.source.training_examples(study.spec.dataset_spec)
             except DataContractError as fault:
