@@ -54,12 +54,49 @@ def hold_ceremony(
     Raises:
         TooFewNodes: a custodian did not answer; a ceremony needs all of them.
         RehearsalFailed: a rehearsal did not decode to zero.
-        FedMedError: a custodian refused.
+        FedMedError: a custodian refused. In every case all custodians are told to delete what they have.
     """
     roster_id = wire.roster_digest(roster)
     call = envelope.sign_message(identity, envelope.CEREMONY_START, b"", context=roster_id)
-    nonces = yield from _ask_all(roster, "start", dict.fromkeys(roster.points, (call,)))
-    dealt = yield from _ask_all(roster, "deal", _to_all(roster, [nonces[p][0] for p in roster.points]))
+    started = yield from _ask_all(roster, "start", dict.fromkeys(roster.points, (call,)))
+    nonces = [started[p][0] for p in roster.points]
+    epoch_id = _epoch_of(roster, roster_id, nonces)
+    try:
+        transcript, agreed = yield from _share_keys(roster, epoch_id, nonces)
+        terms = rehearsal_terms(
+            roster, roster_digest=roster_id, epoch_id=epoch_id, transcript=transcript, today=today
+        )
+        desk = Desk(identity=identity, terms=terms, combiner=combiner)
+        opened = yield from _rehearse(desk, take_nonces(desk, {p: Reply(parts=agreed[p]) for p in agreed}))
+        yield from _conclude(desk, opened)
+    except FedMedError:
+        # A stopped ceremony is never resumed: those who saw nothing wrong must not keep its keys.
+        yield from end_epoch(identity, roster, epoch_id)
+        raise
+    return Epoch(epoch_id=epoch_id, transcript=transcript, rehearsals=len(opened))
+
+
+def end_epoch(identity: Identity, roster: Roster, epoch_id: bytes) -> Steps[None]:
+    """Tell every custodian to destroy its keys of an epoch; what it answers, or whether, changes nothing.
+
+    Args:
+        identity: The coordinator's private keys.
+        roster: The roster of the ceremony.
+        epoch_id: The epoch, active or not.
+    """
+    signed = envelope.sign_message(identity, envelope.EPOCH_END, b"", context=epoch_id)
+    yield Phase(
+        name="ceremony end",
+        kind=PhaseKind.CEREMONY,
+        requests=_to_all(roster, [b"end", signed]),
+    )
+
+
+def _share_keys(
+    roster: Roster, epoch_id: bytes, nonces: Sequence[bytes]
+) -> Steps[tuple[bytes, dict[int, tuple[bytes, ...]]]]:
+    """Relay dealings and signatures until all agree: the transcript, and each custodian's first nonce."""
+    dealt = yield from _ask_all(roster, "deal", _to_all(roster, nonces))
     dealings = [dealt[p][0] for p in roster.points]
     _check_blobs(roster, dealt)
     shared = yield from _ask_all(
@@ -67,25 +104,22 @@ def hold_ceremony(
         "share",
         {p: (*dealings, *(dealt[dealer][p] for dealer in roster.points)) for p in roster.points},
     )
-    signatures = [shared[p][0] for p in roster.points]
-    epoch_id = _epoch_of(roster, roster_id, [nonces[p][0] for p in roster.points])
-    transcript = digest("fedmed/transcript", epoch_id, *dealings)
-    agreed = yield from _ask_all(roster, "agree", _to_all(roster, signatures))
-    terms = rehearsal_terms(
-        roster, roster_digest=roster_id, epoch_id=epoch_id, transcript=transcript, today=today
-    )
-    desk = Desk(identity=identity, terms=terms, combiner=combiner)
-    opened = yield from _rehearse(desk, take_nonces(desk, {p: Reply(parts=agreed[p]) for p in agreed}))
+    agreed = yield from _ask_all(roster, "agree", _to_all(roster, [shared[p][0] for p in roster.points]))
+    return digest("fedmed/transcript", epoch_id, *dealings), agreed
+
+
+def _conclude(desk: Desk, opened: Sequence[Opened]) -> Steps[None]:
+    """Have the result signed by all custodians, and show each all the signatures."""
+    roster = desk.roster
     result = Rehearsals(
         plan_digests=tuple(o.plan_digest for o in opened),
         header_digests=tuple(o.headers_digest for o in opened),
     )
     signed = envelope.sign_message(
-        identity, envelope.REHEARSALS, wire.encode_rehearsals(result), context=epoch_id
+        desk.identity, envelope.REHEARSALS, wire.encode_rehearsals(result), context=desk.terms.epoch_id
     )
     actives = yield from _ask_all(roster, "confirm", _to_all(roster, [signed]))
     yield from _ask_all(roster, "conclude", _to_all(roster, [actives[p][0] for p in roster.points]))
-    return Epoch(epoch_id=epoch_id, transcript=transcript, rehearsals=len(opened))
 
 
 def _to_all(roster: Roster, parts: Sequence[bytes]) -> dict[int, tuple[bytes, ...]]:

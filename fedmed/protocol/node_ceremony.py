@@ -117,12 +117,17 @@ def _open_all(
     seat: Seat, envelopes: Sequence[bytes], message_type: str, *, context: bytes, receiver: str
 ) -> list[bytes]:
     """Check one envelope of each member, in the order of points, and return their contents."""
-    if len(envelopes) != len(seat.roster.members):
-        raise MessageMalformed(f"expected {len(seat.roster.members)} messages of type {message_type}")
+    check_one_of_each(seat.roster, envelopes, message_type)
     return [
         envelope.open_message(data, message_type, member, context=context, receiver=receiver).content
-        for data, member in zip(envelopes, seat.roster.members, strict=True)
+        for data, member in zip(envelopes, seat.roster.members, strict=False)  # counted just before
     ]
+
+
+def check_one_of_each(roster: Roster, envelopes: Sequence[bytes], message_type: str) -> None:
+    """There is one message of every custodian: a ceremony needs all of them."""
+    if len(envelopes) != len(roster.members):
+        raise MessageMalformed(f"expected {len(roster.members)} messages of type {message_type}")
 
 
 def check_own_nonce(state: Started, nonces: Sequence[bytes], point: int) -> None:
@@ -172,6 +177,18 @@ def check_own_dealing(state: Dealt, envelopes: Sequence[bytes], point: int) -> N
         raise DigestMismatch("the dealing shown for this custodian is not the one that it sent")
 
 
+def check_blob(dealing: Dealing, blob: bytes, point: int) -> None:
+    """The sealed share is the one that its dealer signed for this custodian; raises `DigestMismatch`."""
+    if dealing.blob_digests[point - 1] != payload_digest(blob):
+        raise DigestMismatch("a sealed share does not have the digest that its dealer signed")
+
+
+def check_dealing(roster: Roster, dealing: Dealing) -> None:
+    """A dealing names one sealed share for each custodian; raises `DigestMismatch`."""
+    if len(dealing.blob_digests) != len(roster.members):
+        raise DigestMismatch("a dealing does not name one sealed share for each custodian")
+
+
 def receive_shares(
     seat: Seat, state: Dealt, parts: Sequence[bytes], *, position: ChainHead
 ) -> tuple[Received, bytes]:
@@ -195,8 +212,8 @@ def receive_shares(
     dealings = [wire.decode_dealing(c) for c in contents]
     shares, pair_keys = {}, {}
     for dealer, dealing, blob in zip(seat.roster.points, dealings, blobs, strict=True):
-        if len(dealing.blob_digests) != n or dealing.blob_digests[seat.point - 1] != payload_digest(blob):
-            raise DigestMismatch("a sealed share does not have the digest that its dealer signed")
+        check_dealing(seat.roster, dealing)
+        check_blob(dealing, blob, seat.point)
         seed, share = _open_blob(seat, state, dealer, blob)
         shares[dealer] = read_share(share)
         if dealer != seat.point:
@@ -262,9 +279,7 @@ def confirm_rehearsals(
         request, envelope.REHEARSALS, seat.roster.coordinator, context=state.epoch_id
     )
     result = wire.decode_rehearsals(statement.content)
-    complete = len(accepted) == rehearsal_rounds(seat.roster)
-    if not complete or result.plan_digests != tuple(accepted):
-        raise RehearsalFailed("the result does not name the rehearsals that this custodian took part in")
+    check_rehearsed(seat.roster, result, accepted)
     return envelope.sign_message(
         seat.identity,
         envelope.EPOCH_ACTIVE,
@@ -274,9 +289,25 @@ def confirm_rehearsals(
     )
 
 
+def check_rehearsed(roster: Roster, result: Rehearsals, accepted: Sequence[bytes]) -> None:
+    """The result names the very rehearsals that this custodian took part in, and all of them."""
+    complete = len(accepted) == rehearsal_rounds(roster)
+    if not complete or result.plan_digests != tuple(accepted):
+        raise RehearsalFailed("the result does not name the rehearsals that this custodian took part in")
+
+
 def result_digest(transcript: bytes, result: Rehearsals) -> bytes:
     """What all custodians sign at the end: the transcript and the rehearsals."""
     return digest("fedmed/epoch-active", transcript, *result.plan_digests, *result.header_digests)
+
+
+def read_epoch_end(seat: Seat, request: bytes) -> bytes:
+    """The epoch that the coordinator ends, because its ceremony failed or nobody will use it.
+
+    Raises:
+        SignatureInvalid, MessageMalformed, WrongReceiver: the message is not the coordinator's.
+    """
+    return envelope.open_message(request, envelope.EPOCH_END, seat.roster.coordinator, context=None).context
 
 
 def check_concluded(seat: Seat, state: Received, envelopes: Sequence[bytes], *, own: bytes) -> None:

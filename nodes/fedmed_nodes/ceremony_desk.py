@@ -90,7 +90,7 @@ class CeremonyDesk:
         """Take one step.
 
         Args:
-            name: ``start``, ``deal``, ``share``, ``confirm`` or ``conclude`` (``agree`` is `agree`).
+            name: ``start``, ``deal``, ``share``, ``confirm``, ``conclude`` or ``end`` (``agree`` is `agree`).
             parts: What the step needs, as `fedmed.protocol.node_ceremony` says.
 
         Raises:
@@ -102,6 +102,7 @@ class CeremonyDesk:
             "share": self._share,
             "confirm": self._confirm,
             "conclude": self._conclude,
+            "end": self._end,
         }
         if name not in handlers:
             raise MessageMalformed(f"unknown ceremony step; use one of {', '.join(handlers)}")
@@ -190,6 +191,16 @@ class CeremonyDesk:
         )
         self._state, self._agreed, self._confirmed, self._accepted = None, False, b"", []
         return (b"active",)
+
+    def _end(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        """The ceremony failed elsewhere, or nobody will use its epoch: nothing of it may lie about here."""
+        (request,) = _exactly(parts, 1)
+        epoch_id = steps.read_epoch_end(self._seat, request)
+        if isinstance(self._state, Dealt | Received) and self._state.epoch_id == epoch_id:
+            self.stop()
+        self.destroy(epoch_id)
+        self._logbook.write(AuditKind.EPOCH_DESTROYED, detail="epoch ended by the coordinator")
+        return (b"ended",)
 
     def _expect(self, kind: type[S]) -> S:
         """The state of the ceremony under way; `CeremonyStopped` when it is not at this step."""

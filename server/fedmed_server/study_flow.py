@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from fedmed.crypto.identity import Identity
 from fedmed.errors import FedMedError
 from fedmed.messages import NO_EPOCH, Roster, StudyProposal
 from fedmed.protocol import envelope
-from fedmed.protocol.coordinator_ceremony import hold_ceremony
+from fedmed.protocol.coordinator_ceremony import end_epoch, hold_ceremony
 from fedmed.protocol.coordinator_round import Desk, Opened, Standing, aggregate, propose
 from fedmed.protocol.schedule import Schedule, schedule_for, terms_for
 from fedmed.protocol.steps import Phase, PhaseKind, Steps
@@ -78,21 +78,22 @@ def run_study(
         FedMedError: whatever stops the study; the keys are destroyed all the same.
     """
     schedule = schedule_for(spec)
-    epoch_id = NO_EPOCH
-    if spec.aggregation.scheme is Scheme.THRESHOLD:
-        epoch = yield from hold_ceremony(identity, roster, today=today, combiner=ThresholdCombiner)
-        epoch_id = epoch.epoch_id
+    is_threshold = spec.aggregation.scheme is Scheme.THRESHOLD
     canonical, roster_id = canonical_bytes(spec), wire.roster_digest(roster)
-    digest = study_digest(canonical)
-    terms = terms_for(spec, schedule, roster, digests=(digest, roster_id, epoch_id))
-    combiner = ThresholdCombiner if spec.aggregation.scheme is Scheme.THRESHOLD else PlainCombiner
-    desk = Desk(identity=identity, terms=terms, combiner=combiner)
-    proposal = StudyProposal(canonical=canonical, roster_digest=roster_id, epoch_id=epoch_id)
-    standing = yield from propose(desk, wire.encode_proposal(proposal))
+    # Before the ceremony: a study that does not fit the roster must not leave keys behind.
+    terms = terms_for(spec, schedule, roster, digests=(study_digest(canonical), roster_id, NO_EPOCH))
+    if is_threshold:
+        epoch = yield from hold_ceremony(identity, roster, today=today, combiner=ThresholdCombiner)
+        terms = replace(terms, epoch_id=epoch.epoch_id)
+    desk = Desk(identity=identity, terms=terms, combiner=ThresholdCombiner if is_threshold else PlainCombiner)
+    proposal = StudyProposal(canonical=canonical, roster_digest=roster_id, epoch_id=terms.epoch_id)
     try:
+        standing = yield from propose(desk, wire.encode_proposal(proposal))
         outcome = yield from _train(spec, schedule, desk, standing, on_round=on_round)
     except FedMedError:
         yield from _close(desk)
+        if is_threshold:  # a custodian that refused the study does not know which epoch its end ends
+            yield from end_epoch(identity, roster, terms.epoch_id)
         raise
     yield from _close(desk)
     return outcome
