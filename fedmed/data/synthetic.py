@@ -23,6 +23,7 @@ from fedmed.types import DatasetSpec, Feature, FeatureKind, FloatArray, IntArray
 
 LEAST_PEOPLE, MOST_PEOPLE = 500, 5_000_000
 CHUNK_PERSONS = 8_192
+_CALIBRATION_SEED = 2**32 - 1
 BoolArray = npt.NDArray[np.bool_]
 
 _AGE_EDGES = np.array([0, 15, 60, 65, world.OLDEST_AGE + 1])
@@ -117,7 +118,7 @@ def generate(
         ConfigError: ``people`` or ``seed`` lies outside its bounds.
     """
     declared = declared_persons(people)
-    require(0 <= seed < 2**32, f"seed must be in 0..2^32 - 1, got {seed}")
+    require(0 <= seed < _CALIBRATION_SEED, f"seed must be in 0..2^32 - 2, got {seed}")
     return _chunks(declared, seed, tuple(provinces))
 
 
@@ -151,11 +152,12 @@ def suggested_threshold(share: float = 0.10) -> float:
         share: Share of persons at or above the threshold, in (0, 1).
 
     Returns:
-        Yuan. It comes from a fixed draw of 40,000 persons of the world and from no run's data, so it is
+        Yuan. It comes from a draw of 40,000 persons under a seed that no run can have, so it is
         a public figure; `synthetic_parameters.LABEL_THRESHOLD` keeps the one for a tenth.
     """
     require(0 < share < 1, f"share must be in (0, 1), got {share}")
-    parts = [batch.column("next_year_cost").to_numpy() for _, batch in generate(people=40_000, seed=0)]
+    drawn = _chunks(declared_persons(40_000), _CALIBRATION_SEED, PROVINCES)
+    parts = [batch.column("next_year_cost").to_numpy() for _, batch in drawn]
     return max(1_000.0, round(float(np.quantile(np.concatenate(parts), 1 - share)), -3))
 
 
