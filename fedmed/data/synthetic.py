@@ -11,66 +11,21 @@ without a contact in the year keeps them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from fedmed.data import synthetic_parameters as world
+from fedmed.data.synthetic_draws import Cohort, Year, draw_cohort, draw_year
 from fedmed.data.synthetic_parameters import CONDITIONS, PROVINCES, Province
-from fedmed.types import DatasetSpec, Feature, FeatureKind, FloatArray, IntArray, Label, require
+from fedmed.types import DatasetSpec, Feature, FeatureKind, FloatArray, Label, require
 
 LEAST_PEOPLE, MOST_PEOPLE = 500, 5_000_000
 CHUNK_PERSONS = 8_192
 _CALIBRATION_SEED = 2**32 - 1
-BoolArray = npt.NDArray[np.bool_]
 
-_AGE_EDGES = np.array([0, 15, 60, 65, world.OLDEST_AGE + 1])
 _OPTIONAL = ("psn_type", "opt_visits", "act_ipt_days", "hosp_lv")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Cohort:
-    """Persons of one chunk with what stays true of them from year to year; arrays of shape (n, ...)."""
-
-    province: Province
-    age: IntArray
-    male: BoolArray
-    employee: BoolArray
-    frailty: FloatArray
-    conditions: BoolArray
-    code_owner: IntArray
-    code: IntArray
-    log_cost: FloatArray
-
-    @property
-    def persons(self) -> int:
-        """Number of persons."""
-        return int(self.age.shape[0])
-
-    def by_scheme(self, values: dict[str, float]) -> FloatArray:
-        """Each person's value of a figure that differs between the two schemes, shape (n,)."""
-        return np.where(self.employee, values["employee"], values["resident"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Year:
-    """Use of care in one year; arrays of shape (n,), money in yuan."""
-
-    visits: IntArray
-    visit_cost: FloatArray
-    stays: IntArray
-    stay_cost: FloatArray
-    days: IntArray
-    level: IntArray
-    away: IntArray
-    fund: FloatArray
-
-    @property
-    def cost(self) -> FloatArray:
-        """Total cost of the year."""
-        return self.visit_cost + self.stay_cost
 
 
 def declared_persons(people: int) -> dict[str, int]:
@@ -132,7 +87,7 @@ def _chunks(
             count = min(CHUNK_PERSONS, declared[province.key] - start)
             key = np.random.SeedSequence((world.WORLD_SEED, seed, number, chunk))
             rng = np.random.Generator(np.random.PCG64(key))
-            cohort = _draw_cohort(rng, province, count)
+            cohort = draw_cohort(rng, province, count)
             names = _pseudonyms(seed, number, start, count)
             yield province.key, _record_batch(rng, cohort, names)
 
@@ -200,137 +155,10 @@ def _category(name: str, *categories: str) -> Feature:
     return Feature(name=name, kind=FeatureKind.CATEGORY, categories=categories)
 
 
-def _draw_cohort(rng: np.random.Generator, province: Province, persons: int) -> _Cohort:
-    """Draw persons, their conditions and their codes."""
-    bands = np.array(province.age_bands)
-    band = rng.choice(4, size=persons, p=bands / bands.sum())
-    age = rng.integers(_AGE_EDGES[band], _AGE_EDGES[band + 1])
-    male = rng.random(persons) < world.MALE_SHARE
-    employee_share = np.array([0.0, province.employee_working, *[province.employee_retired] * 2])
-    employee = (rng.random(persons) < employee_share[band]) & (age >= 18)
-    frailty = rng.standard_normal(persons)
-    owner, code = np.nonzero(rng.random((persons, world.CODES), dtype=np.float32) < world.code_popularity())
-    effect = _by_person(owner, world.code_effects()[code], persons)
-    return _Cohort(
-        province=province,
-        age=age,
-        male=male,
-        employee=employee,
-        frailty=frailty,
-        conditions=_draw_conditions(rng, province, age=age, male=male, frailty=frailty),
-        code_owner=owner,
-        code=code,
-        log_cost=effect + world.code_log_shift(),
-    )
-
-
-def _draw_conditions(
-    rng: np.random.Generator, province: Province, *, age: IntArray, male: BoolArray, frailty: FloatArray
-) -> BoolArray:
-    """Draw the nine conditions in the order of the table: the first two raise those that follow them."""
-    shifts = dict(province.condition_shifts)
-    common = world.CONDITION_FRAILTY * frailty + world.CONDITION_MINOR * (age < 18)
-    has = np.zeros((age.size, len(CONDITIONS)), dtype=np.bool_)
-    for i, condition in enumerate(CONDITIONS):
-        logit = condition.intercept + condition.decade * (age - 50) / 10 + condition.male * male
-        logit = logit + common + shifts.get(condition.name, 0.0)
-        if condition.follows:
-            logit = logit + world.AFTER_HYPERTENSION * has[:, 0] + world.AFTER_DIABETES * has[:, 1]
-        has[:, i] = rng.random(age.size) < 1 / (1 + np.exp(-logit))
-    return has
-
-
-def _draw_year(rng: np.random.Generator, cohort: _Cohort, *, older: int) -> _Year:
-    """Draw the visits and stays of one year, ``older`` years after the first."""
-    age = cohort.age + older
-    province = cohort.province
-    log_visits = (
-        cohort.by_scheme(world.VISIT_BASE)
-        + world.VISIT_AGE * (age - 45)
-        + cohort.conditions @ np.array([c.visits for c in CONDITIONS])
-        + world.VISIT_FRAILTY * cohort.frailty
-        + province.visit_shift
-    )
-    log_stays = (
-        cohort.by_scheme(world.STAY_BASE)
-        + world.STAY_AGE * (age - 45)
-        + cohort.conditions @ np.array([c.stays for c in CONDITIONS])
-        + world.STAY_FRAILTY * cohort.frailty
-        + world.STAY_UNDER_SIX * (age < 6)
-        + province.stay_shift
-    )
-    visits = _draw_counts(rng, log_visits, shape=world.VISIT_SHAPE, most=world.MOST_VISITS)
-    stays = _draw_counts(rng, log_stays, shape=world.STAY_SHAPE, most=world.MOST_STAYS)
-    visit_cost = _draw_visit_costs(rng, cohort, visits)
-    return _draw_stays(rng, cohort, stays=stays, visits=visits, visit_cost=visit_cost)
-
-
-def _draw_counts(rng: np.random.Generator, log_mean: FloatArray, *, shape: float, most: int) -> IntArray:
-    """Draw Poisson counts with gamma-distributed means (a negative binomial)."""
-    mean = np.exp(log_mean) * rng.gamma(shape, 1 / shape, log_mean.size)
-    return np.minimum(rng.poisson(np.minimum(mean, most)), most)
-
-
-def _draw_visit_costs(rng: np.random.Generator, cohort: _Cohort, visits: IntArray) -> FloatArray:
-    """Draw each visit's cost and add them up by person, shape (n,), yuan."""
-    owner = np.repeat(np.arange(cohort.persons), visits)
-    spread = world.residual_sd(world.VISIT_COST_SD) * rng.standard_normal(owner.size)
-    cost = np.exp((cohort.by_scheme(world.VISIT_COST) + cohort.log_cost)[owner] + spread)
-    return _by_person(owner, cost, cohort.persons)
-
-
-def _by_person(owner: IntArray, values: npt.NDArray[np.generic], persons: int) -> FloatArray:
-    """Add values up by the person that owns them, shape (persons,)."""
-    return np.bincount(owner, weights=values, minlength=persons).astype(np.float64)
-
-
-def _draw_stays(
-    rng: np.random.Generator, cohort: _Cohort, *, stays: IntArray, visits: IntArray, visit_cost: FloatArray
-) -> _Year:
-    """Draw each stay's hospital, days, cost and fund payment, and close the year."""
-    n = cohort.persons
-    owner = np.repeat(np.arange(n), stays)
-    level = rng.choice(3, size=owner.size, p=np.array(cohort.province.level_shares))
-    away = rng.random(owner.size) < cohort.province.away
-    person_log = (
-        world.STAY_COST_BASE
-        + cohort.by_scheme(world.STAY_COST_SCHEME)
-        + cohort.conditions @ np.array([c.stay_cost for c in CONDITIONS])
-        + world.STAY_COST_FRAILTY * cohort.frailty
-        + np.log(cohort.province.price_level)
-        + cohort.log_cost
-    )
-    spread = world.residual_sd(world.STAY_COST_SD) * rng.standard_normal(owner.size)
-    cost = np.exp(person_log[owner] + np.array(world.STAY_COST)[level] + spread)
-    mean_days = np.array(world.STAY_DAYS)[level] / world.STAY_DAYS_SHAPE
-    days = np.maximum(1.0, np.round(rng.gamma(world.STAY_DAYS_SHAPE, mean_days)))
-    fund = _fund_for_stays(cohort.employee[owner], level=level, away=away, cost=cost)
-    top = np.zeros(n, dtype=np.int64)
-    np.maximum.at(top, owner, level + 1)
-    return _Year(
-        visits=visits,
-        visit_cost=visit_cost,
-        stays=stays,
-        stay_cost=_by_person(owner, cost, n),
-        days=_by_person(owner, days, n).astype(np.int64),
-        level=top,
-        away=_by_person(owner, away, n).astype(np.int64),
-        fund=_by_person(owner, fund, n) + cohort.by_scheme(world.FUND_VISIT) * visit_cost,
-    )
-
-
-def _fund_for_stays(employee: BoolArray, *, level: IntArray, away: BoolArray, cost: FloatArray) -> FloatArray:
-    """What the fund pays for each stay, shape (stays,), yuan."""
-    ratios = np.array([world.FUND_RATIO["resident"], world.FUND_RATIO["employee"]])
-    ratio = ratios[employee.astype(np.int64), level] + world.FUND_AWAY * away
-    paid: FloatArray = ratio * np.maximum(0.0, world.IN_SCOPE * cost - np.array(world.DEDUCTIBLE)[level])
-    return paid
-
-
-def _record_batch(rng: np.random.Generator, cohort: _Cohort, names: pa.Array) -> pa.RecordBatch:
+def _record_batch(rng: np.random.Generator, cohort: Cohort, names: pa.Array) -> pa.RecordBatch:
     """Draw both years of a chunk and lay them out as the insurer records them."""
-    year = _draw_year(rng, cohort, older=0)
-    following = _draw_year(rng, cohort, older=1)
+    year = draw_year(rng, cohort, older=0)
+    following = draw_year(rng, cohort, older=1)
     province, n = cohort.province, cohort.persons
     city = np.array(province.cities)[rng.integers(len(province.cities), size=n)]
     old_version = rng.random(n) < province.old_version
@@ -354,7 +182,7 @@ def _record_batch(rng: np.random.Generator, cohort: _Cohort, names: pa.Array) ->
     return pa.RecordBatch.from_pydict(columns, metadata=metadata)
 
 
-def _use_columns(year: _Year) -> dict[str, pa.Array]:
+def _use_columns(year: Year) -> dict[str, pa.Array]:
     """Use of care and money of one year; ``medfee_sumamt`` is what fund and person pay together."""
     total, fund = np.round(year.cost, 2), np.round(year.fund, 2)
     return {
@@ -378,7 +206,7 @@ def _yuan(values: FloatArray) -> pa.Array:
     return pa.array(np.round(values, 2))
 
 
-def _person_types(cohort: _Cohort) -> npt.NDArray[np.str_]:
+def _person_types(cohort: Cohort) -> npt.NDArray[np.str_]:
     """``psn_type`` after scheme and age: active, retired, preschool, pupil, adult resident."""
     age = cohort.age
     employee = np.where(age >= np.where(cohort.male, 60, 55), "1201", "1101")
@@ -386,7 +214,7 @@ def _person_types(cohort: _Cohort) -> npt.NDArray[np.str_]:
     return np.where(cohort.employee, employee, resident)
 
 
-def _codes(rng: np.random.Generator, cohort: _Cohort) -> pa.ListArray:
+def _codes(rng: np.random.Generator, cohort: Cohort) -> pa.ListArray:
     """The codes as recorded: some left out, some only as their family's head; sorted, distinct."""
     recorded = rng.random(cohort.code.size) < cohort.province.coded
     head = rng.random(cohort.code.size) < cohort.province.unspecified
