@@ -65,7 +65,8 @@ def _privacy(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
     """The guarantee, planned and at worst."""
     from fedmed.privacy.accounting import epsilon, epsilon_rdp, fallback_epsilon
 
-    events, delta = schedule.planned_events, schedule.delta
+    # What the accountant may use; the rest of delta is kept for the sampler.
+    events, delta = schedule.planned_events, schedule.accounted_delta
     allowance = schedule.allowance
     return {
         "mode": spec.privacy.mode.value,
@@ -75,7 +76,7 @@ def _privacy(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
         "fallback_epsilon": fallback_epsilon(
             events, delta, honest_contributors=allowance.honest_contributors
         ),
-        "delta": delta,
+        "delta": schedule.delta,
         "unit": spec.privacy.unit,
         "max_nodes_per_person": spec.privacy.max_nodes_per_person,
         "clip_norm": spec.privacy.clip_norm,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST_CATEGORIES = 20
+# With few bounded inputs a person's gradient is short; a wider clip buys nothing and costs noise.
+DENSE_CLIP = 1.0
 BOUNDS_WARNING = """\
 # Bounds, categories and counts are public and go to every party: they must come from PUBLIC KNOWLEDGE
 # (a regulation, a code list, a yearbook), never from the rows. Values beyond a bound count as the bound."""
@@ -115,7 +117,8 @@ def proposed_text(proposal: Proposal, *, study_id: str, expires: str) -> str:
         "]",
         *(f"# left out, text with many values: {name}" for name in proposal.left_out),
     ]
-    return _file(data, proposal.declared, study_id=study_id, expires=expires)
+    identity = (study_id, expires)
+    return _file(data, proposal.declared, identity=identity, clip_norm=DENSE_CLIP)
 
 
 def demonstration_text(spec: StudySpec, features: tuple[str, ...]) -> str:
@@ -131,7 +134,8 @@ def demonstration_text(spec: StudySpec, features: tuple[str, ...]) -> str:
         *(f"  {line}," for line in features),
         "]",
     ]
-    return _file(data, spec.data.declared_persons, study_id=spec.id, expires=str(spec.expires))
+    identity = (spec.id, str(spec.expires))
+    return _file(data, spec.data.declared_persons, identity=identity, clip_norm=spec.privacy.clip_norm)
 
 
 def inline_table(table: Mapping[str, object]) -> str:
@@ -139,8 +143,11 @@ def inline_table(table: Mapping[str, object]) -> str:
     return "{ " + ", ".join(f"{key} = {_value(value)}" for key, value in table.items()) + " }"
 
 
-def _file(data: list[str], declared: Mapping[str, int], *, study_id: str, expires: str) -> str:
-    """All sections, every one with what it means."""
+def _file(
+    data: list[str], declared: Mapping[str, int], *, identity: tuple[str, str], clip_norm: float
+) -> str:
+    """All sections, every one with what it means; ``identity`` is the study's id and last day."""
+    study_id, expires = identity
     head = [
         "# A FedMed study. Provinces approve the digest of what it says (comments do not count).",
         "# Look at it before running it: fedmed study check THIS_FILE",
@@ -161,7 +168,7 @@ def _file(data: list[str], declared: Mapping[str, int], *, study_id: str, expire
         "[data.declared_persons]   # PUBLIC number of insured persons at each node, in roster order",
         *(f"{node} = {count}" for node, count in declared.items()),
     ]
-    return "\n".join([*head, *data, *tail, "", *_SETTINGS.splitlines()]) + "\n"
+    return "\n".join([*head, *data, *tail, "", *_SETTINGS.format(clip_norm=clip_norm).splitlines()]) + "\n"
 
 
 _SETTINGS = """\
@@ -170,7 +177,7 @@ kind = "logistic"   # or "mlp" with hidden = [64]
 
 [privacy]
 epsilon = 1.0       # what one insured person may lose by the whole study, all rows together
-clip_norm = 4.0     # bound of one person's gradient; about 1.5 times a typical public norm of the inputs
+clip_norm = {clip_norm:.1f}     # bound of one person's gradient: 1 for a few numbers, 4 for hundreds of codes
 # delta defaults to min(1e-5, 1 / (10 * training persons))
 
 [aggregation]

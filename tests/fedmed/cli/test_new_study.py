@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedmed.cli.demo_study import DEMO_TRAINING
 from fedmed.cli.edge import run
 from fedmed.cli.study_file import parse_label
 from fedmed.errors import ConfigError
@@ -41,6 +42,9 @@ def test_without_a_file_the_demonstration_is_written(
     spec = load_study(text)
     assert spec.nodes == ("shanghai", "jiangsu", "zhejiang", "anhui")
     assert sum(spec.data.declared_persons.values()) == 80_000
+    assert spec.privacy.clip_norm == DEMO_TRAINING["clip_norm"]
+    assert spec.training.learning_rate == DEMO_TRAINING["learning_rate"]
+    assert spec.training.aggregations == DEMO_TRAINING["aggregations"]
     assert "PUBLIC KNOWLEDGE" in text
 
 
