@@ -179,6 +179,6 @@ def _fit(objective: PlainObjective, start: FloatArray, *, ridge: float, watch: W
         jac=True,
         method="L-BFGS-B",
         callback=report,
-        options={"maxiter": 500, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-5},
+        options={"maxiter": 300, "maxcor": 20, "ftol": 1e-8, "gtol": 1e-5},
     )
     return np.asarray(found.x, dtype=np.float64)
