@@ -191,7 +191,7 @@ class Custodian:
         if name == "start":
             self._forget_rehearsal("ceremony begun anew")
         answer = self._ceremonies.step(name, parts)
-        if name == "conclude":
+        if name in ("conclude", "end"):
             self._forget_rehearsal("rehearsals removed")
         return answer
 
