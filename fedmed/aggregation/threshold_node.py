@@ -30,11 +30,11 @@ from fedmed.crypto.lattice_secret import (
     smudging_words,
     zero_mask,
 )
-from fedmed.crypto.parameters import MAX_CONTRIBUTORS, RING_DEGREE, named_set
+from fedmed.crypto.parameters import RING_DEGREE, ParameterSet, named_set
 from fedmed.crypto.residues import ByteSource, Residues, multiplied, reduced
 from fedmed.crypto.seal import Factor
 from fedmed.crypto.sharing import lagrange
-from fedmed.errors import EpochMismatch, OpenersMiscounted, SetMalformed
+from fedmed.errors import EpochMismatch, LayoutMismatch, OpenersMiscounted, SetMalformed
 from fedmed.types import DIGEST_BYTES, Layout, WordArray
 
 __all__ = ["EpochKeys", "ThresholdContributor", "insecure_epoch_keys"]
@@ -114,12 +114,15 @@ class ThresholdContributor:
             For each chunk 28 bytes a coefficient.
 
         Raises:
-            SetMalformed: S is empty or too large, or S or T is not strictly increasing.
+            SetMalformed: S or T is empty or not strictly increasing.
+            LayoutMismatch: the parameter set is too small for these contributors or this epoch.
             OpenersMiscounted: T has not ``threshold`` members, or this custodian is not one.
             EpochMismatch: no share of a contributor, or no pair key with an opener.
         """
         self._check_sets(contributors, openers)
-        smudging_bits = named_set(layout.parameter_set).smudging_bits
+        parameter_set = named_set(layout.parameter_set)
+        self._check_parameters(parameter_set, contributors)
+        smudging_bits = parameter_set.smudging_bits
         factor = self._factor_for(tuple(contributors), tuple(openers))
         source = expanded(self._entropy)
         out = []
@@ -135,8 +138,8 @@ class ThresholdContributor:
         """Refuse sets for which no answer can be computed."""
         for name, points in (("contributors", contributors), ("openers", openers)):
             increasing = all(low < high for low, high in itertools.pairwise(points))
-            if not points or not increasing or len(points) > MAX_CONTRIBUTORS:
-                raise SetMalformed(f"{name} must be 1 to {MAX_CONTRIBUTORS} strictly increasing points")
+            if not points or not increasing:
+                raise SetMalformed(f"{name} must be a strictly increasing list of points, not empty")
         if len(openers) != self._keys.threshold or self._keys.point not in openers:
             raise OpenersMiscounted(
                 f"openers must be {self._keys.threshold} custodians with {self._keys.point} among them"
@@ -147,6 +150,15 @@ class ThresholdContributor:
             raise EpochMismatch(
                 f"no share of dealers {missing}, no pair key with custodians {strangers}: they were not in "
                 "this epoch's ceremony"
+            )
+
+    def _check_parameters(self, parameter_set: ParameterSet, contributors: Sequence[int]) -> None:
+        """Refuse a set whose smudging is too narrow, or whose margin too small, for these nodes."""
+        nodes = max(len(self._keys.pair_keys) + 1, len(contributors))
+        if nodes > parameter_set.max_custodians or self._keys.threshold > parameter_set.max_threshold:
+            raise LayoutMismatch(
+                f"{parameter_set.name} serves {parameter_set.max_custodians} nodes with threshold "
+                f"{parameter_set.max_threshold}, here are {nodes} with {self._keys.threshold}"
             )
 
     def _factor_for(self, contributors: tuple[int, ...], openers: tuple[int, ...]) -> Factor:

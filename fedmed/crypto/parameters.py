@@ -21,10 +21,8 @@ PRIMES = (18014398508138497, 18014398508400641, 36028797017571329, 3602879701865
 MODULUS = math.prod(PRIMES)
 # Centred binomial of 21 bit pairs: standard deviation 3.24, as SEAL's own error.
 ERROR_BOUND = 21
-# Smudging lies within 2^-65.6 of its shift by the errors, a coefficient; 2^-40.6 over this many polynomials.
+# Smudging moves by 2^-65.6 a coefficient: 2^-40.6 over this many polynomials.
 MAX_POLYNOMIALS_PER_EPOCH = 4096
-# Margins hold for this many contributors in every set: a small committee may serve a large roster.
-MAX_CONTRIBUTORS = 400
 # As in `fedmed.types.Layout`: a field and its sum stay inside an int64.
 MAX_FIELD_BITS = 62
 
@@ -35,7 +33,7 @@ class ParameterSet:
 
     Attributes:
         name: Name that a layout carries.
-        max_custodians: Most custodians that share keys.
+        max_custodians: Most custodians that share keys, and most contributors whose errors are smudged.
         max_threshold: Most custodians that answer an opening.
         smudging_bits: Smudging is uniform on [-B, B) with B = 2^smudging_bits.
         payload_bits: Most bits that the fields of one coefficient take together.
@@ -50,17 +48,27 @@ class ParameterSet:
     def __post_init__(self) -> None:
         require(self.max_threshold <= self.max_custodians, f"{self.name}: threshold above custodians")
         require(self.smudging_bits <= 80, f"{self.name}: smudging takes at most ten bytes")
+        require(
+            self.smudging_distance_bits < -65.5,
+            f"{self.name}: smudging of {self.smudging_bits} bits shows {self.max_custodians} nodes' errors",
+        )
         require(self.margin_bits > 1, f"{self.name}: margin {self.margin_bits:.2f} bits must be above 1")
 
     @property
     def margin_bits(self) -> float:
         """Bits between the largest possible noise and D / 2, at the set's largest payload and sets."""
-        worst = noise_bound(
-            self, contributors=max(self.max_custodians, MAX_CONTRIBUTORS), openers=self.max_threshold
-        )
+        worst = noise_bound(self, contributors=self.max_custodians, openers=self.max_threshold)
         half = (MODULUS >> self.payload_bits) // 2
         require(worst < half, f"{self.name}: noise {worst.bit_length()} bits does not fit D / 2")
         return math.log2(half) - math.log2(worst)
+
+    @property
+    def smudging_distance_bits(self) -> float:
+        """log2 of the statistical distance that the summed errors move one coefficient of the smudging.
+
+        A shift by e moves the uniform law on [-B, B) by |e| / 2B; the largest e is 21 a contributor.
+        """
+        return math.log2(self.max_custodians * ERROR_BOUND) - (self.smudging_bits + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +81,7 @@ class MarginReport:
         max_threshold: Its largest threshold.
         payload_bits: Bits of fields in a coefficient.
         margin_bits: log2 of D / 2 over the worst-case noise.
+        smudging_distance_bits: log2 of the statistical distance that smudging leaves, a coefficient.
         modulus_bits: Bits of q.
         security_limit_bits: Largest modulus at 128-bit security for this degree, as SEAL gives it.
     """
@@ -82,6 +91,7 @@ class MarginReport:
     max_threshold: int
     payload_bits: int
     margin_bits: float
+    smudging_distance_bits: float
     modulus_bits: int
     security_limit_bits: int
 
@@ -114,7 +124,8 @@ def parameter_set_for(custodians: int, threshold: int) -> ParameterSet:
     """The smallest set that serves a roster.
 
     Args:
-        custodians: Custodians that share keys (n).
+        custodians: Custodians that share keys (n); the contributors where a committee serves more of them,
+            for smudging must cover all their errors.
         threshold: Answers that open (t).
 
     Returns:
@@ -203,6 +214,7 @@ def check_parameter_sets() -> tuple[MarginReport, ...]:
             max_threshold=one.max_threshold,
             payload_bits=one.payload_bits,
             margin_bits=one.margin_bits,
+            smudging_distance_bits=one.smudging_distance_bits,
             modulus_bits=MODULUS.bit_length(),
             security_limit_bits=limit,
         )

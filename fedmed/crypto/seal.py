@@ -28,6 +28,7 @@ from fedmed.types import WordArray, require
 _MAGIC = b"\x5e\xa1"
 _HEADER_BYTES = 16
 _FORMAT_MAJOR = 4
+_ZSTD = 2
 # Chunks that share one SEAL object. SEAL's limit is 16; at 8 the object still fits a core's cache.
 _BATCH = 8
 
@@ -177,23 +178,22 @@ class _PrimeRing:
         with _memory_file() as (descriptor, path):
             cipher.save(path)
             data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-        if data[5] == 0:
-            body: bytes = data[_HEADER_BYTES:]
-        else:
-            unpack = zstandard.ZstdDecompressor().decompress
-            body = unpack(memoryview(data)[_HEADER_BYTES:], max_output_size=8 * words + 4096)
+        if data[5] != _ZSTD:
+            raise PlatformUnsupported("this SEAL compresses otherwise than by zstd; install tenseal 0.3.x")
+        unpack = zstandard.ZstdDecompressor().decompress
+        body: bytes = unpack(memoryview(data)[_HEADER_BYTES:], max_output_size=8 * words + 4096)
         return np.frombuffer(body, "<u8", offset=len(body) - 8 * words).reshape(count, self.degree)
 
     def run(self, rows: Sequence[WordArray], *, ntt: bool, step: Callable[[Any], None]) -> WordArray:
         """Send nonzero polynomials through one SEAL operation.
 
-        SEAL throws on a box whose polynomials after the first are all zero, so a lone polynomial
-        travels with the constant one.
+        SEAL throws on a box whose polynomials after the first are all zero, so a lone polynomial travels
+        twice; compression makes little of the copy.
         """
-        filler = np.ones(self.degree, np.uint64) if ntt else np.eye(1, self.degree, dtype=np.uint64)[0]
-        cipher = self.cipher(rows if len(rows) > 1 else [rows[0], filler], ntt=ntt)
+        boxed = rows if len(rows) > 1 else [rows[0], rows[0]]
+        cipher = self.cipher(boxed, ntt=ntt)
         step(cipher)
-        return self.read(cipher, max(len(rows), 2))[: len(rows)]
+        return self.read(cipher, len(boxed))[: len(rows)]
 
 
 class Ring:

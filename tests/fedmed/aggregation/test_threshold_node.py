@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Sequence
@@ -134,6 +135,7 @@ def check_a_random_sum(rng: np.random.Generator, custodians: int, threshold: int
     assert np.array_equal(found, np.sum(values, axis=0))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=10)
 @given(custodians=st.integers(3, 8), data=st.data(), seed=st.integers(0, 2**32))
 def test_random_sums_of_small_rosters_are_exact(custodians: int, data: st.DataObject, seed: int) -> None:
@@ -308,6 +310,16 @@ def test_sets_that_cannot_be_answered_are_refused(
     layout = layout_for(4, 3, values=5)
     with pytest.raises(error):
         answers(contributors_of(4, 3), layout, plan_of("sets"), {1: (contributors, openers, HEADERS)})
+
+
+def test_a_parameter_set_too_small_for_the_nodes_is_refused() -> None:
+    layout = dataclasses.replace(layout_for(4, 3, values=5), parameter_set="t8")
+    sets = (tuple(range(1, 10)), tuple(range(1, 7)), HEADERS)
+    with pytest.raises(LayoutMismatch, match="9 with 6"):
+        answers([ThresholdContributor(epoch(9, 6)[0])], layout, plan_of("small"), {1: sets})
+    sets = (tuple(range(1, 9)), tuple(range(1, 8)), HEADERS)
+    with pytest.raises(LayoutMismatch, match="8 with 7"):
+        answers([ThresholdContributor(epoch(8, 7)[0])], layout, plan_of("small"), {1: sets})
 
 
 def test_fields_and_layouts_that_do_not_fit_are_refused() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import pytest
 
 from fedmed.crypto.parameters import (
     ERROR_BOUND,
-    MAX_CONTRIBUTORS,
     MAX_POLYNOMIALS_PER_EPOCH,
     MODULUS,
     PARAMETER_SETS,
@@ -39,16 +39,19 @@ def test_the_reports_show_the_margins_of_the_protocol() -> None:
 @pytest.mark.parametrize("name", PARAMETER_SETS)
 def test_the_worst_noise_fits_half_the_distance_of_payloads(name: str) -> None:
     one = PARAMETER_SETS[name]
-    worst = noise_bound(one, contributors=MAX_CONTRIBUTORS, openers=one.max_threshold)
-    assert worst == MAX_CONTRIBUTORS * ERROR_BOUND + one.max_threshold * 2**one.smudging_bits
+    worst = noise_bound(one, contributors=one.max_custodians, openers=one.max_threshold)
+    assert worst == one.max_custodians * ERROR_BOUND + one.max_threshold * 2**one.smudging_bits
     assert worst < scale(1, one.payload_bits) // 2
 
 
-def test_the_smudging_hides_the_error_as_far_as_the_protocol_says() -> None:
-    # Shifting a uniform [-B, B) by e changes it by |e| / 2B; B = 2^72 with 4 contributors' errors.
-    distance = 4 * ERROR_BOUND / 2**73
-    assert math.log2(distance) < -65.6 + 1
-    assert MAX_POLYNOMIALS_PER_EPOCH == 4096
+@pytest.mark.parametrize("name", PARAMETER_SETS)
+def test_the_smudging_hides_the_error_as_far_as_the_protocol_says(name: str) -> None:
+    one = PARAMETER_SETS[name]
+    distance = Fraction(one.max_custodians * ERROR_BOUND, 2 ** (one.smudging_bits + 1))
+    assert math.log2(distance) == pytest.approx(one.smudging_distance_bits)
+    assert one.smudging_distance_bits <= -65.6
+    epoch = math.log2(distance * RING_DEGREE * MAX_POLYNOMIALS_PER_EPOCH)
+    assert epoch <= -40.6
 
 
 def test_every_prime_allows_the_transform() -> None:
@@ -115,6 +118,8 @@ def test_a_set_without_margin_cannot_be_made() -> None:
         ParameterSet(name="bad", max_custodians=8, max_threshold=6, smudging_bits=74, payload_bits=140)
     with pytest.raises(ConfigError, match=r"margin|fit"):
         ParameterSet(name="bad", max_custodians=8, max_threshold=6, smudging_bits=79, payload_bits=140)
+    with pytest.raises(ConfigError, match="errors"):
+        ParameterSet(name="bad", max_custodians=9, max_threshold=6, smudging_bits=72, payload_bits=140)
     with pytest.raises(ConfigError, match="threshold"):
         ParameterSet(name="bad", max_custodians=5, max_threshold=6, smudging_bits=72, payload_bits=140)
 
