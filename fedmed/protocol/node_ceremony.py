@@ -189,6 +189,13 @@ def check_dealing(roster: Roster, dealing: Dealing) -> None:
         raise DigestMismatch("a dealing does not name one sealed share for each custodian")
 
 
+def check_share_parts(roster: Roster, parts: Sequence[bytes]) -> None:
+    """There are one dealing and one sealed share of each custodian, and nothing else."""
+    n = len(roster.members)
+    if len(parts) != 2 * n:
+        raise MessageMalformed(f"expected {n} dealings and {n} blobs")
+
+
 def receive_shares(
     seat: Seat, state: Dealt, parts: Sequence[bytes], *, position: ChainHead
 ) -> tuple[Received, bytes]:
@@ -204,9 +211,8 @@ def receive_shares(
         SealingInvalid, DigestMismatch, CiphertextMalformed: a share does not hold.
     """
     n = len(seat.roster.members)
-    if len(parts) != 2 * n:
-        raise MessageMalformed(f"expected {n} dealings and {n} blobs")
-    envelopes, blobs = parts[:n], parts[n:]
+    check_share_parts(seat.roster, parts)
+    envelopes, blobs = parts[:n], parts[n : 2 * n]
     contents = _open_all(seat, envelopes, envelope.DEALING, context=state.epoch_id, receiver=EVERYONE)
     check_own_dealing(state, envelopes, seat.point)
     dealings = [wire.decode_dealing(c) for c in contents]
@@ -244,9 +250,14 @@ def _open_blob(seat: Seat, state: Dealt, dealer: int, blob: bytes) -> tuple[byte
     plain = seat.identity.open(
         blob, associated=_associated(state.epoch_id, seat.roster_digest, dealer, seat.point)
     )
+    check_plain(plain)
+    return plain[:SEED_BYTES], plain[SEED_BYTES:]
+
+
+def check_plain(plain: bytes) -> None:
+    """A sealed share holds a whole zero seed and something after it; raises `SealingInvalid`."""
     if len(plain) <= SEED_BYTES:
         raise SealingInvalid("a sealed share is too short")
-    return plain[:SEED_BYTES], plain[SEED_BYTES:]
 
 
 def check_agreed(seat: Seat, state: Received, envelopes: Sequence[bytes]) -> None:
