@@ -7,7 +7,6 @@ module refuses only what it cannot compute.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -28,6 +27,7 @@ from fedmed.crypto.lattice_secret import (
     ring,
     smudging_polynomial,
     smudging_words,
+    system_entropy,
     zero_mask,
 )
 from fedmed.crypto.parameters import RING_DEGREE, ParameterSet, named_set
@@ -52,7 +52,7 @@ class ThresholdContributor:
     Holds secrets: no repr. Not safe for two threads at once.
     """
 
-    def __init__(self, keys: EpochKeys, *, entropy: ByteSource = os.urandom) -> None:
+    def __init__(self, keys: EpochKeys, *, entropy: ByteSource = system_entropy) -> None:
         """Take a custodian's keys.
 
         Args:
@@ -68,7 +68,7 @@ class ThresholdContributor:
         return f"ThresholdContributor(point={self._keys.point})"
 
     def contribute(self, fields: WordArray, *, plan_digest: bytes, layout: Layout) -> tuple[bytes, ...]:
-        """Encrypt fields as b = -a s + e + D m.
+        """Encrypt fields as b = -a s + e + D m, under fresh errors: two calls never give the same bytes.
 
         Args:
             fields: Shape (layout.values,), uint64, each below 2^(field_bits - 1).

@@ -11,6 +11,7 @@ are 4-byte little-endian, primes 8-byte; hashes are SHAKE-256 over length-prefix
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -46,6 +47,15 @@ _EPOCH_KEYS_VERSION = b"fedmed-epoch-keys-1\n"
 def ring() -> Ring:
     """SEAL's arithmetic for the protocol's ring, built once."""
     return Ring(RING_DEGREE, PRIMES)
+
+
+def system_entropy(size: int) -> bytes:
+    """The operating system's entropy, the source of everything secret here.
+
+    Args:
+        size: Bytes wanted.
+    """
+    return os.urandom(size)
 
 
 def keystream(key: bytes) -> ByteSource:
