@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import traceback
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -92,10 +91,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def load_app() -> typer.Typer:
     """Load the commands; apart from `run`, so that importing this module stays cheap."""
-    with warnings.catch_warnings():
-        # The typer that Flower pins imports names that click 8.5 has marked as old.
-        warnings.filterwarnings("ignore", "'click", DeprecationWarning)
-        from fedmed.cli.app import app
+    from fedmed.cli.app import app
+
     return app
 
 
