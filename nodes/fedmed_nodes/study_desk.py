@@ -67,6 +67,12 @@ def check_epoch_active(record: EpochRecord) -> None:
         raise EpochMismatch("not all custodians signed this epoch's result")
 
 
+def check_declared(spec: StudySpec, node: str, source: RowSource) -> None:
+    """The study counts this node's persons as its catalogue does: cohort and clamp hang on that count."""
+    if source.declared_persons != spec.data.declared_persons[node]:
+        raise StudyRefused("declared_persons: the study names another count than this node's catalogue")
+
+
 def check_budget(total: float, policy: Policy) -> None:
     """Everything reserved and charged in the data year, this study included, fits the cap."""
     if total > policy.max_epsilon_per_year + BUDGET_DIGITS:
@@ -214,8 +220,7 @@ class StudyDesk:
         source = self._datasets.get(spec.data.dataset)
         if source is None:
             raise StudyRefused(f"dataset: {spec.data.dataset} is not registered here")
-        if source.declared_persons != spec.data.declared_persons[seat.identity.name]:
-            raise StudyRefused("declared_persons: the study names another count than this node's catalogue")
+        check_declared(spec, seat.identity.name, source)
         return Study(spec=spec, schedule=schedule, terms=terms, source=source)
 
     def _check_epoch(self, spec: StudySpec, epoch_id: bytes) -> None:
