@@ -20,20 +20,11 @@ import torch
 from fedmed.data.examples import Examples, Float32Array
 from fedmed.models.layout import ModelLayout, PersonClip, check_parameters
 from fedmed.models.passes import BLOCK_ROWS, WIDTH_STEP, BlockedPasses, computing, padded
-from fedmed.privacy.clipping import ClippedSum, clip_factors
+from fedmed.privacy.clipping import CANCELLATION, SUMMED_ROWS, ClippedSum, clip_factors
 from fedmed.types import FloatArray, IntArray, require
 
-CANCELLATION = 16.0
-"""How far the rows of a person may cancel before the person is shrunk for it.
-
-The float64 sum is exact to about 2**-53 of the *summands*. Where hostile parameters make a person's rows
-huge and opposite, the exact sum is small but its rounding is not, and it would leave with the person. So
-factors also keep the summed norms of a person's rows below 16 C; in honest training this never acts.
-"""
-
-_CHUNK_ROWS = 2048
 _CHUNK_VALUES = 1 << 22
-"""Rows of a chunk, and its inputs: 16 MiB in float32, 32 in float64, however many rows a node has."""
+"""Inputs of a chunk: 16 MiB in float32, 32 in float64, however many rows a node has."""
 
 _GRAM_ROWS = 32
 """Persons with more rows get their norm from their own gradient: rows squared would cost more."""
@@ -90,7 +81,8 @@ def clipped_gradient_sum(
     Guarantees:
         Every person's part has norm <= C: factors aim 2**-20 below it, which covers the rounding of norms
         and products. Taking a person away leaves signals, norms and factors of all others equal in every
-        bit, so the sum moves by that part and by float64 rounding of the additions only. A person whose
+        bit, so the sum moves by that part and by float64 rounding only: at most C
+        `fedmed.privacy.clipping.summing_error` on either side. A person whose
         norm is not finite contributes zero; the sum is always finite. No value of a row decides whether
         the call succeeds. Memory does not grow with rows.
 
@@ -106,14 +98,23 @@ def clipped_gradient_sum(
     with computing(threads):
         chunk_rows = _chunk_rows(layout)
         passes = BlockedPasses(parameters, layout, rows=min(chunk_rows, padded(examples.rows, BLOCK_ROWS)))
-        total = np.zeros(layout.size)
+        total, lost = np.zeros(layout.size), np.zeros(layout.size)
         for first, last in _chunks(examples.person_starts, chunk_rows):
             starts = examples.person_starts[first : last + 1]
             if last == first + 1 and starts[1] - starts[0] > chunk_rows:
-                total += _long_person(passes, examples, clip, start=int(starts[0]), stop=int(starts[1]))
+                part = _long_person(passes, examples, clip, start=int(starts[0]), stop=int(starts[1]))
             else:
-                total += _chunk_sum(passes, examples, clip, starts)
-    return ClippedSum(values=total, clip_norm=clip.norm)
+                part = _chunk_sum(passes, examples, clip, starts)
+            total, rounding = _two_sum(total, part)
+            lost += rounding
+    return ClippedSum(values=total + lost, clip_norm=clip.norm)
+
+
+def _two_sum(left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Sum and what its rounding lost, exactly (Knuth 1969); keeps the error free of the number of chunks."""
+    total = left + right
+    from_right = total - left
+    return total, (left - (total - from_right)) + (right - from_right)
 
 
 def person_signals(
@@ -223,4 +224,4 @@ def _chunks(starts: IntArray, rows: int) -> Iterator[tuple[int, int]]:
 def _chunk_rows(layout: ModelLayout) -> int:
     """Rows of a chunk: whole blocks, fewer for wide inputs."""
     fitting = _CHUNK_VALUES // padded(max(layout.widths), WIDTH_STEP)
-    return max(BLOCK_ROWS, min(_CHUNK_ROWS, fitting // BLOCK_ROWS * BLOCK_ROWS))
+    return max(BLOCK_ROWS, min(SUMMED_ROWS, fitting // BLOCK_ROWS * BLOCK_ROWS))

@@ -12,6 +12,36 @@ from fedmed.types import FloatArray, require
 CLIP_SLACK = 2.0**-20
 """Share of the clip norm kept free for rounding in the caller's products; PROTOCOL.md section 5."""
 
+SUMMED_ROWS = 2048
+"""Most rows that one float64 product may add up; longer sums are carried on with a compensation."""
+
+CANCELLATION = 16.0
+"""How far the rows of a person may cancel before the person is shrunk for it.
+
+A float64 sum is exact to about 2**-53 of its *summands*. Where hostile parameters make a person's rows huge
+and opposite, the exact sum is small but its rounding is not, and it would leave with the person. So factors
+also keep the summed norms of a person's rows below 16 C; in honest training this never acts.
+"""
+
+
+def summing_error(persons: int) -> float:
+    """Bound on the L2 rounding error of a clipped sum, in clip norms.
+
+    Args:
+        persons: Most persons in the sum, each with row norms that add up to at most `CANCELLATION` C.
+
+    Returns:
+        (SUMMED_ROWS + 3) 2**-53 CANCELLATION persons: a product of h rows errs by at most h 2**-53 of the
+        norms of its summands, whatever the order; the compensated sum of products adds 2**-53 of the result.
+        Two more units cover scaling and the last rounding. Larger than the truth, so it spends more.
+
+    Source:
+        Higham 2002, Accuracy and Stability of Numerical Algorithms, sections 3.1 and 4.3.
+    """
+    require(persons >= 1, f"persons must be >= 1, got {persons}")
+    return (SUMMED_ROWS + 3) * 2.0**-53 * CANCELLATION * persons
+
+
 # Division and product round once each; two more units in the last place keep the promise for floats too.
 _TARGET = (1 - CLIP_SLACK) * (1 - 2.0**-50)
 

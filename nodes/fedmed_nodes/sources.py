@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from fedmed.data.examples import Examples
 from fedmed.data.features import examples
+from fedmed.errors import DataContractError
 from fedmed.types import DatasetSpec, require
 
 
@@ -68,8 +69,14 @@ class TableSource:
         return self._fingerprint
 
     def training_examples(self, spec: DatasetSpec) -> Examples:
-        """See `RowSource.training_examples`."""
-        return examples(self._table, spec, part="train")
+        """See `RowSource.training_examples`; refuses more persons than were declared.
+
+        Sensitivity counts on the declared number as an upper bound (`summing_error`).
+        """
+        found = examples(self._table, spec, part="train")
+        if found.persons > self._declared_persons:
+            raise DataContractError("the dataset holds more persons than were declared; register it again")
+        return found
 
 
 def _fingerprint(table: pa.Table) -> bytes:

@@ -1,6 +1,7 @@
 """Clipped gradient sums against slow, obvious ways: a loop of single persons, and opacus."""
 
 import dataclasses
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from fedmed.data.examples import Examples
 from fedmed.errors import ConfigError, ParametersUnfit
-from fedmed.models.gradients import CANCELLATION, clipped_gradient_sum, person_signals
+from fedmed.models.gradients import clipped_gradient_sum, person_signals
 from fedmed.models.layout import PARAMETER_LIMIT, ModelLayout, PersonClip
+from fedmed.privacy.clipping import CANCELLATION, summing_error
 from fedmed.types import FloatArray
 
 LOGISTIC = ModelLayout(kind="logistic", inputs=11)
@@ -320,3 +322,40 @@ def test_a_wide_vocabulary_takes_few_rows_at_a_time() -> None:
     expected = clipped_gradient_sum(np.zeros(LOGISTIC.size), narrow, layout=LOGISTIC, clip=clip).values
     np.testing.assert_allclose(found[[*range(11), -1]], expected, rtol=0, atol=1e-12)
     assert not found[11:-1].any()
+
+
+def test_the_sum_of_many_chunks_errs_by_less_than_the_charge():
+    rng = np.random.default_rng(7)
+    persons, inputs = 30_000, 3
+    rows = Examples(
+        dense=rng.uniform(-1, 1, (persons, inputs)).astype(np.float32),
+        code_starts=np.zeros(persons + 1, dtype=np.int64),
+        codes=np.zeros(0, dtype=np.int32),
+        code_inputs=0,
+        labels=(rng.random(persons) < 0.3).astype(np.float32),
+        person_starts=np.arange(persons + 1),
+    )
+    layout = ModelLayout(kind="logistic", inputs=inputs)
+    parameters, clip = rng.normal(size=4), PersonClip(norm=0.01)
+    found = clipped_gradient_sum(parameters, rows, layout=layout, clip=clip).values
+    exact = np.zeros(4)
+    for coordinate in range(4):
+        parts = [
+            clipped_gradient_sum(parameters, one, layout=layout, clip=clip).values[coordinate]
+            for one in _thousands(rows)
+        ]
+        exact[coordinate] = math.fsum(parts)
+    assert np.linalg.norm(found - exact) <= 2 * clip.norm * summing_error(persons)
+
+
+def _thousands(rows):
+    """The rows in parts of a thousand persons."""
+    for start in range(0, rows.rows, 1000):
+        yield Examples(
+            dense=rows.dense[start : start + 1000].copy(),
+            code_starts=np.zeros(1001, dtype=np.int64),
+            codes=np.zeros(0, dtype=np.int32),
+            code_inputs=0,
+            labels=rows.labels[start : start + 1000].copy(),
+            person_starts=np.arange(1001),
+        )
