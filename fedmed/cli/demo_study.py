@@ -13,7 +13,7 @@ from fedmed.types import DatasetSpec, FeatureKind, Scheme
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Chosen once by benchmarks/tradeoff/choose.py, for `central` at epsilon 1 on seeds 101 and up, which no report
+# Chosen once by benchmarks/tradeoff/choose.py, for `central` at epsilon 1 on seeds from 101, which no report
 # uses. Synthetic: central .8368 (clip 4, rate 1: .8352). RAND: central .655 (clip 1, rate 1: .649).
 DEMO_TRAINING = {"clip_norm": 3.0, "learning_rate": 1.25, "momentum": 0.9, "aggregations": 40}
 RAND_TRAINING = {"clip_norm": 0.5, "learning_rate": 2.0, "momentum": 0.9, "aggregations": 40}

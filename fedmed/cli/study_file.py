@@ -118,7 +118,7 @@ def proposed_text(proposal: Proposal, *, study_id: str, expires: str) -> str:
         *(f"# left out, text with many values: {name}" for name in proposal.left_out),
     ]
     identity = (study_id, expires)
-    return _file(data, proposal.declared, identity=identity, clip_norm=DENSE_CLIP)
+    return _file(data, proposal.declared, identity=identity, clip_and_rate=(DENSE_CLIP, 1.0))
 
 
 def demonstration_text(spec: StudySpec, features: tuple[str, ...]) -> str:
@@ -135,7 +135,8 @@ def demonstration_text(spec: StudySpec, features: tuple[str, ...]) -> str:
         "]",
     ]
     identity = (spec.id, str(spec.expires))
-    return _file(data, spec.data.declared_persons, identity=identity, clip_norm=spec.privacy.clip_norm)
+    clip_and_rate = (spec.privacy.clip_norm, spec.training.learning_rate)
+    return _file(data, spec.data.declared_persons, identity=identity, clip_and_rate=clip_and_rate)
 
 
 def inline_table(table: Mapping[str, object]) -> str:
@@ -144,10 +145,15 @@ def inline_table(table: Mapping[str, object]) -> str:
 
 
 def _file(
-    data: list[str], declared: Mapping[str, int], *, identity: tuple[str, str], clip_norm: float
+    data: list[str],
+    declared: Mapping[str, int],
+    *,
+    identity: tuple[str, str],
+    clip_and_rate: tuple[float, float],
 ) -> str:
     """All sections, every one with what it means; ``identity`` is the study's id and last day."""
     study_id, expires = identity
+    settings = _SETTINGS.format(clip_norm=clip_and_rate[0], learning_rate=clip_and_rate[1])
     head = [
         "# A FedMed study. Provinces approve the digest of what it says (comments do not count).",
         "# Look at it before running it: fedmed study check THIS_FILE",
@@ -168,7 +174,7 @@ def _file(
         "[data.declared_persons]   # PUBLIC number of insured persons at each node, in roster order",
         *(f"{node} = {count}" for node, count in declared.items()),
     ]
-    return "\n".join([*head, *data, *tail, "", *_SETTINGS.format(clip_norm=clip_norm).splitlines()]) + "\n"
+    return "\n".join([*head, *data, *tail, "", *settings.splitlines()]) + "\n"
 
 
 _SETTINGS = """\
@@ -177,7 +183,7 @@ kind = "logistic"   # or "mlp" with hidden = [64]
 
 [privacy]
 epsilon = 1.0       # what one insured person may lose by the whole study, all rows together
-clip_norm = {clip_norm:.1f}     # bound of one person's gradient: 1 for a few numbers, 4 for hundreds of codes
+clip_norm = {clip_norm:.1f}     # bound of one person's gradient: 1 for a few numbers, 3 for hundreds of codes
 # delta defaults to min(1e-5, 1 / (10 * training persons))
 
 [aggregation]
@@ -187,7 +193,7 @@ on_dropout = "stop"    # or "continue", where every policy allows it
 
 [training]
 aggregations = 40   # each one costs privacy; 10 to 40 are usual
-learning_rate = 1.0
+learning_rate = {learning_rate}
 momentum = 0.9
 rows_of_a_person = "mean"   # or "sum"
 
