@@ -46,7 +46,9 @@ def central_auc(bench: Bench) -> float:
 
 def main() -> None:
     """Print a line for each setting, best first, and the check that no arm is starved."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", choices=[s.value for s in Source], default="synthetic")
     parser.add_argument("--people", type=int, default=80_000)
     parser.add_argument("--clips", type=float, nargs="+", default=[2.0, 4.0])
@@ -57,7 +59,9 @@ def main() -> None:
     source = Source(options.data)
 
     def study(epsilon: float) -> StudySpec:
-        return demo_study(source, people=options.people, epsilon=epsilon, scheme=Scheme.THRESHOLD, today=today)
+        return demo_study(
+            source, people=options.people, epsilon=epsilon, scheme=Scheme.THRESHOLD, today=today
+        )
 
     tables = {seed: demo_tables(source, people=options.people, seed=seed) for seed in options.seeds}
     found = []

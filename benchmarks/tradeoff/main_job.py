@@ -63,7 +63,7 @@ def summary_of(rows: list[dict[str, float]]) -> dict[str, float]:
 def commit() -> str:
     """The commit that was measured, with ``-dirty`` when the tree differs from it."""
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             ["git", "describe", "--always", "--dirty"],  # noqa: S607
             capture_output=True,
             text=True,
@@ -77,7 +77,9 @@ def commit() -> str:
 
 def main() -> None:
     """Run, print a line a seed on stderr, and the table or the document on stdout."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", choices=[s.value for s in Source], default="synthetic")
     parser.add_argument("--people", type=int, default=80_000)
     parser.add_argument("--epsilon", type=float, default=1.0)

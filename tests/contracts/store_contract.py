@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from fedmed_nodes.stores import Batch, CustodianStore, SecretStore
 
 from fedmed.crypto.identity import Identity
 from fedmed.errors import ConfigError, StoreConflict, StoreFailed
 from fedmed.governance.audit_chain import AuditEntry, AuditEvent, AuditKind, append, verify_chain
 from fedmed.privacy.ledger_record import LedgerRecord
+from fedmed_nodes.stores import Batch, CustodianStore, SecretStore
 
 NODE = Identity("shanghai", signing_key=bytes([1]) * 32, sealing_key=bytes([2]) * 32)
 AT = "2026-01-31T08:00:00+00:00"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fedmed_nodes import private_folder
 
 from fedmed.errors import ConfigError, IntegrityError
+from fedmed_nodes import private_folder
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from fedmed_nodes.secret_store import FileSecretStore
 
 from fedmed.errors import ConfigError, IntegrityError, StoreFailed, UnknownVersion
+from fedmed_nodes.secret_store import FileSecretStore
 
 EPOCH = b"\xab" * 32
 KEY, SEALED = f"{EPOCH.hex()}.key", f"{EPOCH.hex()}.sealed"

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fedmed_nodes.sqlite_store import SqliteStore
-from fedmed_nodes.stores import Batch
 
 from fedmed.errors import ConfigError, IntegrityError, StoreConflict, StoreFailed, UnknownVersion
 from fedmed.governance.audit_chain import verify_chain
+from fedmed_nodes.sqlite_store import SqliteStore
+from fedmed_nodes.stores import Batch
 from tests.contracts.store_contract import NODE, RECORD, debit, entry_after, next_entry
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from fedmed.errors import ConfigError
 from fedmed_nodes.secret_store import FileSecretStore
 from fedmed_nodes.sqlite_store import SqliteStore
 from fedmed_nodes.stores import (
@@ -16,8 +18,6 @@ from fedmed_nodes.stores import (
     MemoryStore,
     SecretStore,
 )
-
-from fedmed.errors import ConfigError
 from tests.contracts.store_contract import (
     RECORD,
     CustodianStoreContract,
