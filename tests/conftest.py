@@ -1,0 +1,14 @@
+"""Settings of the whole suite: the same examples in every run, so that a failure is never one of chance.
+
+``make test HYPOTHESIS_PROFILE=explore`` looks for new examples.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
