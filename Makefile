@@ -7,8 +7,6 @@ JOBS ?= 2
 # Flower would otherwise report usage and look for updates from every process.
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
-# Workers of the test run share the cores; a thread pool in each would only make them wait.
-export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-fast lint types bench proto clean help
 
@@ -34,6 +32,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Workers of a test run share the cores; a thread pool in each would only make them wait.
+test test-fast: export OMP_NUM_THREADS := 1
 
 test: lint
 	$(BIN)/python -m pytest -n $(JOBS)

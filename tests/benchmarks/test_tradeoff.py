@@ -1,0 +1,38 @@
+"""The studies behind the README's figures run, at toy size, so that they cannot rot."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_main_job_prints_one_document_with_every_arm():
+    script = "benchmarks/tradeoff/main_job.py"
+    found = json.loads(run(script, "--people", "1200", "--seeds", "7", "--json"))
+    (row,) = found["rows"]
+    assert row["seed"] == 7
+    assert {"federated", "central", "alone_private", "alone", "pooled"} <= row.keys()
+    gap = row["federated"] - row["central"]
+    assert found["mean"]["federated_minus_central"] == pytest.approx(gap)
+
+
+@pytest.mark.slow
+def test_choosing_names_the_best_setting_and_the_anchor():
+    arguments = ("--people", "1200", "--clips", "3", "--rates", "1", "--seeds", "101")
+    found = run("benchmarks/tradeoff/choose.py", *arguments)
+    assert "chosen: clip 3, rate 1; central at epsilon 8" in found
