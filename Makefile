@@ -20,8 +20,8 @@ help:
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing FedMed and its pinned dependencies (once; a few minutes)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch 2>&1 | grep -v "is ignored: it is neither" || true
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[datasets,dev]' 2>&1 | grep -v "is ignored: it is neither" || true
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt torch
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[datasets,dev]'
 	@$(BIN)/python -c "import fedmed, fedmed_nodes, fedmed_server, torch, flwr, opacus, statsmodels"
 	@touch $@
 
