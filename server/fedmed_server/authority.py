@@ -114,7 +114,7 @@ def issue_server(authority: Credentials, addresses: Sequence[str], *, now: datet
         now: The time, with its zone; the certificate holds for `SERVER_DAYS` from it.
 
     Raises:
-        ConfigError: there is no usable address, or the authority's key and certificate do not belong together.
+        ConfigError: an address is not usable, or the authority's key is not its certificate's.
     """
     require(bool(addresses), "addresses must name at least one host or IP address that nodes will use")
     _check(addresses[0], now)

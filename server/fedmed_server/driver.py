@@ -120,8 +120,10 @@ class GridDriver:
             )
             for p in points
         ]
-        # Errors carry no node id (FLOWER.md section 8), so replies are told apart by message id.
-        waiting = dict(zip(self._grid.push_messages(messages), points, strict=True))
+        # Errors carry no node id, so replies are told apart by message id. Flower gives no id for a message
+        # that it could not send, and no ids at all when they are too large together: those nodes are lost.
+        ids = self._grid.push_messages(messages)
+        waiting = {key: point for key, point in zip(ids, points, strict=False) if key}
         replies = {p: Reply(code=LOST) for p in points}
         while waiting and time.monotonic() - began < self._deadline_s:
             for message in self._grid.pull_messages(list(waiting)):

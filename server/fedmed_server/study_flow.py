@@ -6,8 +6,6 @@ import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from fedmed import wire
 from fedmed.aggregation.encoding import decode
 from fedmed.aggregation.plain_coordinator import PlainCombiner
@@ -21,7 +19,7 @@ from fedmed.protocol.coordinator_round import Desk, Opened, Standing, aggregate,
 from fedmed.protocol.schedule import Schedule, schedule_for, terms_for
 from fedmed.protocol.steps import Phase, PhaseKind, Steps
 from fedmed.study import StudySpec, canonical_bytes, study_digest
-from fedmed.training.optimiser import OptimiserState, step
+from fedmed.training.optimiser import OptimiserState, begin, step
 from fedmed.types import FloatArray, Scheme
 
 
@@ -59,13 +57,48 @@ class StudyOutcome:
     lost: dict[int, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRun:
+    """Who runs which study, and on which day it began.
+
+    Attributes:
+        spec: The study.
+        identity: The coordinator's private keys.
+        roster: The roster that all provinces pinned.
+        today: The coordinator's date when the study began; a resumed study keeps it.
+    """
+
+    spec: StudySpec
+    identity: Identity
+    roster: Roster
+    today: datetime.date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyState:
+    """All that the rest of a study needs, after the proposal or after an aggregation.
+
+    Attributes:
+        epoch_id: The key epoch, zeros for scheme ``plain``.
+        standing: What the coordinator remembers of the nodes.
+        optimiser: Parameters and velocity.
+        rounds: One summary for each finished aggregation.
+    """
+
+    epoch_id: bytes
+    standing: Standing
+    optimiser: OptimiserState
+    rounds: tuple[RoundSummary, ...]
+
+
 OnRound = Callable[[RoundSummary], None]
+OnState = Callable[[StudyState], None]
 
 
 def run_study(
     spec: StudySpec, identity: Identity, roster: Roster, *, today: datetime.date, on_round: OnRound
 ) -> Steps[StudyOutcome]:
-    """Run a study from the ceremony to the destruction of its keys.
+    """Run a study that nobody resumes; see `conduct`, whose errors it raises.
 
     Args:
         spec: The study.
@@ -73,61 +106,97 @@ def run_study(
         roster: The roster that all provinces pinned.
         today: The coordinator's date.
         on_round: Called after each aggregation.
+    """
+
+    def tell(state: StudyState) -> None:
+        if state.rounds:
+            on_round(state.rounds[-1])
+
+    return conduct(StudyRun(spec=spec, identity=identity, roster=roster, today=today), on_state=tell)
+
+
+def conduct(run: StudyRun, *, on_state: OnState, start: StudyState | None = None) -> Steps[StudyOutcome]:
+    """Run a study from the ceremony, or from where it stood, to the destruction of its keys.
+
+    Args:
+        run: Who runs which study.
+        on_state: Called after the proposal and after each aggregation.
+        start: Where an earlier run of the same study stood; ceremony, proposal and the aggregations in it
+            are not done again.
 
     Raises:
         FedMedError: whatever stops the study; the keys are destroyed all the same.
     """
-    schedule = schedule_for(spec)
+    spec, schedule = run.spec, schedule_for(run.spec)
     is_threshold = spec.aggregation.scheme is Scheme.THRESHOLD
-    canonical, roster_id = canonical_bytes(spec), wire.roster_digest(roster)
+    canonical, roster_id = canonical_bytes(spec), wire.roster_digest(run.roster)
     # Before the ceremony: a study that does not fit the roster must not leave keys behind.
-    terms = terms_for(spec, schedule, roster, digests=(study_digest(canonical), roster_id, NO_EPOCH))
-    if is_threshold:
-        epoch = yield from hold_ceremony(identity, roster, today=today, combiner=ThresholdCombiner)
+    terms = terms_for(spec, schedule, run.roster, digests=(study_digest(canonical), roster_id, NO_EPOCH))
+    if start is not None:
+        terms = replace(terms, epoch_id=start.epoch_id)
+    elif is_threshold:
+        epoch = yield from hold_ceremony(
+            run.identity, run.roster, today=run.today, combiner=ThresholdCombiner
+        )
         terms = replace(terms, epoch_id=epoch.epoch_id)
-    desk = Desk(identity=identity, terms=terms, combiner=ThresholdCombiner if is_threshold else PlainCombiner)
-    proposal = StudyProposal(canonical=canonical, roster_digest=roster_id, epoch_id=terms.epoch_id)
+    desk = Desk(
+        identity=run.identity, terms=terms, combiner=ThresholdCombiner if is_threshold else PlainCombiner
+    )
     try:
-        standing = yield from propose(desk, wire.encode_proposal(proposal))
-        outcome = yield from _train(spec, schedule, desk, standing, on_round=on_round)
+        if start is None:
+            proposal = StudyProposal(canonical=canonical, roster_digest=roster_id, epoch_id=terms.epoch_id)
+            start = yield from _begin(desk, proposal, schedule)
+            on_state(start)
+        outcome = yield from _train(spec, schedule, desk, start, on_state=on_state)
     except FedMedError:
         yield from _close(desk)
         if is_threshold:  # a custodian that refused the study does not know which epoch its end ends
-            yield from end_epoch(identity, roster, terms.epoch_id)
+            yield from end_epoch(run.identity, run.roster, terms.epoch_id)
         raise
     yield from _close(desk)
     return outcome
 
 
+def _begin(desk: Desk, proposal: StudyProposal, schedule: Schedule) -> Steps[StudyState]:
+    """Propose the study; the state before its first aggregation."""
+    standing = yield from propose(desk, wire.encode_proposal(proposal))
+    return StudyState(
+        epoch_id=desk.terms.epoch_id,
+        standing=standing,
+        optimiser=begin(schedule.model.initial(desk.terms.study_digest)),
+        rounds=(),
+    )
+
+
 def _train(
-    spec: StudySpec, schedule: Schedule, desk: Desk, standing: Standing, *, on_round: OnRound
+    spec: StudySpec, schedule: Schedule, desk: Desk, state: StudyState, *, on_state: OnState
 ) -> Steps[StudyOutcome]:
-    """All aggregations, with an optimiser step after each."""
-    initial = schedule.model.initial(desk.terms.study_digest)
-    state = OptimiserState(parameters=initial, velocity=np.zeros_like(initial))
-    rounds: list[RoundSummary] = []
-    for round_number in range(1, spec.training.aggregations + 1):
+    """All aggregations that are left, with an optimiser step after each."""
+    for round_number in range(len(state.rounds) + 1, spec.training.aggregations + 1):
         opened, standing = yield from aggregate(
-            desk, standing, round_number=round_number, inputs=state.parameters.astype("<f8").tobytes()
+            desk,
+            state.standing,
+            round_number=round_number,
+            inputs=state.optimiser.parameters.astype("<f8").tobytes(),
         )
-        state = _step(spec, schedule, state, opened)
+        optimiser = _step(spec, schedule, state.optimiser, opened)
         summary = RoundSummary(
             round_number=round_number,
             contributors=opened.contributors,
             openers=opened.openers,
             attempts=opened.attempts,
-            parameters=state.parameters,
+            parameters=optimiser.parameters,
         )
-        rounds.append(summary)
-        on_round(summary)
+        state = replace(state, standing=standing, optimiser=optimiser, rounds=(*state.rounds, summary))
+        on_state(state)
     return StudyOutcome(
-        parameters=state.parameters,
+        parameters=state.optimiser.parameters,
         schedule=schedule,
         study_digest=desk.terms.study_digest,
         epoch_id=desk.terms.epoch_id,
-        rounds=tuple(rounds),
-        plans=standing.plans,
-        lost=dict(standing.lost),
+        rounds=state.rounds,
+        plans=state.standing.plans,
+        lost=dict(state.standing.lost),
     )
 
 

@@ -63,7 +63,10 @@ class Backend:
             return Response(b"no", status_code=401)
         if request.url.path.endswith("stream"):
             return StreamingResponse(_pieces(), media_type="application/protobuf")
-        return Response(body[::-1], media_type="application/protobuf", headers={"x-flower": "yes"})
+        headers = {"x-flower": "yes"}
+        if request.url.path.endswith("activate-node"):
+            headers["connection"] = "close"  # so that this backend can leave at once
+        return Response(body[::-1], media_type="application/protobuf", headers=headers)
 
 
 async def _pieces() -> AsyncIterator[bytes]:
@@ -110,7 +113,6 @@ class Door:
                 lifespan="off",
                 loop="asyncio",
                 ws="none",
-                timeout_graceful_shutdown=1,
             )
         )
 
