@@ -6,6 +6,7 @@ nodes receive them; as bytes in a ConfigRecord the same payload takes four times
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from fedmed.errors import MessageMalformed
 from fedmed.protocol.steps import Reply
 
 _PARTS, _CODE = "parts", "code"
+_A_CODE = re.compile(r"[a-z][a-z_]{0,63}")
 
 
 def to_content(parts: Sequence[bytes]) -> RecordDict:
@@ -53,7 +55,14 @@ def reply_from_content(content: RecordDict) -> Reply:
     record = content.get(_CODE)
     try:
         if isinstance(record, ConfigRecord):
-            return Reply(code=str(record[_CODE]) or MessageMalformed.code)
+            return Reply(code=_checked_code(record[_CODE]))
         return Reply(parts=from_content(content))
     except Exception:  # whatever a hostile relay put there, it is one malformed reply
         return Reply(code=MessageMalformed.code)
+
+
+def _checked_code(value: object) -> str:
+    """A code as ours look; anything else would carry a stranger's text into reports and terminals."""
+    if not isinstance(value, str) or _A_CODE.fullmatch(value) is None:
+        raise MessageMalformed("a reply's code is not a code")
+    return value

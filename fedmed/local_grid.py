@@ -22,10 +22,22 @@ Fault = Callable[[int, str], bool]
 """Whether a message of this type to this node is lost, with the node or before it."""
 
 
+Delay = Callable[[int, str], int]
+"""How often a reply to a message of this type from this node is looked for in vain first."""
+
+NEVER = 1 << 62
+
+
 def no_faults(node_id: int, message_type: str) -> bool:
     """Nothing is lost."""
     del node_id, message_type
     return False
+
+
+def no_delay(node_id: int, message_type: str) -> int:
+    """Every reply is there at once."""
+    del node_id, message_type
+    return 0
 
 
 class LocalGrid(Grid):
@@ -36,6 +48,7 @@ class LocalGrid(Grid):
         contexts: Flower context of each node id.
         loses: Whether the request is lost before the node sees it.
         loses_reply: Whether the reply is lost after the node worked.
+        delays: How long replies are held back, so that they come late, out of order or (`NEVER`) not at all.
     """
 
     run = None  # type: ignore[assignment]  # abstract in Grid; nothing here needs a Flower run
@@ -47,12 +60,15 @@ class LocalGrid(Grid):
         *,
         loses: Fault = no_faults,
         loses_reply: Fault = no_faults,
+        delays: Delay = no_delay,
     ) -> None:
         self._apps = apps
         self._contexts = contexts
         self._loses = loses
         self._loses_reply = loses_reply
+        self._delays = delays
         self._replies: dict[str, Message] = {}
+        self._held_back: dict[str, int] = {}
         self._ids = count(1)
 
     def set_run(self, run: Any) -> None:
@@ -96,6 +112,7 @@ class LocalGrid(Grid):
     def _deliver(self, message: Message) -> str:
         node, kind = message.metadata.dst_node_id, message.metadata.message_type
         key = message.metadata.message_id
+        self._held_back[key] = self._delays(node, kind)
         if self._loses(node, kind):
             self._replies[key] = _unavailable(message)
             return key
@@ -108,7 +125,14 @@ class LocalGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Replies to these messages that are there."""
-        return [self._replies.pop(key) for key in list(message_ids) if key in self._replies]
+        return [self._replies.pop(key) for key in list(message_ids) if self._is_there(key)]
+
+    def _is_there(self, key: str) -> bool:
+        """Whether a reply can be taken now; looking once brings a held one nearer."""
+        if key not in self._replies:
+            return False
+        self._held_back[key] -= 1
+        return self._held_back[key] < 0
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -120,4 +144,17 @@ class LocalGrid(Grid):
 
 def _unavailable(message: Message) -> Message:
     """What Flower sends for a lost node: code 5, and the coordinator's own id as the sender."""
-    return Message(Error(code=NODE_UNAVAILABLE, reason="node unavailable"), reply_to=message)
+    asked = message.metadata
+    metadata = Metadata(
+        run_id=asked.run_id,
+        message_id=f"{asked.message_id}-lost",
+        src_node_id=COORDINATOR_ID,
+        dst_node_id=COORDINATOR_ID,
+        reply_to_message_id=asked.message_id,
+        group_id=asked.group_id,
+        created_at=time.time(),
+        ttl=asked.ttl,
+        message_type=asked.message_type,
+    )
+    error = Error(code=NODE_UNAVAILABLE, reason="node unavailable")
+    return Message(error, metadata=metadata)  # type: ignore[call-overload,no-any-return]  # as in create_message

@@ -1,0 +1,85 @@
+"""Parts in Flower messages: both ends agree, and whatever else arrives is one malformed message."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedmed.errors import MessageMalformed, all_errors
+from fedmed.flower_parts import from_content, reply_from_content, reply_to_content, to_content
+from fedmed.protocol.steps import LOST, Reply
+
+PARTS = st.lists(st.binary(max_size=300), max_size=6).map(tuple)
+MALFORMED = Reply(code=MessageMalformed.code)
+
+
+@settings(deadline=None, max_examples=50)
+@given(parts=PARTS)
+def test_parts_come_back_as_they_were_sent(parts: tuple[bytes, ...]) -> None:
+    assert from_content(to_content(parts)) == parts
+
+
+@settings(deadline=None, max_examples=50)
+@given(parts=PARTS.filter(bool))
+def test_a_reply_comes_back_as_it_was_sent(parts: tuple[bytes, ...]) -> None:
+    assert reply_from_content(reply_to_content(Reply(parts=parts))) == Reply(parts=parts)
+
+
+@pytest.mark.parametrize("code", [*sorted(all_errors()), LOST])
+def test_every_code_comes_back(code: str) -> None:
+    assert reply_from_content(reply_to_content(Reply(code=code))) == Reply(code=code)
+
+
+def test_parts_travel_as_bytes_in_an_array_record() -> None:
+    record = to_content((b"abc", b""))["parts"]
+    assert isinstance(record, ArrayRecord)
+    assert [a.dtype for a in record.to_numpy_ndarrays()] == [np.uint8, np.uint8]
+
+
+def broken_array() -> Array:
+    return Array(dtype="uint8", shape=(3,), stype="numpy.ndarray", data=b"no array")
+
+
+def pickled_array() -> Array:
+    """An array of objects: reading it would run the sender's code."""
+    import io
+
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([print], dtype=object), allow_pickle=True)
+    return Array(dtype="object", shape=(1,), stype="numpy.ndarray", data=buffer.getvalue())
+
+
+HOSTILE = {
+    "empty": RecordDict(),
+    "no parts": RecordDict({"parts": ArrayRecord([])}),
+    "another record": RecordDict({"other": ArrayRecord([np.zeros(1, np.uint8)])}),
+    "parts that are no arrays": RecordDict({"parts": ConfigRecord({"0": b"x"})}),
+    "floats": RecordDict({"parts": ArrayRecord([np.zeros(3)])}),
+    "two dimensions": RecordDict({"parts": ArrayRecord([np.zeros((2, 2), np.uint8)])}),
+    "an empty array": RecordDict({"parts": ArrayRecord([np.zeros(0, np.uint8)])}),
+    "broken bytes": RecordDict({"parts": ArrayRecord({"0": broken_array()})}),
+    "a pickle": RecordDict({"parts": ArrayRecord({"0": pickled_array()})}),
+    "a metric for a code": RecordDict({"code": MetricRecord({"code": 1})}),
+    "a number for a code": RecordDict({"code": ConfigRecord({"code": 3})}),
+    "an empty code": RecordDict({"code": ConfigRecord({"code": ""})}),
+    "a text for a code": RecordDict({"code": ConfigRecord({"code": "[red]patient 17[/red]"})}),
+    "a code with a line break": RecordDict({"code": ConfigRecord({"code": "node_lost\n"})}),
+    "a code without its key": RecordDict({"code": ConfigRecord({"other": "x"})}),
+    "a very long code": RecordDict({"code": ConfigRecord({"code": "a" * 10_000})}),
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_is_no_reply_counts_as_malformed(content: RecordDict) -> None:
+    assert reply_from_content(content) == MALFORMED
+
+
+@pytest.mark.parametrize(
+    "what", ["empty", "parts that are no arrays", "floats", "two dimensions", "an empty array"]
+)
+def test_what_is_no_request_is_refused(what: str) -> None:
+    with pytest.raises(MessageMalformed):
+        from_content(HOSTILE[what])
