@@ -193,6 +193,8 @@ class Custodian:
         answer = self._ceremonies.step(name, parts)
         if name in ("conclude", "end"):
             self._forget_rehearsal("rehearsals removed")
+        if name == "end":
+            self._contributors.clear()  # keys in memory go with those on disk; others are read again
         return answer
 
     def _forget_rehearsal(self, why: str) -> None:
