@@ -116,6 +116,6 @@ def test_the_relay_loads_no_keys_no_rows_and_nothing_heavy() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(run.stdout.split())
     heavy = {"torch", "tenseal", "opacus", "pyarrow", "scipy", "sklearn", "dp_accounting", "matplotlib"}
-    rooms = {f"fedmed.{room}" for room in ("crypto", "data", "models", "privacy", "aggregation", "wire")}
+    rooms = {f"fedmed.{room}" for room in ("crypto", "data", "models", "privacy", "aggregation")}
     inside = {"fedmed_nodes.custodian", "fedmed_nodes.stores", "fedmed_nodes.sources"}
     assert not loaded & (heavy | rooms | inside)
