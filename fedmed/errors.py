@@ -14,6 +14,9 @@ The tree; a branch answers *who must act*, and its number is the exit code of th
     |-- ApprovalPending (8)         the province's operator
     |-- StoreFailed (1)             the province's operator: disk, permission or a second process
     |   `-- StoreConflict
+    |-- ProcessFailed (1)           the operator of the machine where a process would not start or stay
+    |-- CustodianUnreachable (1)    the province's operator: the custodian does not run, or not for this user
+    |   `-- CustodianBusy
     |-- ProtocolError (3)           the other party sent what the protocol forbids
     `-- IntegrityError (6)          the other party, or whoever altered the bytes
 
@@ -103,6 +106,24 @@ class StoreConflict(StoreFailed):
     """The store was written by somebody else since it was read; nothing was changed."""
 
     code = "store_conflict"
+
+
+class CustodianUnreachable(FedMedError):
+    """The province's custodian does not answer on its socket."""
+
+    code = "custodian_unreachable"
+
+
+class CustodianBusy(CustodianUnreachable):
+    """The custodian had no thread or memory free for this message; nothing was changed."""
+
+    code = "custodian_busy"
+
+
+class ProcessFailed(FedMedError):
+    """A process that a launcher started did not come up, stay up or finish."""
+
+    code = "process_failed"
 
 
 class ProtocolError(FedMedError):

@@ -1,4 +1,4 @@
-"""Values to protobuf bytes and back; the only importer of `fedmed.proto`.
+"""Values to protobuf bytes and back; with `fedmed.socket_wire` the only importer of `fedmed.proto`.
 
 Unknown fields, wrong types and misshapen values are refused with `MessageMalformed`; nothing here
 decides whether a message is allowed.
@@ -33,13 +33,13 @@ P = TypeVar("P", bound=Proto)
 V = TypeVar("V")
 
 
-def _bytes(message: Proto) -> bytes:
+def serialise(message: Proto) -> bytes:
     """Serialise once; the result is what gets signed and kept."""
     return bytes(message.SerializeToString(deterministic=True))
 
 
-def _parse(kind: type[P], data: bytes) -> P:
-    """Parse and refuse anything that this version does not know."""
+def parse(kind: type[P], data: bytes) -> P:
+    """Parse and refuse anything that this version does not know; raises `MessageMalformed`."""
     message = kind()
     try:
         message.ParseFromString(data)
@@ -52,7 +52,7 @@ def _parse(kind: type[P], data: bytes) -> P:
     return message
 
 
-def _build(make: Callable[[], V]) -> V:
+def build(make: Callable[[], V]) -> V:
     """Construct a value; a form fault becomes `MessageMalformed`."""
     try:
         return make()
@@ -62,18 +62,18 @@ def _build(make: Callable[[], V]) -> V:
 
 def encode_signed(value: Signed) -> bytes:
     """Envelope to bytes."""
-    return _bytes(pb.Signed(type=value.type, body=value.body, signature=value.signature))
+    return serialise(pb.Signed(type=value.type, body=value.body, signature=value.signature))
 
 
 def decode_signed(data: bytes) -> Signed:
     """Bytes to envelope; raises `MessageMalformed`. The signature is not checked here."""
-    m = _parse(pb.Signed, data)
+    m = parse(pb.Signed, data)
     return Signed(type=m.type, body=m.body, signature=m.signature)
 
 
 def encode_statement(value: Statement) -> bytes:
     """Statement to the bytes that are signed."""
-    return _bytes(
+    return serialise(
         pb.Statement(
             sender=value.sender,
             receiver=value.receiver,
@@ -87,8 +87,8 @@ def encode_statement(value: Statement) -> bytes:
 
 def decode_statement(data: bytes) -> Statement:
     """Signed bytes to statement; raises `MessageMalformed`."""
-    m = _parse(pb.Statement, data)
-    return _build(
+    m = parse(pb.Statement, data)
+    return build(
         lambda: Statement(
             sender=m.sender,
             receiver=m.receiver,
@@ -110,7 +110,7 @@ def _from_member(m: pb.Member) -> Member:
 
 def encode_roster(value: Roster) -> bytes:
     """Roster to bytes; these bytes are what an operator pins by digest."""
-    return _bytes(
+    return serialise(
         pb.Roster(
             version=value.version,
             members=[_member(m) for m in value.members],
@@ -123,8 +123,8 @@ def encode_roster(value: Roster) -> bytes:
 
 def decode_roster(data: bytes) -> Roster:
     """Bytes to roster; raises `MessageMalformed`."""
-    m = _parse(pb.Roster, data)
-    return _build(
+    m = parse(pb.Roster, data)
+    return build(
         lambda: Roster(
             version=m.version,
             members=tuple(_from_member(x) for x in m.members),
@@ -142,27 +142,27 @@ def roster_digest(roster: Roster) -> bytes:
 
 def encode_proposal(value: StudyProposal) -> bytes:
     """Study proposal to bytes."""
-    return _bytes(
+    return serialise(
         pb.Study(canonical=value.canonical, roster_digest=value.roster_digest, epoch_id=value.epoch_id)
     )
 
 
 def decode_proposal(data: bytes) -> StudyProposal:
     """Bytes to study proposal; raises `MessageMalformed`."""
-    m = _parse(pb.Study, data)
-    return _build(
+    m = parse(pb.Study, data)
+    return build(
         lambda: StudyProposal(canonical=m.canonical, roster_digest=m.roster_digest, epoch_id=m.epoch_id)
     )
 
 
 def encode_nonce(nonce: bytes) -> bytes:
     """Nonce to bytes."""
-    return _bytes(pb.Nonce(nonce=nonce))
+    return serialise(pb.Nonce(nonce=nonce))
 
 
 def decode_nonce(data: bytes) -> bytes:
     """Bytes to a nonce of 16 bytes; raises `MessageMalformed`."""
-    nonce = bytes(_parse(pb.Nonce, data).nonce)
+    nonce = bytes(parse(pb.Nonce, data).nonce)
     if len(nonce) != 16:
         raise MessageMalformed("a nonce must be 16 bytes")
     return nonce
@@ -170,23 +170,23 @@ def decode_nonce(data: bytes) -> bytes:
 
 def encode_dealing(value: Dealing) -> bytes:
     """Dealing to bytes."""
-    return _bytes(pb.Dealing(blob_digests=value.blob_digests))
+    return serialise(pb.Dealing(blob_digests=value.blob_digests))
 
 
 def decode_dealing(data: bytes) -> Dealing:
     """Bytes to dealing; raises `MessageMalformed`."""
-    m = _parse(pb.Dealing, data)
-    return _build(lambda: Dealing(blob_digests=tuple(m.blob_digests)))
+    m = parse(pb.Dealing, data)
+    return build(lambda: Dealing(blob_digests=tuple(m.blob_digests)))
 
 
 def encode_transcript(transcript_digest: bytes) -> bytes:
     """Transcript digest to bytes."""
-    return _bytes(pb.Transcript(digest=transcript_digest))
+    return serialise(pb.Transcript(digest=transcript_digest))
 
 
 def decode_transcript(data: bytes) -> bytes:
     """Bytes to a digest of 32 bytes; raises `MessageMalformed`."""
-    value = bytes(_parse(pb.Transcript, data).digest)
+    value = bytes(parse(pb.Transcript, data).digest)
     if len(value) != 32:
         raise MessageMalformed("a transcript digest must be 32 bytes")
     return value
@@ -194,13 +194,13 @@ def decode_transcript(data: bytes) -> bytes:
 
 def encode_rehearsals(value: Rehearsals) -> bytes:
     """Rehearsal results to bytes."""
-    return _bytes(pb.Rehearsals(plan_digests=value.plan_digests, header_digests=value.header_digests))
+    return serialise(pb.Rehearsals(plan_digests=value.plan_digests, header_digests=value.header_digests))
 
 
 def decode_rehearsals(data: bytes) -> Rehearsals:
     """Bytes to rehearsal results; raises `MessageMalformed`."""
-    m = _parse(pb.Rehearsals, data)
-    return _build(
+    m = parse(pb.Rehearsals, data)
+    return build(
         lambda: Rehearsals(plan_digests=tuple(m.plan_digests), header_digests=tuple(m.header_digests))
     )
 
@@ -208,7 +208,7 @@ def decode_rehearsals(data: bytes) -> Rehearsals:
 def encode_plan(value: Plan) -> bytes:
     """Plan to bytes."""
     layout = value.layout
-    return _bytes(
+    return serialise(
         pb.Plan(
             study_digest=value.study_digest,
             epoch_id=value.epoch_id,
@@ -250,8 +250,8 @@ def _from_layout(m: pb.Layout) -> Layout:
 
 def decode_plan(data: bytes) -> Plan:
     """Bytes to plan; raises `MessageMalformed`."""
-    m = _parse(pb.Plan, data)
-    return _build(
+    m = parse(pb.Plan, data)
+    return build(
         lambda: Plan(
             study_digest=m.study_digest,
             epoch_id=m.epoch_id,
@@ -271,25 +271,25 @@ def decode_plan(data: bytes) -> Plan:
 
 def encode_header(value: Header) -> bytes:
     """Header to bytes."""
-    return _bytes(pb.Header(chunk_digests=value.chunk_digests, next_nonce=value.next_nonce))
+    return serialise(pb.Header(chunk_digests=value.chunk_digests, next_nonce=value.next_nonce))
 
 
 def decode_header(data: bytes) -> Header:
     """Bytes to header; raises `MessageMalformed`."""
-    m = _parse(pb.Header, data)
-    return _build(lambda: Header(chunk_digests=tuple(m.chunk_digests), next_nonce=m.next_nonce))
+    m = parse(pb.Header, data)
+    return build(lambda: Header(chunk_digests=tuple(m.chunk_digests), next_nonce=m.next_nonce))
 
 
 def encode_opening_request(value: OpeningRequest) -> bytes:
     """Opening request to bytes."""
-    return _bytes(
+    return serialise(
         pb.OpeningRequest(contributors=value.contributors, openers=value.openers, headers=value.headers)
     )
 
 
 def decode_opening_request(data: bytes) -> OpeningRequest:
     """Bytes to opening request; raises `MessageMalformed`."""
-    m = _parse(pb.OpeningRequest, data)
+    m = parse(pb.OpeningRequest, data)
     return OpeningRequest(
         contributors=tuple(m.contributors), openers=tuple(m.openers), headers=tuple(m.headers)
     )
@@ -297,7 +297,7 @@ def decode_opening_request(data: bytes) -> OpeningRequest:
 
 def encode_answer(value: Answer) -> bytes:
     """Answer to bytes."""
-    return _bytes(
+    return serialise(
         pb.Answer(
             contributors=value.contributors,
             openers=value.openers,
@@ -309,8 +309,8 @@ def encode_answer(value: Answer) -> bytes:
 
 def decode_answer(data: bytes) -> Answer:
     """Bytes to answer; raises `MessageMalformed`."""
-    m = _parse(pb.Answer, data)
-    return _build(
+    m = parse(pb.Answer, data)
+    return build(
         lambda: Answer(
             contributors=tuple(m.contributors),
             openers=tuple(m.openers),

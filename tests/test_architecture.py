@@ -37,6 +37,9 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "study": STUDY,
     "messages": STUDY,
     "wire": STUDY | {"messages", "proto"},
+    # The custodian's socket: nothing of it leaves the province, so signed messages stay apart.
+    "socket_messages": VALUES | {"messages"},
+    "socket_wire": VALUES | {"messages", "wire", "proto", "socket_messages"},
     "proto": frozenset(),
     "protocol": ROOMS_BELOW_MODELS
     | STUDY
@@ -66,8 +69,8 @@ DOORS: Mapping[str, frozenset[str]] = {
     "tenseal.sealapi": frozenset({"fedmed.crypto.seal"}),
     "opacus": frozenset({"fedmed.training.local"}),
     "dp_accounting": frozenset({"fedmed.privacy.accounting"}),
-    "google.protobuf": frozenset({"fedmed.wire", "fedmed.proto"}),
-    "fedmed.proto": frozenset({"fedmed.wire", "fedmed.proto"}),
+    "google.protobuf": frozenset({"fedmed.wire", "fedmed.socket_wire", "fedmed.proto"}),
+    "fedmed.proto": frozenset({"fedmed.wire", "fedmed.socket_wire", "fedmed.proto"}),
     "flwr": frozenset(
         {
             "fedmed_nodes.client_app",
@@ -79,6 +82,7 @@ DOORS: Mapping[str, frozenset[str]] = {
         }
     ),
     "grpc": frozenset({"fedmed_nodes.custodian_service", "fedmed_nodes.custodian_client"}),
+    "grpc_health": frozenset({"fedmed_nodes.custodian_service"}),
     "torch": frozenset(
         {
             "fedmed.models.gradients",
@@ -93,7 +97,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "matplotlib": frozenset({"fedmed.report"}),
     "jinja2": frozenset({"fedmed.report"}),
     "rich": frozenset({"fedmed.report.terminal", "fedmed.cli"}),
-    "typer": frozenset({"fedmed.cli"}),
+    "typer": frozenset({"fedmed.cli", "fedmed_nodes.cli", "fedmed_server.cli"}),
     "tomli_w": frozenset({"fedmed.study"}),
     "psutil": frozenset({"fedmed.cli", "fedmed.simulation"}),
     # Clocks and machines are effects: the library has them in a few rooms only.

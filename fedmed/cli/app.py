@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from enum import Enum
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,9 @@ app = typer.Typer(
 )
 study_app = typer.Typer(help="Write, check and run studies.", no_args_is_help=True)
 app.add_typer(study_app, name="study")
+# What runs at a province or at the coordinator brings its own commands: the library imports neither.
+for _commands in entry_points(group="fedmed.commands"):
+    app.add_typer(_commands.load(), name=_commands.name)
 
 
 class DemoData(Enum):

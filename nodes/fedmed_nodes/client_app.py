@@ -6,15 +6,22 @@ messages, which it may refuse, and nothing else.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from fedmed.errors import FedMedError
+from fedmed.errors import ConfigError, FedMedError
 from fedmed.flower_parts import from_content, reply_to_content
 from fedmed.protocol.steps import PhaseKind, Reply
+from fedmed_nodes.custodian_client import SocketCustodian
+from fedmed_nodes.pieces import SOCKET
+
+HOME_KEY: Final = "fedmed-home"
+SOCKET_KEY: Final = "fedmed-socket"
 
 
 class CustodianPort(Protocol):
@@ -56,3 +63,31 @@ def build_client_app(connect: Connect) -> ClientApp:
         register = app.train if category == "train" else app.query
         register(action or "default")(relay(kind))
     return app
+
+
+def connect_by_socket(context: Context) -> CustodianPort:
+    """Find the custodian through the SuperNode's own settings, which the coordinator cannot set.
+
+    Args:
+        context: Its ``node_config`` names the node's home (``fedmed-home``), or the socket itself
+            (``fedmed-socket``) where the settings of the node move it out of the home.
+
+    Raises:
+        ConfigError: it names neither.
+    """
+    settings = context.node_config
+    if socket := settings.get(SOCKET_KEY):
+        return _custodian_at(Path(str(socket)))
+    if home := settings.get(HOME_KEY):
+        return _custodian_at(Path(str(home)) / SOCKET)
+    raise ConfigError(f"start the SuperNode with --node-config '{HOME_KEY}=\"...\"' or {SOCKET_KEY}")
+
+
+@functools.cache
+def _custodian_at(path: Path) -> SocketCustodian:
+    """One connection a process and socket."""
+    return SocketCustodian(path)
+
+
+app = build_client_app(connect_by_socket)
+"""What a deployment's bundle names: ``fedmed_nodes.client_app:app``."""

@@ -1,0 +1,128 @@
+"""``fedmed node``: make a home, run its custodian, and what the operator asks of it.
+
+`fedmed.cli` finds these commands by entry point; each loads what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fedmed_nodes.custodian_client import SocketCustodian
+
+app = typer.Typer(help="Run a province's node: its custodian, budget and log.", no_args_is_help=True)
+
+HomeFolder = Annotated[Path, typer.Argument(metavar="HOME", help="The node's home folder.")]
+Place = Annotated[Path, typer.Argument(metavar="HOME", help="The node's home, or its custodian's socket.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; logs go to stderr.")]
+_PATIENCE_S, _ANSWERS_WITHIN_S = 5.0, 30.0
+
+
+@app.command(epilog="Example: sudo fedmed node init /var/lib/fedmed --name shanghai --user fedmed")
+def init(
+    home: HomeFolder,
+    name: Annotated[str, typer.Option(help="The node's name in the roster.")],
+    user: Annotated[str | None, typer.Option(help="The custodian's own user; root must name one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a home with new keys, and print the public card for the coordinator."""
+    import os
+    import pwd
+
+    from fedmed.errors import ConfigError
+    from fedmed_nodes.daemon import account
+    from fedmed_nodes.home import create_home
+
+    if user is None and os.geteuid() == 0:
+        raise ConfigError("--user is missing: the custodian should run as a user of its own, not as root")
+    owner = pwd.getpwuid(os.geteuid()) if user is None else account(user)
+    public = create_home(home, name, user=owner)
+    card = {
+        "name": public.name,
+        "signing_key": public.signing_key.hex(),
+        "sealing_key": public.sealing_key.hex(),
+    }
+    # A name has no control characters, so its JSON spelling is TOML's as well.
+    lines = ["[card]", *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in card.items())]
+    typer.echo(json.dumps({"card": card}, ensure_ascii=False) if as_json else "\n".join(lines))
+    _say(f"made {home}\nnext: send the card to the coordinator, edit node.toml and policy.toml there")
+
+
+@app.command(epilog="Example: fedmed node serve /var/lib/fedmed")
+def serve(home: HomeFolder) -> None:
+    """Run the custodian until SIGTERM; as root it becomes the home's user first."""
+    from fedmed_nodes.daemon import serve as run
+
+    run(home, say=_say)
+
+
+@app.command(epilog="Example: fedmed node approve /var/lib/fedmed 4c9c...b4")
+def approve(
+    home: Place,
+    study: Annotated[str, typer.Argument(metavar="DIGEST", help="The study's digest, in full.")],
+    as_json: AsJson = False,
+) -> None:
+    """Approve a study that waits here; the coordinator then proposes it again."""
+    from fedmed.errors import ConfigError
+
+    try:
+        digest = bytes.fromhex(study)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise ConfigError("DIGEST must be the 64 hexadecimal digits that fedmed node budget shows")
+    _custodian(home).approve(digest)
+    typer.echo(json.dumps({"approved": study}) if as_json else f"approved {study}")
+
+
+@app.command(epilog="Example: fedmed node budget /var/lib/fedmed")
+def budget(home: Place, as_json: AsJson = False) -> None:
+    """Show what is spent, reserved and left, by study and by dataset."""
+    from fedmed_nodes.operator_views import budget_document, budget_lines
+
+    view = _custodian(home).budget()
+    typer.echo(json.dumps(budget_document(view), ensure_ascii=False) if as_json else budget_lines(view))
+
+
+@app.command(epilog="Example: fedmed node log /var/lib/fedmed --verify")
+def log(
+    home: Place,
+    last: Annotated[int, typer.Option(min=0, help="Entries to show; 0 = all.")] = 20,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the whole chain and its signatures.")
+    ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Read the store itself: for a custodian that does not start.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the audit log, and find any edit, gap or reordering in it."""
+    from fedmed_nodes.operator_views import asked_log, log_document, log_lines, stored_log
+
+    count = None if verify or last == 0 else last
+    if offline:
+        entries, head = stored_log(home, last=count, verify=verify)
+    else:
+        entries, head = asked_log(_custodian(home), last=count, verify=verify)
+    shown = entries[-last:] if last else entries
+    typer.echo(
+        json.dumps(log_document(shown, head), ensure_ascii=False) if as_json else log_lines(shown, head)
+    )
+
+
+def _custodian(home: Path) -> SocketCustodian:
+    """The running custodian of a home, or behind a socket: an operator may have no way into the home."""
+    from fedmed_nodes.custodian_client import SocketCustodian
+    from fedmed_nodes.node_config import NODE_FILE, load_node, socket_of
+
+    path = home if home.is_socket() else socket_of(load_node(home / NODE_FILE), home)
+    return SocketCustodian(path, patience_s=_PATIENCE_S, deadline_s=_ANSWERS_WITHIN_S)
+
+
+def _say(text: str) -> None:
+    """Write for people, on stderr."""
+    typer.echo(text, err=True)

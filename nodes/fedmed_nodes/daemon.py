@@ -1,0 +1,106 @@
+"""The custodian as a process: it gives up root, opens the home, serves until it is told to stop."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from fedmed.errors import ConfigError
+from fedmed_nodes.custodian_service import CustodianServer
+from fedmed_nodes.home import Home
+from fedmed_nodes.node_config import NodeFile, socket_of
+from fedmed_nodes.socket_gate import Admission, Caller
+
+Say = Callable[[str], None]
+
+
+def serve(path: Path, *, say: Say) -> None:
+    """Run the custodian of a home until SIGTERM or SIGINT.
+
+    Args:
+        path: The home.
+        say: Told what the operator may know: names, codes and user numbers.
+
+    Raises:
+        FedMedError: the custodian cannot start; nothing was changed.
+
+    Guarantees:
+        Started as root, it is the home's user before a key, a store or a row is opened, for good. No
+        argument, variable or file reaches noise or keys: `Home.office` takes the system's entropy.
+    """
+    home = Home(path.absolute())
+    node = home.node()
+    become(account(node.user), home=home.path)
+    admission = admission_of(node)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with home.locked():
+        server = CustodianServer(
+            home.office(node), socket_of(node, home.path), inner=home.inner, admission=admission
+        )
+        try:
+            server.start(on_refusal=lambda caller: say(turned_away(caller)))
+            say(f"custodian {home.path} serves on {socket_of(node, home.path)}")
+            stop.wait()
+            say("stopping: messages under way are finished")
+        finally:
+            server.stop()
+
+
+def account(user: str) -> pwd.struct_passwd:
+    """The system's account of a user; raises `ConfigError` where there is none."""
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise ConfigError(f"user {user} does not exist on this machine; create it, or name another") from None
+
+
+def become(user: pwd.struct_passwd, *, home: Path) -> None:
+    """Give up root for the custodian's user; a process of that user goes on as it is.
+
+    Args:
+        user: Whom the settings name.
+        home: The node's home; it must be that user's, or its settings could turn root into anybody.
+
+    Raises:
+        ConfigError: the process runs as a third user, or the home is another user's.
+    """
+    owner = home.stat().st_uid
+    if owner != user.pw_uid:
+        raise ConfigError(f"{home} must belong to {user.pw_name}, the user in its settings; chown it")
+    if os.geteuid() not in (0, user.pw_uid):
+        raise ConfigError(f"start the custodian as {user.pw_name} or as root")
+    if os.geteuid() == 0 and user.pw_uid != 0:
+        os.initgroups(user.pw_name, user.pw_gid)
+        os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+        os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+    os.umask(0o077)
+
+
+def admission_of(node: NodeFile) -> Admission:
+    """Who may call, from the settings; raises `ConfigError` for a group that does not exist."""
+    socket = node.socket
+    if socket.operator_group and not socket.group:
+        raise ConfigError("socket.operator_group needs socket.group: operators reach the socket through it")
+    return Admission(owner=os.geteuid(), group=_group(socket.group), operators=_group(socket.operator_group))
+
+
+def _group(name: str) -> int | None:
+    """A group's number; None for no name."""
+    try:
+        return grp.getgrnam(name).gr_gid if name else None
+    except KeyError:
+        raise ConfigError(
+            f"group {name} does not exist on this machine; create it, or name another"
+        ) from None
+
+
+def turned_away(caller: Caller) -> str:
+    """One line on a caller who was not heard."""
+    return f"turned away user {caller.uid}: not in the socket's group"

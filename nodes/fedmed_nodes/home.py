@@ -1,0 +1,215 @@
+"""A node's home: the folder with its keys, its pinned roster, its settings and its stores.
+
+::
+
+    node.toml    policy.toml    roster.bin    identity.key (0600)
+    store/custodian.db          ledger, audit chain, studies: back it up
+    secrets/                    key shares: never back them up
+    run/                        sockets and the lock of the running custodian
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pwd
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fedmed import wire
+from fedmed.crypto.identity import Identity, PublicIdentity
+from fedmed.data.tables import read_table
+from fedmed.errors import ConfigError, FedMedError, RosterMismatch, StoreFailed
+from fedmed.messages import Roster
+from fedmed_nodes import private_folder
+from fedmed_nodes.custodian import Custodian, Effects, Settings
+from fedmed_nodes.node_config import (
+    NODE_FILE,
+    NODE_TEMPLATE,
+    POLICY_FILE,
+    POLICY_TEMPLATE,
+    DatasetTable,
+    NodeFile,
+    load_node,
+    load_policy,
+)
+from fedmed_nodes.office import Office
+from fedmed_nodes.secret_store import FileSecretStore
+from fedmed_nodes.sources import RowSource, TableSource
+from fedmed_nodes.sqlite_store import SqliteStore
+
+KEY_FILE: Final = "identity.key"
+ROSTER_FILE: Final = "roster.bin"
+INNER: Final = Path("run") / "inner"
+_STORE: Final = Path("store") / "custodian.db"
+_SECRETS: Final = "secrets"
+_LOCK: Final = Path("run") / "lock"
+_MOST_KEY_BYTES: Final = 4_096
+_MOST_ROSTER_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A node's home folder; its files are read when they are asked for.
+
+    Attributes:
+        path: The folder, mode 0700, of the custodian's user.
+    """
+
+    path: Path
+
+    def node(self) -> NodeFile:
+        """``node.toml``; raises `ConfigError`."""
+        return load_node(self.path / NODE_FILE)
+
+    def identity(self) -> Identity:
+        """The province's private keys.
+
+        Raises:
+            ConfigError: the key file is missing, a link, another user's or open to others.
+            IntegrityError: it is cut or altered.
+        """
+        with private_folder.open_folder(self.path, hidden=True) as folder:
+            data = private_folder.read_file(KEY_FILE, folder=folder, path=self.path, most=_MOST_KEY_BYTES)
+        if data is None:
+            raise ConfigError(
+                f"there is no {self.path / KEY_FILE}; restore it, or begin with fedmed node init"
+            )
+        return Identity.from_private_bytes(data)
+
+    def roster(self, pinned: str) -> Roster:
+        """The roster whose digest the operator pinned.
+
+        Args:
+            pinned: ``roster_digest`` of ``node.toml``.
+
+        Raises:
+            ConfigError: there is no roster, or none is pinned; the digest is named for comparison.
+            RosterMismatch: ``roster.bin`` is another one.
+            MessageMalformed: ``roster.bin`` is no roster.
+        """
+        path = self.path / ROSTER_FILE
+        try:
+            with path.open("rb") as file:
+                data = file.read(_MOST_ROSTER_BYTES)
+        except OSError as fault:
+            raise ConfigError(f"cannot read {path}: {fault.strerror}; the coordinator hands it out") from None
+        roster = wire.decode_roster(data)
+        found = wire.roster_digest(roster).hex()
+        if not pinned:
+            raise ConfigError(
+                f"no roster is pinned; {path} has digest {found}: compare it with the coordinator by another "
+                f"way, then write it as roster_digest in {NODE_FILE}"
+            )
+        if found != pinned:
+            raise RosterMismatch(
+                f"{path} has digest {found}, {NODE_FILE} pins {pinned}; find out who is right"
+            )
+        return roster
+
+    @property
+    def inner(self) -> Path:
+        """Folder for gRPC's own sockets."""
+        return self.path / INNER
+
+    def store(self) -> SqliteStore:
+        """The store that `create_home` made; a missing one is an error, never an empty ledger."""
+        return SqliteStore(self.path / _STORE, create=False)
+
+    def office(self, node: NodeFile) -> Office:
+        """The custodian of this home, with noise and keys from the operating system's entropy.
+
+        Raises:
+            FedMedError: something of the home is missing, open to others or altered.
+        """
+        identity = self.identity()
+        settings = Settings(
+            identity=identity,
+            roster=_seated(self.roster(node.roster_digest), identity.public),
+            policy=load_policy(self.path / POLICY_FILE),
+            datasets={d.name: self._source(d) for d in node.dataset},
+        )
+        effects = Effects(store=self.store(), secrets=FileSecretStore(self.path / _SECRETS))
+        return Office(Custodian(settings, effects), settings, effects.store)
+
+    def _source(self, dataset: DatasetTable) -> RowSource:
+        """A registered table, read and fingerprinted."""
+        table = read_table(self.path / dataset.path)
+        return TableSource(table, declared_persons=dataset.declared_persons, data_year=dataset.data_year)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the home for one custodian; raises `StoreFailed` while another one runs."""
+        private_folder.prepare_folder(self.path / _LOCK.parent, hidden=False)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self.path / _LOCK, flags, private_folder.FILE_MODE)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreFailed(f"a custodian already runs on {self.path}; stop it first") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def create_home(path: Path, name: str, *, user: pwd.struct_passwd) -> PublicIdentity:
+    """Make a home with new keys, empty stores, and settings to fill in.
+
+    Args:
+        path: The folder; it must not be a home yet.
+        name: The node's name in the roster.
+        user: The custodian's user; root makes the home for it.
+
+    Returns:
+        The public card, for the coordinator's roster.
+
+    Raises:
+        ConfigError: there is a home already, or the name is not usable.
+        StoreFailed: the folder cannot be written.
+
+    Guarantees:
+        The folder has mode 0700 and the key file 0600 from their first moment. Nothing is overwritten: an
+        identity that was lost is a matter for a new roster, not for a second `init`.
+    """
+    identity = Identity.create(name)  # first: a name that cannot be must leave no folder
+    private_folder.prepare_folder(path, hidden=True)
+    try:
+        with private_folder.open_folder(path, hidden=True) as folder:
+            private_folder.create_file(KEY_FILE, identity.private_bytes(), folder=folder)
+            node = NODE_TEMPLATE.format(user=json.dumps(user.pw_name))
+            private_folder.create_file(NODE_FILE, node.encode(), folder=folder)
+            private_folder.create_file(POLICY_FILE, POLICY_TEMPLATE.encode(), folder=folder)
+        SqliteStore(path / _STORE).close()
+        FileSecretStore(path / _SECRETS)
+        _hand_over(path, user)
+    except FileExistsError:
+        raise ConfigError(f"{path} is a home already; nothing was changed. Name another folder") from None
+    except OSError as fault:
+        raise StoreFailed(f"{path} cannot be written: {fault.strerror}") from fault
+    return identity.public
+
+
+def _hand_over(path: Path, user: pwd.struct_passwd) -> None:
+    """Give a home that root made to the custodian's user, contents first."""
+    if os.geteuid() == user.pw_uid:
+        return
+    for folder, folders, files in os.walk(path, topdown=False):
+        for name in (*folders, *files):
+            os.chown(Path(folder) / name, user.pw_uid, user.pw_gid, follow_symlinks=False)
+    os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+
+
+def _seated(roster: Roster, own: PublicIdentity) -> Roster:
+    """The roster, if it has this node with these keys."""
+    try:
+        member = roster.member(roster.point_of(own.name))
+    except FedMedError:
+        raise RosterMismatch(f"the pinned roster has no {own.name}; register this node's card") from None
+    if (member.signing_key, member.sealing_key) != (own.signing_key, own.sealing_key):
+        raise RosterMismatch(f"the pinned roster has other keys for {own.name}; register this node's card")
+    return roster
