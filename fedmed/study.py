@@ -43,6 +43,9 @@ LEAST_NODES, MOST_NODES = 3, 400
 # Above this many nodes losses are likelier, so a study plans more spare attempts (PROTOCOL.md section 4).
 FEW_NODES = 8
 FORMAT_VERSION = 1
+# A study may state a smaller delta than its default, never one that gives up a noticeable share of persons:
+# at delta = 0.9 an epsilon of 1 needs almost no noise, and a policy that caps epsilon would cap nothing.
+LARGEST_DELTA = 1e-3
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
@@ -162,7 +165,8 @@ class PrivacyTable(_Table):
     Attributes:
         mode: How the study trains.
         epsilon: Planned epsilon per person, 0 < epsilon <= 100.
-        delta: Planned delta, 0 < delta < 1; default min(1e-5, 1 / (10 N)), N all training persons.
+        delta: Planned delta, 0 < delta <= min(1e-3, 1 / (10 N)), N all training persons; default
+            min(1e-5, 1 / (10 N)).
         unit: One insured person with all rows; nothing else is offered.
         max_nodes_per_person: Nodes at which one person may appear (>= 1, at most all).
         clip_norm: Bound C > 0 of one person's gradient.
@@ -253,6 +257,16 @@ class StudySpec(_Table):
                 raise ValueError(f"{name} must be at most the {len(self.nodes)} declared nodes, got {value}")
         return self
 
+    @model_validator(mode="after")
+    def _delta_is_small(self) -> Self:
+        largest = min(LARGEST_DELTA, _one_in_ten(self.total_training_persons))
+        if self.privacy.delta > largest:
+            raise ValueError(
+                f"privacy.delta must be at most {largest:.3g} for {self.total_training_persons} training "
+                f"persons (1e-3, and a tenth over their number), got {self.privacy.delta:g}: leave it out"
+            )
+        return self
+
     @property
     def id(self) -> str:
         """Short name of the study: lower-case letters, digits, ``-`` and ``_``."""
@@ -307,6 +321,11 @@ class StudySpec(_Table):
 def training_share(declared: int, held_out: float) -> int:
     """Persons that train out of ``declared``: the floor of exact decimal arithmetic, equal everywhere."""
     return math.floor(declared * (1 - Fraction(repr(held_out))))
+
+
+def _one_in_ten(persons: int) -> float:
+    """Delta at which one chance in ten is left that any of that many persons is harmed at all."""
+    return 1 / (10 * max(1, persons))
 
 
 def load_study(text: str) -> StudySpec:
@@ -412,7 +431,7 @@ def _with_defaults(document: Mapping[str, object]) -> dict[str, object]:
     filled.update(document)
     shares = _training_shares(document.get("data"))
     defaults: dict[str, dict[str, float]] = {
-        "privacy": {"delta": min(1e-5, 1 / (10 * max(1, sum(shares))))},
+        "privacy": {"delta": min(1e-5, _one_in_ten(sum(shares)))},
         "aggregation": {"clamp_persons": max(1, *shares)},
         "training": {"spare_attempts": 2 if len(shares) <= FEW_NODES else 4},
     }

@@ -155,6 +155,7 @@ def test_all_faults_come_in_one_error() -> None:
         ({"privacy__epsilon": "1"}, "privacy.epsilon: must be a number, got '1'"),
         ({"privacy__epsilon": True}, "privacy.epsilon: must be a number"),
         ({"privacy__delta": 0}, "privacy.delta: must be > 0"),
+        ({"privacy__delta": 0.9}, "privacy.delta must be at most 1.79e-06 for 56000 training persons"),
         ({"privacy__delta": 1}, "privacy.delta: must be < 1"),
         ({"privacy__clip_norm": -1}, "privacy.clip_norm: must be > 0"),
         ({"privacy__clip_norm": float("inf")}, "privacy.clip_norm"),
@@ -305,3 +306,11 @@ def test_whitespace_comments_and_written_defaults_do_not_change_the_digest() -> 
 def test_bytes_in_another_form_are_refused(spoil) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ConfigError):
         from_canonical_bytes(spoil(canonical_bytes(load_study(TEXT))))
+
+
+def test_delta_is_at_most_a_tenth_of_a_person_and_one_in_a_thousand() -> None:
+    allowed = study_from_document(document(privacy__delta=1 / 560_000))
+    assert allowed.privacy.delta == 1 / 560_000
+    few = {"data__declared_persons": {"a": 10, "b": 10, "c": 10}}
+    assert study_from_document(document(privacy__delta=1e-3, **few)).privacy.delta == 1e-3
+    assert "privacy.delta must be at most 0.001" in refusal(document(privacy__delta=1.1e-3, **few))
