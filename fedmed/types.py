@@ -209,8 +209,8 @@ class Feature:
     def __post_init__(self) -> None:
         require(bool(self.name), "a feature needs a name")
         if self.kind is FeatureKind.NUMBER:
-            bounded = math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high
-            require(bounded, f"feature {self.name}: low must be < high, both finite")
+            bounded = math.isfinite(self.high - self.low) and self.low < self.high
+            require(bounded, f"feature {self.name}: low must be < high, their difference finite")
         elif self.kind is FeatureKind.CATEGORY:
             require(len(set(self.categories)) == len(self.categories) > 0, f"feature {self.name}: categories")
         else:

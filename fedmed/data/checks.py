@@ -93,7 +93,7 @@ def _check_feature(table: pa.Table, feature: Feature) -> None:
     elif pa.types.is_nested(values.type):
         raise DataContractError(f"column {feature.name} has type {values.type}; a category must be plain")
     else:
-        as_text(values)
+        as_text(values, name=feature.name)
 
 
 def _check_label(table: pa.Table, spec: DatasetSpec) -> None:

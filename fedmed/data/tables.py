@@ -71,7 +71,7 @@ def split_by_site(table: pa.Table, site_column: str) -> dict[str, pa.Table]:
         raise DataContractError(
             f"site column {site_column} is missing{nearest(site_column, table.column_names)}"
         )
-    sites = as_text(column(table, site_column))
+    sites = as_text(column(table, site_column), name=site_column)
     if sites.null_count:
         raise DataContractError(
             f"site column {site_column}: {sites.null_count} of {len(sites)} rows name no site; fill them in"
@@ -143,7 +143,9 @@ def _read_parquet(path: Path) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
             _checked_names(list(file.schema_arrow.names), path)
-            return pa.Table.from_batches(list(file.iter_batches()), schema=file.schema_arrow)
+            table = pa.Table.from_batches(list(file.iter_batches()), schema=file.schema_arrow)
+        table.validate(full=True)  # text that is no UTF-8 would otherwise be found by whoever reads it next
+        return table
     except _UNREADABLE:
         raise DataContractError(f"{path.name}: not readable as Parquet; export it again") from None
 

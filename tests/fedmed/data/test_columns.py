@@ -60,3 +60,35 @@ def test_columns_in_chunks_and_dictionaries_come_in_one_plain_piece():
     assert column(empty, "c").to_pylist() == []
     with pytest.raises(DataContractError, match="column d is missing"):
         column(empty, "d")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([["a"], ["b"]]),
+        pa.array([{"a": 1}, {"a": 2}]),
+        pa.array([b"a", b"\xff"]),
+        pa.array([b"a", b"b"]),
+        pa.array([b"ab", b"cd"], pa.binary(2)),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_nested_values_and_bytes_are_no_text_whatever_they_hold(values):
+    with pytest.raises(DataContractError, match=r"column c has type .* must hold plain text"):
+        as_text(values, name="c")
+
+
+def test_codes_beyond_64_bits_are_refused_without_showing_one():
+    values = pa.array([[2**64 - 1], [2**63]], pa.list_(pa.uint64()))
+    with pytest.raises(DataContractError, match=r"column k: 2 codes lie outside 0\.\.9") as caught:
+        as_code_lists(values, name="k", vocabulary_size=10)
+    assert str(2**64 - 1) not in str(caught.value)
+
+
+def test_silenced_cells_are_missing_and_leave_the_others_alone():
+    numbers = as_numbers(pa.array(["1", "abc", "inf", "1e999", None]), name="x", unfit="silence")
+    np.testing.assert_array_equal(numbers, [1.0, np.nan, np.inf, np.inf, np.nan])
+    for values in (pa.array(["1 2", "x", "9 77 3", None]), pa.array([[1, 2], [-4, None], [9, 77, 3], None])):
+        lists = as_code_lists(values, name="k", vocabulary_size=10, unfit="silence")
+        assert lists.starts.tolist() == [0, 2, 2, 4, 4]
+        assert lists.values.tolist() == [1, 2, 9, 3]

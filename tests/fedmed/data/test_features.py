@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from fedmed.data.features import examples, labels, scaled
 from fedmed.errors import ConfigError, DataContractError
+from fedmed.models.gradients import clipped_gradient_sum
+from fedmed.models.layout import ModelLayout, PersonClip
 from fedmed.types import DatasetSpec, Feature, FeatureKind, Label
 
 
@@ -207,3 +209,81 @@ def test_a_missing_column_and_an_unknown_part_are_refused():
         examples(table, spec(number("x")), part="all")
     with pytest.raises(ConfigError, match="part must be"):
         examples(table, spec(number("x")), part="validation")
+
+
+def test_floating_pseudonyms_that_merge_persons_count_as_missing():
+    columns = {"x": [1.0, 2.0], "c": ["1", "2"], "k": [[1], [2]], "m": [[1], [2]], "y": [0, 1]}
+    sharp = pa.table(columns | {"id": [7.0, 2.0**53 - 1]})
+    assert examples(sharp, FULL, part="all").persons == 2
+    with pytest.raises(DataContractError, match="column id: 1 of 2 rows have no pseudonym"):
+        examples(pa.table(columns | {"id": [7.0, 2.0**53]}), FULL, part="all")
+
+
+wild_rows = st.lists(
+    st.fixed_dictionaries(
+        {
+            "id": st.sampled_from(["a", "b", "c", " a", "", "NA"]),
+            "x": st.sampled_from(["1", "2.5", "abc", "inf", "-1e999", "", None]),
+            "c": st.sampled_from(["1", "2", "zz", None]),
+            "k": st.sampled_from(["1 2", "4", "99", "x y", "-1", None]),
+            "m": st.sampled_from(["0", "", None]),
+            "y": st.sampled_from(["0", "1", "2", "", "abc", "nan", None]),
+        }
+    ),
+    max_size=12,
+)
+TEXT_SCHEMA = pa.schema([(name, pa.string()) for name in ["id", "x", "c", "k", "m", "y"]])
+
+
+@settings(deadline=None, max_examples=150)
+@given(records=wild_rows, at_least=st.none() | st.just(1.0))
+def test_silenced_faults_never_raise_and_touch_no_other_row(records, at_least):
+    study = spec(*FULL.features, at_least=at_least)
+    table = pa.Table.from_pylist(records, schema=TEXT_SCHEMA)
+    found = examples(table, study, part="all", unfit="silence")
+    alone = [
+        examples(table.slice(row, 1), study, part="all", unfit="silence")
+        for row, record in enumerate(records)
+        if record["id"] not in ("", "NA")
+    ]
+    assert found.rows == len(alone)
+    together = np.concatenate([found.matrix(), found.labels[:, None]], axis=1)
+    separate = [np.concatenate([e.matrix(), e.labels[:, None]], axis=1) for e in alone]
+    assert sorted(r.tobytes() for r in together) == sorted(r.tobytes() for r in separate)
+    assert np.isfinite(found.dense).all()
+    assert set(found.labels[~np.isnan(found.labels)].tolist()) <= {0.0, 1.0}
+
+
+@settings(deadline=None, max_examples=50)
+@given(records=rows)
+def test_tables_without_faults_give_the_same_either_way(records):
+    left = examples(table_of(records), FULL, part="all")
+    right = examples(table_of(records), FULL, part="all", unfit="silence")
+    for name in ("dense", "code_starts", "codes", "labels", "person_starts"):
+        np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
+
+
+def test_a_person_with_an_unfit_label_contributes_zero():
+    columns = {"id": ["a", "b", "b"], "x": [1.0, 9.0, 9.0], "y": [1, 1, 7]}
+    study = spec(number("x"))
+    model = ModelLayout(kind="logistic", inputs=1)
+    clip = PersonClip(norm=1.0)
+
+    def summed(table):
+        rows = examples(table, study, part="all", unfit="silence")
+        return clipped_gradient_sum(np.zeros(2), rows, layout=model, clip=clip).values
+
+    both, one = pa.table(columns), pa.table({name: values[:1] for name, values in columns.items()})
+    np.testing.assert_array_equal(summed(both), summed(one))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.7e308), (-8e307, 8e307), (0.0, 5e-324)])
+def test_bounds_at_the_ends_of_the_float_range_scale_without_overflow(low, high):
+    found = scaled(np.array([low, high, np.inf, -np.inf]), number("x", low, high))
+    np.testing.assert_array_equal(found, [-1.0, 1.0, 1.0, -1.0])
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.7e308, 1.7e308), (0.0, np.inf), (np.nan, 1.0), (1.0, 1.0)])
+def test_bounds_without_a_finite_width_are_refused(low, high):
+    with pytest.raises(ConfigError, match="low must be < high"):
+        number("x", low, high)

@@ -105,3 +105,11 @@ def test_sites_that_are_numbers_become_text():
 def test_a_path_may_be_text(tmp_path):
     assert read_table(str(write(tmp_path, "x\n1\n"))).num_rows == 1
     assert isinstance(tmp_path, Path)
+
+
+def test_parquet_text_that_is_no_utf8_is_refused_when_read(tmp_path):
+    offsets, data = pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")
+    broken = pa.StringArray.from_buffers(1, offsets, data)
+    pq.write_table(pa.table({"c": broken}), tmp_path / "t.parquet", store_schema=False)
+    with pytest.raises(DataContractError, match=r"t\.parquet: not readable as Parquet"):
+        read_table(tmp_path / "t.parquet")
