@@ -177,8 +177,12 @@ class _Watch:
         )
 
     def round_done(self, summary: Any) -> None:  # fedmed_server.study_flow.RoundSummary
-        """One aggregation is over."""
+        """One aggregation is over; a contribution that arrived and did not hold is a loss as well."""
         self.round_number = summary.round_number
+        named = {node for node, _, _ in self.lost}
+        for point, node in enumerate(self.spec.nodes, start=1):
+            if point not in summary.contributors and node not in named:
+                self.lost.append((node, summary.round_number, "contribute"))
         self.parameters.append(summary.parameters)
 
 
