@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fedmed.report import Result
 
 RESULT_NAME = "result.json"
+LOCK_NAME = ".running"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ def run_and_show(spec: StudySpec, tables: Mapping[str, pa.Table], *, options: Ru
         from fedmed.simulation import Faults, run_study
 
         console = Console(stderr=options.as_json)
-        with shown_progress(console, title=spec.title) as on_progress:
+        with owned_folder(folder), shown_progress(console, title=spec.title) as on_progress:
             result = run_study(
                 spec,
                 dict(tables),
@@ -69,8 +71,40 @@ def run_and_show(spec: StudySpec, tables: Mapping[str, pa.Table], *, options: Ru
                 on_progress=on_progress,
                 faults=Faults(loses=drill.loses),
             )
-        page = write_report(folder, result)
+            page = write_report(folder, result)
     show_result(result, page=page, as_json=options.as_json)
+
+
+@contextlib.contextmanager
+def owned_folder(folder: Path) -> Iterator[None]:
+    """Make a run's folder and keep other runs out of it; said before anything is computed.
+
+    A folder that the run leaves empty is removed again.
+
+    Raises:
+        ConfigError: the folder cannot be written, or another run is writing to it.
+    """
+    lock = folder / LOCK_NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = lock.open("w")
+    except OSError as fault:
+        raise ConfigError(
+            f"cannot write to {folder}: {fault.strerror}; choose another folder with --out"
+        ) from None
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                f"another run is writing to {folder}; wait for it or choose another folder with --out"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty: the run has left its results
+                folder.rmdir()
 
 
 def show_result(result: Result, *, page: Path, as_json: bool) -> None:
