@@ -47,12 +47,13 @@ def rosters(draw: st.DrawFn) -> Roster:
         Member(name=name, signing_key=key, sealing_key=draw(DIGESTS))
         for name, key in zip(names, keys, strict=True)
     ]
-    threshold = draw(st.integers(2, len(cards) - 1))
+    nodes = len(cards) - 1
+    threshold = draw(st.integers(nodes // 2 + 1, nodes))
     return Roster(
         version=draw(COUNTS),
         members=tuple(cards[1:]),
         threshold=threshold,
-        colluders=draw(st.integers(0, threshold - 1)),
+        colluders=draw(st.integers(0, min(2 * threshold - nodes - 1, nodes - 2))),
         coordinator=cards[0],
     )
 
@@ -329,7 +330,7 @@ def test_a_plan_with_an_impossible_value_is_refused(change: Callable[[Any], obje
         "short key",
         "threshold of one",
         "threshold above all",
-        "colluders reach the threshold",
+        "too many colluders",
         "no coordinator",
     ],
 )
@@ -337,7 +338,7 @@ def test_a_roster_that_cannot_be_is_refused(change: Callable[[Any], object]) -> 
     card = [
         Member(name=f"n{i}", signing_key=bytes([i]) * 32, sealing_key=bytes([i + 9]) * 32) for i in range(4)
     ]
-    roster = Roster(version=1, members=tuple(card[1:]), threshold=2, colluders=1, coordinator=card[0])
+    roster = Roster(version=1, members=tuple(card[1:]), threshold=3, colluders=1, coordinator=card[0])
     with pytest.raises(MessageMalformed):
         wire.decode_roster(changed(pb.Roster, wire.encode_roster(roster), change))
 

@@ -19,6 +19,8 @@ import pytest
 from fedmed.aggregation.threshold_coordinator import ThresholdCombiner
 from fedmed.crypto.lattice_public import residues_from_bytes, residues_to_bytes
 from fedmed.crypto.parameters import PRIMES
+from fedmed.errors import OpeningOutOfBounds
+from fedmed.protocol.binding import payload_digest
 from fedmed.protocol.steps import PhaseKind
 from fedmed.types import IntArray, Scheme
 from fedmed_nodes.sources import TableSource
@@ -29,6 +31,7 @@ from tests.federation import (
     Attempt,
     CopyableStore,
     Trial,
+    header_by_hand,
     insecure_no_noise,
     make_trial,
     no_check,
@@ -113,6 +116,26 @@ def test_a_second_set_for_one_attempt_opens_the_victim_with_its_noise(
     alone = whole - opened(trial, begun, without)
     monkeypatch.setattr(ROUND + "check_set_size", no_check)
     np.testing.assert_array_equal(alone, opened(trial, begun, (VICTIM,)))
+
+
+@pytest.mark.parametrize("factor", [1, 1 << 20], ids=["copied", "scaled"])
+def test_a_province_that_sends_anothers_contribution_as_its_own_opens_nothing(factor: int) -> None:
+    """Section 1: with one joint key the victim was read off; here every contribution has a key of its own."""
+    trial = make_trial(noise=insecure_no_noise)
+    begun = trial.begin()
+    copied = tuple(scaled(chunk, factor, trial) for chunk in begun.contributions[VICTIM][1:])
+    header = header_by_hand(trial, 4, begun.plan, chunk_digests=[payload_digest(c) for c in copied])
+    attempt = replace(begun, contributions={**begun.contributions, 4: (header, *copied)})
+    with pytest.raises(OpeningOutOfBounds):
+        opened(trial, attempt, ALL)
+
+
+def scaled(chunk: bytes, factor: int, trial: Trial) -> bytes:
+    """A contribution times an integer, residue by residue."""
+    used = trial.terms.layout.coefficients
+    residues = residues_from_bytes(chunk, used).astype(object) * factor
+    reduced = [[int(x) % prime for x in row] for row, prime in zip(residues, PRIMES, strict=True)]
+    return residues_to_bytes(np.array(reduced, dtype=np.uint64), used)
 
 
 def test_unbound_parameters_leave_the_victim_alone_in_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
