@@ -1,4 +1,8 @@
-"""Flower's ServerApp at the coordinator: runs a study's phases on the grid it is given."""
+"""Flower's ServerApp at the coordinator: runs a study's phases on the grid it is given.
+
+`build_server_app` makes one for a simulation, whose settings are at hand. `app` is the one of a deployment:
+Flower starts it in a process of its own, and all it is given is a run's configuration.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flwr.app import Context
+from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from fedmed.crypto.identity import Identity
 from fedmed.messages import Roster
 from fedmed.study import StudySpec
+from fedmed_server.deployed_study import Order, run_order
 from fedmed_server.driver import GridDriver, MessageFactory, PhaseRecord
 from fedmed_server.study_flow import OnRound, StudyOutcome, run_study
 
@@ -78,3 +83,31 @@ def build_server_app(**parts: Any) -> ServerApp:  # checked by the dataclass tha
         settings.deliver(driver.run(steps))
 
     return app
+
+
+def deployed_message(
+    content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+) -> Message:
+    """Make a message inside a Flower task; see `fedmed_server.driver.MessageFactory`."""
+    return Message(content, dst_node_id=dst_node_id, message_type=message_type, ttl=ttl, group_id=group_id)
+
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the study that the run's configuration names; raises `FedMedError` for what stops it."""
+    order = Order.from_config(context.run_config)
+
+    def open_driver(directory: Mapping[int, int], on_phase: Callable[[PhaseRecord], None]) -> GridDriver:
+        return GridDriver(
+            grid,
+            directory,
+            make_message=deployed_message,
+            deadline_s=order.phase_deadline_s,
+            on_phase=on_phase,
+        )
+
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    run_order(order, grid, open_driver, today=today)

@@ -1,0 +1,101 @@
+"""Speaks to a running SuperLink through Flower's own command line: nodes, runs and their ends.
+
+Each call starts a process and takes one to three seconds; none is made while a phase is under way, except
+to look whether a run is still alive.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from fedmed.errors import ProcessFailed
+from fedmed_server.home import Home
+from fedmed_server.launcher import FEDERATION, run_config, write_flower_config
+from fedmed_server.processes import Program, flower_environment, run_to_end
+
+CALL_S: Final = 90.0
+ONLINE: Final = "online"
+_JSON: Final = re.compile(r"\{.*\}", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    """A registered SuperNode: its name and Flower's word for where it stands."""
+
+    name: str
+    status: str
+
+    @property
+    def is_online(self) -> bool:
+        """Whether the SuperLink heard of it in the last minute."""
+        return self.status == ONLINE
+
+
+def nodes(home: Home) -> dict[str, NodeStatus]:
+    """Registered SuperNodes by name; raises `ProcessFailed` when the SuperLink is away."""
+    told = _ask(home, "supernode", "list", FEDERATION)
+    return {
+        str(node["name"]): NodeStatus(name=str(node["name"]), status=str(node["status"]))
+        for node in told.get("nodes", [])
+    }
+
+
+def register_nodes(home: Home) -> tuple[str, ...]:
+    """Register every node's SuperNode key that the SuperLink does not know; the names it was told."""
+    known, told = nodes(home), []
+    for name, key in home.supernode_keys().items():
+        if name in known:
+            continue
+        with tempfile.NamedTemporaryFile(suffix=".pub") as file:
+            file.write(key.encode())
+            file.flush()
+            _ask(home, "supernode", "register", file.name, FEDERATION, "--name", name)
+        told.append(name)
+    return tuple(told)
+
+
+def start_run(home: Home, bundle: Path, settings: Mapping[str, str | bool | float]) -> int:
+    """Submit a run of the bundle; Flower's id of it."""
+    told = _ask(home, "run", str(bundle), FEDERATION, "--run-config", run_config(settings))
+    try:
+        return int(told["run-id"])
+    except (KeyError, TypeError, ValueError):
+        raise ProcessFailed("flwr run gave no run id; see the log of control") from None
+
+
+def run_status(home: Home, run_id: int) -> str:
+    """Flower's word for a run, as ``running`` or ``finished:completed``."""
+    told = _ask(home, "list", FEDERATION, "--run-id", str(run_id))
+    try:
+        return str(told["runs"][0]["status"])
+    except (KeyError, IndexError, TypeError):
+        raise ProcessFailed(f"flwr list does not know run {run_id}") from None
+
+
+def stop_run(home: Home, run_id: int) -> None:
+    """Stop a run; what was saved of it can be resumed."""
+    _ask(home, "stop", str(run_id), FEDERATION)
+
+
+def _ask(home: Home, *words: str) -> dict[str, Any]:  # Any: what JSON can say
+    """Run one command of Flower's and read the document that it prints."""
+    program = Program(
+        name="flwr " + words[0],
+        command=("flwr", *words, "--format", "json"),
+        log=home.log("control"),
+        environment=flower_environment(write_flower_config(home)),
+    )
+    found = _JSON.search(run_to_end(program, timeout_s=CALL_S))
+    try:
+        document: dict[str, Any] = json.loads(found.group() if found else "")
+    except ValueError:
+        raise ProcessFailed(f"{program.name} printed no JSON; see {program.log}") from None
+    if document.get("success") is False:
+        raise ProcessFailed(f"{program.name} was refused; see {program.log}")
+    return document

@@ -1,0 +1,144 @@
+"""Launches a study on a running coordinator and watches it to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fedmed import wire
+from fedmed.errors import ConfigError, ProcessFailed
+from fedmed.messages import NO_EPOCH
+from fedmed.outcome import FederatedRun
+from fedmed.progress import OnProgress, Progress
+from fedmed.protocol.schedule import Schedule, schedule_for, terms_for
+from fedmed.study import StudySpec, canonical_bytes, study_digest, to_toml
+from fedmed_server import control
+from fedmed_server.chronicle import progress, read_phases
+from fedmed_server.deployed_study import FAILURE_FILE, OUTCOME_FILE, STUDY_FILE, read_failure, read_outcome
+from fedmed_server.files import private_folder, read_private, replace_private
+from fedmed_server.home import Home
+
+_LOOK_S: Final = 0.5
+# A look at Flower's own word for a run takes a process of a second or two: rarely, and only in silence.
+_ASK_FLOWER_S: Final = 30.0
+_FINISHED: Final = "finished"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long to wait for what, in seconds.
+
+    Attributes:
+        phase_deadline_s: A node that is silent longer in a phase counts as lost.
+        nodes_deadline_s: Wait for all nodes to be online.
+    """
+
+    phase_deadline_s: float = 600.0
+    nodes_deadline_s: float = 120.0
+
+
+def check(home: Home, spec: StudySpec) -> Schedule:
+    """Check a study against the roster before anything is sent; raises `ConfigError` and names the remedy."""
+    schedule, roster = schedule_for(spec), home.roster()
+    digests = (study_digest(canonical_bytes(spec)), wire.roster_digest(roster), NO_EPOCH)
+    terms_for(spec, schedule, roster, digests=digests)
+    return schedule
+
+
+def submit(home: Home, spec: StudySpec, *, resume: bool, pace: Pace) -> int:
+    """Check a study and hand it to Flower.
+
+    Args:
+        home: The coordinator's home; its processes must run.
+        spec: The study.
+        resume: Whether a killed run of it goes on.
+        pace: How long to wait for what.
+
+    Returns:
+        Flower's id of the run.
+
+    Raises:
+        ConfigError: the study does not fit the roster, or another study had its id.
+        ProcessFailed: the SuperLink is away.
+    """
+    check(home, spec)
+    private_folder(home.path / "runs")
+    folder, text = private_folder(home.run_folder(spec.id)), to_toml(spec).encode()
+    place = folder / STUDY_FILE
+    if place.exists() and read_private(place) != text:
+        raise ConfigError(f"{folder} holds another study with the id {spec.id}; give this one another id")
+    if (folder / OUTCOME_FILE).exists():
+        raise ConfigError(f"study {spec.id} is finished: {folder}; give a new one another id")
+    replace_private(place, text)
+    (folder / FAILURE_FILE).unlink(missing_ok=True)
+    return control.start_run(
+        home,
+        home.path / "bundle",
+        {
+            "coordinator-home": str(home.path),
+            "study": spec.id,
+            "resume": resume,
+            "phase-deadline-s": pace.phase_deadline_s,
+            "nodes-deadline-s": pace.nodes_deadline_s,
+        },
+    )
+
+
+def follow(
+    home: Home,
+    spec: StudySpec,
+    run_id: int,
+    *,
+    on_progress: OnProgress,
+    while_waiting: Callable[[], None] = lambda: None,
+) -> FederatedRun:
+    """Watch a run until it is over.
+
+    Args:
+        home: The coordinator's home.
+        spec: The study.
+        run_id: Flower's id of the run.
+        on_progress: Called after each phase.
+        while_waiting: Called about twice a second; its errors end the watching.
+
+    Returns:
+        What the run gave.
+
+    Raises:
+        FedMedError: what stopped the study, as the ServerApp left it.
+        ProcessFailed: the ServerApp was lost; the study can be resumed.
+    """
+    folder, schedule = home.run_folder(spec.id), schedule_for(spec)
+    shown, ask_at = len(read_phases(folder)), time.monotonic() + _ASK_FLOWER_S
+    on_progress(Progress(phase="start", rounds=spec.training.aggregations))
+    while True:
+        # Flower is asked before the folder is read: what a run left with its end must not be missed.
+        is_over = time.monotonic() > ask_at and _is_over(home, run_id)
+        records = read_phases(folder)
+        for count in range(shown + 1, len(records) + 1):
+            on_progress(progress(spec, schedule, records[:count]))
+        if len(records) > shown or time.monotonic() > ask_at:
+            shown, ask_at = len(records), time.monotonic() + _ASK_FLOWER_S
+        _raise_failure(folder)
+        run = read_outcome(folder, spec)
+        if run is not None:
+            return run
+        if is_over:
+            raise ProcessFailed(f"the ServerApp of run {run_id} is gone without a result; launch with resume")
+        while_waiting()
+        time.sleep(_LOOK_S)
+
+
+def _is_over(home: Home, run_id: int) -> bool:
+    """Whether Flower says that the run is over."""
+    return control.run_status(home, run_id).startswith(_FINISHED)
+
+
+def _raise_failure(folder: Path) -> None:
+    """Raise what stopped the run, if something did."""
+    failure = read_failure(folder)
+    if failure is not None:
+        raise failure
