@@ -105,9 +105,9 @@ def listen(path: Path, *, group: int | None) -> socket.socket:
         StoreFailed: it cannot be made.
     """
     prepare_place(path, group=group)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # Nobody can connect between bind and chmod: the mask leaves the socket to its owner.
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
         try:
             listening.bind(os.fspath(path))
@@ -118,6 +118,7 @@ def listen(path: Path, *, group: int | None) -> socket.socket:
         path.chmod(SOCKET_MODE)
         listening.listen(_BACKLOG)
     except OSError as error:
+        listening.close()
         raise StoreFailed(f"socket {path} cannot be opened: {error.strerror}") from error
     return listening
 
