@@ -111,6 +111,8 @@ DOORS: Mapping[str, frozenset[str]] = {
             "fedmed_server",
         }
     ),
+    "duckdb": frozenset({"fedmed_nodes.duckdb_source"}),
+    "psycopg": frozenset({"fedmed_nodes.postgres_source"}),
     "sqlite3": frozenset({"fedmed_nodes"}),
     "socket": frozenset({"fedmed_nodes", "fedmed_server"}),
     "subprocess": frozenset({"fedmed.cli", "fedmed_nodes", "fedmed_server"}),

@@ -1,16 +1,25 @@
-"""Where a custodian's rows come from. Rows are checked when a dataset is registered, errors stay here."""
+"""Where a custodian's rows come from. Rows are checked when a dataset is registered, errors stay here.
+
+`TableSource` holds a table in memory. `StoredSource` reads a table where it lies, `duckdb_source` and
+`postgres_source` say how. All give the same bytes for the same contents.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
 
 from fedmed.data.examples import Examples
-from fedmed.data.features import examples
+from fedmed.data.tables import nearest
 from fedmed.errors import DataContractError
 from fedmed.types import DatasetSpec, require
+from fedmed_nodes.fingerprint import content_fingerprint
+from fedmed_nodes.gathering import CHUNK_ROWS, Survey, columns_of, gather, survey
 
 
 class RowSource(Protocol):
@@ -37,8 +46,13 @@ class RowSource(Protocol):
     def training_examples(self, spec: DatasetSpec) -> Examples:
         """Read the training part as a study asks for it.
 
+        Guarantees:
+            Equal contents give equal bytes, whatever stores them and in whatever order.
+
         Raises:
-            DataContractError: a column is missing or its values do not fit.
+            DataContractError: a column is missing, its values do not fit, there are more persons than
+                were declared, or the dataset changed since it was registered.
+            StoreFailed: the place where the rows lie cannot be reached.
         """
         ...
 
@@ -73,10 +87,143 @@ class TableSource:
 
         Sensitivity counts on the declared number as an upper bound (`summing_error`).
         """
-        found = examples(self._table, spec, part="train")
-        if found.persons > self._declared_persons:
-            raise DataContractError("the dataset holds more persons than were declared; register it again")
+        require_columns(columns_of(spec), self._table.column_names)
+        whole = self._table.select(columns_of(spec))
+        chunks = (whole.slice(at, CHUNK_ROWS) for at in range(0, max(whole.num_rows, 1), CHUNK_ROWS))
+        return require_declared(gather(chunks, spec), self._declared_persons)
+
+
+class Snapshot(Protocol):
+    """A stored table that does not change while it is open."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns that may be read, in the table's order."""
+        ...
+
+    def chunks(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Read all rows in any order, exactly these columns, about `CHUNK_ROWS` rows at a time.
+
+        At least one table comes, without rows if there are none.
+
+        Raises:
+            DataContractError: the rows cannot be read; the message quotes none.
+        """
+        ...
+
+
+class StoredTable(Protocol):
+    """A table on disk or in a database."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Open the table; leaving raises `DataContractError` if it changed in the meantime.
+
+        Raises:
+            ConfigError: settings, permissions or rights are not as they must be.
+            DataContractError: there is no such table, or it is broken.
+            StoreFailed: its place cannot be reached.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What the operator registered.
+
+    Attributes:
+        declared_persons: Insured persons, public, an upper bound of those in the rows.
+        data_year: Year that the rows describe.
+        columns: Columns that studies may read; the fingerprint covers exactly these.
+        fingerprint: Digest of their contents, 32 bytes.
+    """
+
+    declared_persons: int
+    data_year: int
+    columns: tuple[str, ...]
+    fingerprint: bytes
+
+    def __post_init__(self) -> None:
+        require(self.declared_persons >= 1, f"declared_persons must be >= 1, got {self.declared_persons}")
+        require(len(self.columns) > 0, "columns must name at least one column")
+        require(len(self.fingerprint) == 32, "fingerprint must have 32 bytes; register the dataset again")
+
+
+class StoredSource:
+    """A registered dataset that is read where it lies, chunk by chunk.
+
+    Every reading compares the contents with the registered fingerprint in the same snapshot, before the
+    first example is made.
+    """
+
+    def __init__(self, table: StoredTable, registration: Registration) -> None:
+        self._table = table
+        self._registration = registration
+
+    @property
+    def declared_persons(self) -> int:
+        """See `RowSource.declared_persons`."""
+        return self._registration.declared_persons
+
+    @property
+    def data_year(self) -> int:
+        """See `RowSource.data_year`."""
+        return self._registration.data_year
+
+    @property
+    def fingerprint(self) -> bytes:
+        """See `RowSource.fingerprint`; as registered, no row is read for it."""
+        return self._registration.fingerprint
+
+    def training_examples(self, spec: DatasetSpec) -> Examples:
+        """See `RowSource.training_examples`."""
+        with self._unchanged(spec) as snapshot:
+            found = gather(snapshot.chunks(columns_of(spec)), spec)
+        return require_declared(found, self.declared_persons)
+
+    def check(self, spec: DatasetSpec) -> Survey:
+        """Look whether a study could be served; for the operator, before a study comes.
+
+        Raises:
+            DataContractError: as `training_examples`, and for fewer than two persons, one class of outcome,
+                or more persons than declared, held out or not.
+        """
+        with self._unchanged(spec) as snapshot:
+            found = survey(snapshot.chunks(columns_of(spec)), spec)
+        if found.persons > self.declared_persons:
+            raise _too_many_persons()
         return found
+
+    @contextmanager
+    def _unchanged(self, spec: DatasetSpec) -> Iterator[Snapshot]:
+        """A snapshot whose contents are the registered ones."""
+        registered = self._registration
+        require_columns(columns_of(spec), registered.columns)
+        with self._table.snapshot() as snapshot:
+            require_columns(registered.columns, snapshot.columns)
+            found, _ = content_fingerprint(snapshot.chunks(registered.columns), registered.columns)
+            if found != registered.fingerprint:
+                raise DataContractError("dataset changed: register it again")
+            yield snapshot
+
+
+def require_columns(wanted: Sequence[str], there: Sequence[str]) -> None:
+    """Raise `DataContractError` with the nearest name for every wanted column that is not there."""
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        hints = (f"column {name} is missing{nearest(name, list(there))}" for name in missing)
+        raise DataContractError(", ".join(hints))
+
+
+def require_declared(found: Examples, declared_persons: int) -> Examples:
+    """Raise `DataContractError` for more persons than the catalogue says; else give the examples back."""
+    if found.persons > declared_persons:
+        raise _too_many_persons()
+    return found
+
+
+def _too_many_persons() -> DataContractError:
+    """Sensitivity counts on the declared number as an upper bound; the text does not say by how many."""
+    return DataContractError("the dataset holds more persons than were declared; register it again")
 
 
 def _fingerprint(table: pa.Table) -> bytes:

@@ -1,0 +1,131 @@
+"""Registering a dataset: from what the operator wrote to a source that refuses changed rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+from fedmed.errors import ConfigError, DataContractError
+from fedmed.types import DatasetSpec, require
+from fedmed_nodes.duckdb_source import DuckdbFiles, FileKind
+from fedmed_nodes.fingerprint import content_fingerprint
+from fedmed_nodes.postgres_source import PostgresTable
+from fedmed_nodes.sources import Registration, RowSource, StoredSource, StoredTable, require_columns
+
+_SUFFIXES = {".csv": "csv", ".csv.gz": "csv", ".parquet": "parquet", ".pq": "parquet"}
+
+
+class SourceKind(Enum):
+    """Where the rows of a dataset lie."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    POSTGRESQL = "postgresql"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetEntry:
+    """One dataset as the node's settings name it.
+
+    Attributes:
+        kind: Where the rows lie; None = by the ending of ``path``.
+        path: For files: absolute path or pattern.
+        connection_file: For PostgreSQL: a file of mode 0600 with the connection string.
+        table: For PostgreSQL: the table or view.
+        schema: For PostgreSQL: its schema.
+        declared_persons: Insured persons, public; an upper bound.
+        data_year: Year that the rows describe.
+        columns: Columns that studies may read; empty = all that there are when it is registered.
+        fingerprint: What `register` found, 32 bytes; empty before.
+        memory_mib: Bound of DuckDB's memory.
+        threads: DuckDB's threads.
+    """
+
+    declared_persons: int
+    data_year: int
+    kind: SourceKind | None = None
+    path: Path | None = None
+    connection_file: Path | None = None
+    table: str = ""
+    schema: str = "public"
+    columns: tuple[str, ...] = ()
+    fingerprint: bytes = b""
+    memory_mib: int = 512
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        require(self.declared_persons >= 1, f"declared_persons must be >= 1, got {self.declared_persons}")
+        if self.kind is SourceKind.POSTGRESQL:
+            require(self.path is None, "path is for files; a dataset in PostgreSQL has none")
+            require(self.connection_file is not None, "connection_file must name the connection's file")
+            require(bool(self.table), "table must name the table in PostgreSQL")
+        else:
+            require(self.path is not None, "path must name the dataset's file")
+            is_file = self.connection_file is None and not self.table
+            require(is_file, "connection_file and table are for kind postgresql")
+
+    @property
+    def stored_table(self) -> StoredTable:
+        """Where the rows lie; nothing is opened."""
+        if self.connection_file is not None:
+            return PostgresTable(connection_file=self.connection_file, table=self.table, schema=self.schema)
+        path = self.path or Path()
+        kind = FileKind(self.kind.value) if self.kind is not None else _kind_by_name(path)
+        return DuckdbFiles(pattern=path, kind=kind, memory_mib=self.memory_mib, threads=self.threads)
+
+
+def register(entry: DatasetEntry, spec: DatasetSpec | None = None) -> DatasetEntry:
+    """Read a dataset once and fix what it holds.
+
+    Args:
+        entry: What the operator wrote; an earlier fingerprint in it is replaced.
+        spec: A study to check the rows against as well: columns, types, persons, outcome.
+
+    Returns:
+        The entry with its columns and its fingerprint, for the node's settings.
+
+    Raises:
+        DataContractError: there are no rows, columns are missing, or the study's checks fail; the text is
+            for the operator and counts rows, so it goes into no reply and no log.
+        ConfigError, StoreFailed: as `StoredTable.snapshot`.
+    """
+    with entry.stored_table.snapshot() as snapshot:
+        columns = entry.columns or snapshot.columns
+        require_columns(columns, snapshot.columns)
+        found, rows = content_fingerprint(snapshot.chunks(columns), columns)
+    if rows == 0:
+        raise DataContractError("the dataset has no rows; check the selection of the export")
+    registered = replace(entry, columns=tuple(columns), fingerprint=found)
+    if spec is not None:
+        open_source(registered).check(spec)
+    return registered
+
+
+def open_source(entry: DatasetEntry) -> StoredSource:
+    """A source of a registered dataset; no row is read and no file opened.
+
+    Raises:
+        ConfigError: the entry was never registered.
+    """
+    if not entry.fingerprint:
+        raise ConfigError("fingerprint is missing: register the dataset first")
+    source = StoredSource(
+        entry.stored_table,
+        Registration(
+            declared_persons=entry.declared_persons,
+            data_year=entry.data_year,
+            columns=entry.columns,
+            fingerprint=entry.fingerprint,
+        ),
+    )
+    _: RowSource = source  # what a custodian asks for
+    return source
+
+
+def _kind_by_name(path: Path) -> FileKind:
+    """CSV or Parquet by the end of a file's name."""
+    for suffix, kind in _SUFFIXES.items():
+        if path.name.lower().endswith(suffix):
+            return FileKind(kind)
+    raise ConfigError(f"kind: {path.name} does not say what it is; write kind = csv or parquet")
