@@ -7,241 +7,89 @@ exactly the property under attack. Point 0 stands for the coordinator.
 
 from __future__ import annotations
 
-import datetime
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
-
-import pyarrow as pa
-import pytest
 
 from fedmed import wire
 from fedmed.aggregation.contract import Combiner
 from fedmed.aggregation.plain_coordinator import PlainCombiner
 from fedmed.aggregation.threshold_coordinator import ThresholdCombiner
-from fedmed.crypto.identity import Identity, signed_bytes
-from fedmed.governance.audit_chain import EMPTY_CHAIN, AuditEntry, AuditKind, ChainHead
+from fedmed.governance.audit_chain import EMPTY_CHAIN, AuditKind, ChainHead
 from fedmed.governance.policy import Policy
 from fedmed.messages import (
     EVERYONE,
     NO_EPOCH,
-    Header,
-    Member,
     OpeningRequest,
     Plan,
     Roster,
-    Signed,
-    Statement,
     StudyProposal,
 )
-from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed.privacy.noise import ByteSource, fresh_source
 from fedmed.protocol import envelope
-from fedmed.protocol.binding import headers_digest, inputs_digest, plan_digest
+from fedmed.protocol.binding import inputs_digest, plan_digest
 from fedmed.protocol.coordinator_ceremony import hold_ceremony
 from fedmed.protocol.coordinator_round import Desk, Standing
 from fedmed.protocol.schedule import Schedule, Terms, schedule_for, terms_for
 from fedmed.protocol.steps import LOST, Phase, PhaseKind, Replies, Reply, Steps
-from fedmed.study import StudySpec, canonical_bytes, from_canonical_bytes, study_digest, study_from_document
-from fedmed.types import DatasetSpec, Scheme, WordArray
-from fedmed_nodes.custodian import Custodian, Effects, Settings
-from fedmed_nodes.sources import RowSource, TableSource
-from fedmed_nodes.stores import Batch, CustodianStore, MemorySecretStore, MemoryStore
-
-NOW = datetime.datetime(2026, 3, 2, 9, 0, tzinfo=datetime.UTC)
-COORDINATOR = 0
-DATASET = "person_year"
-DECLARED = 10
-PERSONS = 6
-T = TypeVar("T")
-
-# One privacy setting for all tests: calibrating another one takes seconds.
-EPSILON, DELTA, AGGREGATIONS, SPARE_ATTEMPTS = 1.0, 1e-5, 3, 1
-
-OPEN_POLICY = Policy(
-    max_epsilon_per_study=EPSILON,
-    max_epsilon_per_year=4 * EPSILON,
-    schemes=frozenset(Scheme),
-    min_cohort=1,
-    allow_continue=True,
-    research=True,
-    auto_approve=True,
+from fedmed.study import StudySpec, canonical_bytes, from_canonical_bytes, study_digest
+from fedmed.types import Scheme, WordArray
+from fedmed_nodes.custodian import Effects, Settings
+from fedmed_nodes.stores import CustodianStore, MemorySecretStore
+from tests.small_province import (
+    AGGREGATIONS,
+    COORDINATOR,
+    DATASET,
+    DECLARED,
+    DELTA,
+    EPSILON,
+    NOW,
+    OPEN_POLICY,
+    PERSONS,
+    SPARE_ATTEMPTS,
+    Contents,
+    CopyableStore,
+    Node,
+    SetClock,
+    UnreadableSource,
+    identity_of,
+    insecure_no_noise,
+    names,
+    no_check,
+    roster_of,
+    small_source,
+    small_study,
+    small_table,
 )
 
-
-def insecure_no_noise() -> ByteSource:
-    """Zero bytes make the sampler draw nothing but 0, so that opened sums are exact integers of the rows."""
-    return bytes
-
-
-class SetClock:
-    """A clock that a test sets."""
-
-    def __init__(self, at: datetime.datetime = NOW) -> None:
-        self.at = at
-
-    def now(self) -> datetime.datetime:
-        return self.at
-
-    def wait_for_tick(self, tick_s: float) -> None:
-        pass
-
-
-class CopyableStore(MemoryStore):
-    """A store in memory that shows all it holds."""
-
-    def values(self) -> dict[str, bytes]:
-        return dict(self._values)
-
-    def whole(self) -> Batch:
-        """The batch that makes an empty store equal to this one."""
-        return Batch(puts=self.values(), ledger=self.ledger(), audit=self.audit())
-
-
-class UnreadableSource:
-    """A dataset that is registered and whose rows must not be read."""
-
-    declared_persons = DECLARED
-    data_year = NOW.year
-    fingerprint = bytes(32)
-
-    def __init__(self) -> None:
-        self.reads = 0
-
-    def training_examples(self, spec: DatasetSpec) -> Any:
-        self.reads += 1
-        raise AssertionError("a row was read")
-
-
-def names(nodes: int) -> tuple[str, ...]:
-    """Node keys in roster order."""
-    return tuple(f"node{point}" for point in range(1, nodes + 1))
-
-
-def small_study(nodes: int = 4, *, scheme: Scheme = Scheme.THRESHOLD, **changes: object) -> StudySpec:
-    """A logistic model of two inputs; ``section__key=value`` changes one key of the study file."""
-    document: dict[str, dict[str, object]] = {
-        "study": {
-            "id": "small",
-            "title": "Small",
-            "purpose": "academic_research",
-            "owner": "tests",
-            "expires": "2026-12-31",
-        },
-        "data": {
-            "dataset": DATASET,
-            "label": {"column": "sick"},
-            "features": [
-                {"name": "age", "kind": "number", "low": 0.0, "high": 100.0},
-                {"name": "visits", "kind": "number", "low": 0.0, "high": 10.0},
-            ],
-            "held_out": 0.0,
-            "min_cohort": 1,
-            "declared_persons": dict.fromkeys(names(nodes), DECLARED),
-        },
-        "privacy": {"epsilon": EPSILON, "delta": DELTA, "clip_norm": 1.0},
-        "aggregation": {"scheme": scheme.value, "clamp_persons": DECLARED},
-        "training": {"aggregations": AGGREGATIONS, "spare_attempts": SPARE_ATTEMPTS},
-    }
-    for name, value in changes.items():
-        section, _, key = name.partition("__")
-        document.setdefault(section, {})[key] = value
-    return study_from_document(document)
-
-
-def small_table(point: int) -> pa.Table:
-    """A few persons with one row each, different at every node."""
-    return pa.table(
-        {
-            "psn_no": [f"p{point}-{i}" for i in range(PERSONS)],
-            "age": [float((17 * i + 11 * point) % 100) for i in range(PERSONS)],
-            "visits": [float((3 * i + point) % 11) for i in range(PERSONS)],
-            "sick": [(i * point) % 2 for i in range(PERSONS)],
-        }
-    )
-
-
-def small_source(point: int) -> TableSource:
-    """The rows of `small_table` as a registered dataset."""
-    return TableSource(small_table(point), declared_persons=DECLARED, data_year=NOW.year)
-
-
-@functools.cache
-def identity_of(point: int) -> Identity:
-    """Keys of a node, or of the coordinator at point 0; the same in every test."""
-    name = "coordinator" if point == COORDINATOR else f"node{point}"
-    return Identity(name, signing_key=bytes([point + 1]) * 32, sealing_key=bytes([point + 101]) * 32)
-
-
-def roster_of(nodes: int, *, threshold: int, colluders: int) -> Roster:
-    """The roster of the first nodes."""
-
-    def card(point: int) -> Member:
-        public = identity_of(point).public
-        return Member(name=public.name, signing_key=public.signing_key, sealing_key=public.sealing_key)
-
-    return Roster(
-        version=1,
-        members=tuple(card(point) for point in range(1, nodes + 1)),
-        threshold=threshold,
-        colluders=colluders,
-        coordinator=card(COORDINATOR),
-    )
-
-
-# --- A custodian and its store -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contents:
-    """All that a custodian keeps, its audit chain aside."""
-
-    values: Mapping[str, bytes]
-    ledger: tuple[LedgerRecord, ...]
-    secrets: Mapping[bytes, bytes | None]
-
-
-@dataclass(kw_only=True)
-class Node:
-    """One province: what its operator set, its effects, and the custodian that runs on them."""
-
-    settings: Settings
-    effects: Effects
-    custodian: Custodian = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        """A new process on the same disk: memory is lost."""
-        self.custodian = Custodian(self.settings, self.effects)
-
-    def with_policy(self, policy: Policy) -> None:
-        """The operator writes another policy; the custodian starts anew."""
-        self.settings = replace(self.settings, policy=policy)
-        self.restart()
-
-    def with_source(self, source: RowSource) -> None:
-        """The operator registers other rows; the custodian starts anew."""
-        self.settings = replace(self.settings, datasets={DATASET: source})
-        self.restart()
-
-    @property
-    def audit(self) -> tuple[AuditEntry, ...]:
-        """The audit chain."""
-        return self.effects.store.audit()
-
-    def contents(self) -> Contents:
-        """What is kept now; only for stores in memory."""
-        store, secrets = self.effects.store, self.effects.secrets
-        assert isinstance(store, CopyableStore)
-        return Contents(
-            values=store.values(),
-            ledger=store.ledger(),
-            secrets={epoch: secrets.get(epoch) for epoch in secrets.epochs()},
-        )
+__all__ = [  # the names of small provinces that come from here as well
+    "AGGREGATIONS",
+    "COORDINATOR",
+    "DATASET",
+    "DECLARED",
+    "DELTA",
+    "EPSILON",
+    "NOW",
+    "OPEN_POLICY",
+    "PERSONS",
+    "SPARE_ATTEMPTS",
+    "Contents",
+    "CopyableStore",
+    "Node",
+    "SetClock",
+    "UnreadableSource",
+    "identity_of",
+    "insecure_no_noise",
+    "names",
+    "no_check",
+    "roster_of",
+    "small_source",
+    "small_study",
+    "small_table",
+]
+T = TypeVar("T")
 
 
 Tamper = Callable[[Phase, int, tuple[bytes, ...]], tuple[bytes, ...] | None]
@@ -625,112 +473,3 @@ def make_trial(nodes: int = 4, *, scheme: Scheme = Scheme.THRESHOLD, **changes: 
     for point in trial.points:
         trial.ask_nonce(point)
     return trial
-
-
-def digest_of_headers(attempt: Attempt, points: Sequence[int]) -> bytes:
-    """What masks bind of the headers."""
-    return headers_digest(attempt.headers(points))
-
-
-# --- Attacks -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attack:
-    """One hostile message, ready to be sent, and the honest one that differs in nothing but the property.
-
-    Attributes:
-        trial: The study under attack.
-        point: The custodian that gets the message.
-        kind: Which phase.
-        hostile: Parts of the hostile message.
-        honest: Gives the parts of the honest message, asked for after the hostile one was refused; None where
-            nothing honest can follow.
-    """
-
-    trial: Trial
-    point: int
-    kind: PhaseKind
-    hostile: tuple[bytes, ...]
-    honest: Callable[[], tuple[bytes, ...]] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A row of the table of refusals.
-
-    Attributes:
-        code: The error code of this refusal and of no other.
-        what: The property under attack.
-        arrange: Makes the attack in a federation of its own.
-        checks: Dotted names of the checks that stop it; more than one where the same property is checked
-            twice on purpose (the reason stands beside the row).
-    """
-
-    code: str
-    what: str
-    arrange: Callable[[], Attack]
-    checks: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.what}"
-
-
-def no_check(*args: object, **kwargs: object) -> None:
-    """Stands in for a check that was taken away."""
-
-
-def assert_refused(case: Case) -> None:
-    """The hostile message gets its own code and leaves nothing; the honest one is then still accepted."""
-    attack = case.arrange()
-    federation = attack.trial.federation
-    assert federation.refused(attack.point, attack.kind, *attack.hostile) == case.code
-    if attack.honest is not None:
-        reply = federation.ask(attack.point, attack.kind, *attack.honest())
-        assert not reply.is_refusal, f"the honest message was refused: {reply.code}"
-
-
-def assert_needed(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the one check patched off, the hostile message is accepted."""
-    attack = case.arrange()
-    for check in case.checks:
-        monkeypatch.setattr(check, no_check)
-    reply = attack.trial.federation.ask(attack.point, attack.kind, *attack.hostile)
-    assert not reply.is_refusal, f"something else stopped it: {reply.code}"
-
-
-def forged(
-    message_type: str, content: bytes, *, signer: int, sender: int, receiver: str, context: bytes
-) -> bytes:
-    """A message that one member signs in another's name."""
-    statement = Statement(
-        sender=identity_of(sender).name,
-        receiver=receiver,
-        context=context,
-        audit_head=EMPTY_CHAIN.head,
-        audit_counter=EMPTY_CHAIN.counter,
-        content=content,
-    )
-    body = wire.encode_statement(statement)
-    signature = identity_of(signer).sign(signed_bytes(message_type, body))
-    return wire.encode_signed(Signed(type=message_type, body=body, signature=signature))
-
-
-def header_by_hand(
-    trial: Trial,
-    point: int,
-    plan: bytes,
-    *,
-    chunk_digests: Sequence[bytes] = (bytes(32),),
-    position: ChainHead = EMPTY_CHAIN,
-) -> bytes:
-    """A header that a member signs for any plan, without its custodian."""
-    header = Header(chunk_digests=tuple(chunk_digests), next_nonce=bytes(16))
-    return trial.federation.sign(
-        point,
-        envelope.HEADER,
-        wire.encode_header(header),
-        context=plan_digest(plan),
-        receiver=COORDINATOR,
-        position=position,
-    )

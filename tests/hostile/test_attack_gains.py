@@ -25,13 +25,13 @@ from fedmed.protocol.steps import PhaseKind
 from fedmed.types import IntArray, Scheme
 from fedmed_nodes.sources import TableSource
 from fedmed_nodes.stores import Batch
+from tests.attacks import header_by_hand
 from tests.federation import (
     DECLARED,
     NOW,
     Attempt,
     CopyableStore,
     Trial,
-    header_by_hand,
     insecure_no_noise,
     make_trial,
     no_check,

@@ -42,15 +42,10 @@ from fedmed.protocol.steps import PhaseKind
 from fedmed.types import Scheme
 from fedmed_nodes.ceremony_desk import EpochRecord, epoch_key
 from fedmed_nodes.stores import Batch
+from tests.attacks import Attack, Case, assert_needed, assert_refused, forged, header_by_hand
 from tests.federation import (
-    Attack,
     Attempt,
-    Case,
     Trial,
-    assert_needed,
-    assert_refused,
-    forged,
-    header_by_hand,
     make_trial,
 )
 

@@ -36,16 +36,13 @@ from fedmed.errors import ProtocolError, all_errors
 from fedmed.protocol.binding import inputs_digest
 from fedmed.protocol.steps import PhaseKind
 from fedmed.types import Mode, RoundKind, Scheme
+from tests.attacks import Attack, Case, assert_needed, assert_refused
 from tests.federation import (
     AGGREGATIONS,
     DATASET,
     SPARE_ATTEMPTS,
-    Attack,
-    Case,
     Trial,
     UnreadableSource,
-    assert_needed,
-    assert_refused,
     make_trial,
     no_check,
 )

@@ -16,7 +16,13 @@ from fedmed.protocol.steps import PhaseKind
 from fedmed.types import Scheme
 from fedmed_nodes.rollback import is_on_chain, proves_rollback
 from fedmed_nodes.sqlite_store import SqliteStore
-from tests.federation import Attempt, Trial, header_by_hand, make_trial, no_check
+from tests.attacks import header_by_hand
+from tests.federation import (
+    Attempt,
+    Trial,
+    make_trial,
+    no_check,
+)
 
 POINT = 2
 ALL = (1, 2, 3, 4)

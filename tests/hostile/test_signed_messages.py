@@ -27,18 +27,14 @@ from fedmed.protocol import envelope
 from fedmed.protocol.steps import PhaseKind
 from fedmed.types import Scheme
 from fedmed_nodes.stores import Batch
+from tests.attacks import Attack, Case, assert_needed, assert_refused, forged
 from tests.federation import (
     COORDINATOR,
     DECLARED,
     NOW,
-    Attack,
     Attempt,
-    Case,
     CopyableStore,
     Trial,
-    assert_needed,
-    assert_refused,
-    forged,
     make_trial,
 )
 

@@ -4,7 +4,7 @@
 |---|---|---|
 | unapproved, or approved without a reservation | study_unknown | study_desk.check_approved |
 | roster not the pinned one | roster_mismatch | study_desk.check_roster |
-| epoch not signed by all custodians | epoch_mismatch | study_desk.check_epoch_active |
+| epoch not signed by all, or its keys destroyed | epoch_mismatch | study_desk.check_epoch_active |
 | epoch unknown, or scheme plain with an epoch | epoch_mismatch | none can be taken away: no keys to use |
 | over budget | budget_exceeded | study_desk.check_budget |
 | declared cohort below the minimum | cohort_too_small | policy._check_cohort |
@@ -26,16 +26,13 @@ from fedmed.protocol.steps import PhaseKind
 from fedmed.types import Scheme
 from fedmed_nodes.ceremony_desk import EpochRecord, epoch_key
 from fedmed_nodes.stores import Batch
+from tests.attacks import Attack, Case, assert_needed, assert_refused
 from tests.federation import (
     COORDINATOR,
     DECLARED,
     OPEN_POLICY,
-    Attack,
-    Case,
     Trial,
     UnreadableSource,
-    assert_needed,
-    assert_refused,
     make_trial,
     no_check,
     small_study,
@@ -98,6 +95,21 @@ def unsigned_epoch() -> Attack:
     return replace(proposal_attack(trial), honest=honest)
 
 
+def ended_epoch() -> Attack:
+    """The proposal of a study whose keys were destroyed, replayed."""
+    trial = make_trial()
+    secrets = trial.federation.nodes[POINT].effects.secrets
+    keys = secrets.get(trial.epoch_id)
+    assert keys is not None
+    secrets.destroy(trial.epoch_id)
+
+    def honest() -> tuple[bytes, ...]:
+        secrets.put(trial.epoch_id, keys)
+        return (trial.proposal(),)
+
+    return replace(proposal_attack(trial), honest=honest)
+
+
 def over_budget() -> Attack:
     """A second study where the year's cap holds one."""
     trial = plain_trial()
@@ -149,6 +161,12 @@ CASES = (
         code="epoch_mismatch",
         what="epoch not signed by all",
         arrange=unsigned_epoch,
+        checks=(DESK + "check_epoch_active",),
+    ),
+    Case(
+        code="epoch_mismatch",
+        what="keys of the epoch destroyed",
+        arrange=ended_epoch,
         checks=(DESK + "check_epoch_active",),
     ),
     Case(code="budget_exceeded", what="a second study", arrange=over_budget, checks=(DESK + "check_budget",)),

@@ -9,7 +9,11 @@ from fedmed.errors import MessageMalformed, SignatureInvalid, WrongReceiver
 from fedmed.governance.audit_chain import ChainHead
 from fedmed.messages import EVERYONE
 from fedmed.protocol import envelope
-from tests.federation import forged, identity_of, roster_of
+from tests.attacks import forged
+from tests.federation import (
+    identity_of,
+    roster_of,
+)
 
 ROSTER = roster_of(3, threshold=3, colluders=1)
 CONTEXT = bytes([4]) * 32

@@ -34,7 +34,14 @@ from fedmed.protocol.node_round import (
 )
 from fedmed.protocol.schedule import Terms, schedule_for, terms_for
 from fedmed.types import Scheme, digest
-from tests.federation import NOW, Trial, header_by_hand, make_trial, roster_of, small_study
+from tests.attacks import header_by_hand
+from tests.federation import (
+    NOW,
+    Trial,
+    make_trial,
+    roster_of,
+    small_study,
+)
 
 NODES, THRESHOLD, COLLUDERS = 4, 3, 1
 POINTS = tuple(range(1, NODES + 1))
@@ -189,6 +196,7 @@ def headers_of(round_number: int, attempt: int, on_dropout: str = "stop") -> dic
     return {p: header_by_hand(trial, p, signed) for p in POINTS}
 
 
+@functools.cache
 def signed_plan(round_number: int = 1, attempt: int = 1, *, on_dropout: str = "stop") -> SignedPlan:
     """The plan with the digest of its signed bytes, as the headers name it."""
     value = plan(round_number, attempt, on_dropout=on_dropout)
@@ -305,8 +313,12 @@ def answers_of(point: int, asked: tuple[Question, Question], *, later_round: boo
 
 @functools.cache
 def outcomes(point: int, *, later_round: bool) -> frozenset[frozenset[Question]]:
-    """All that one honest custodian can be brought to answer: any two questions in any order."""
-    pairs = itertools.permutations(allowed_questions(), 2)
+    """All that one honest custodian can be brought to answer: any two questions in any order.
+
+    Questions for openers without it are refused whatever came before (`check_openers`), so they are left out.
+    """
+    for_it = [question for question in allowed_questions() if point in question.openers]
+    pairs = itertools.permutations(for_it, 2)
     return frozenset(answers_of(point, pair, later_round=later_round) for pair in pairs)
 
 
