@@ -80,7 +80,8 @@ class Roster:
         version: Grows with every change.
         members: The provinces; the first has point 1.
         threshold: Opening shares needed.
-        colluders: Provinces that the protocol withstands in league with the coordinator.
+        colluders: Provinces that the protocol withstands in league with the coordinator, at most
+            min(2 threshold - members - 1, members - 2).
         coordinator: The coordinator's card.
     """
 
@@ -97,7 +98,9 @@ class Roster:
         require_form(len(set(keys)) == len(keys), "signing keys in a roster must differ")
         require_form(3 <= len(self.members) <= 400, "a roster has 3 to 400 members")
         require_form(2 <= self.threshold <= len(self.members), "threshold must be in 2..members")
-        require_form(0 <= self.colluders < self.threshold, "colluders must be below threshold")
+        # Two opening sets share 2 t - n members, one of them must be honest; and two contributors must be.
+        most = min(2 * self.threshold - len(self.members) - 1, len(self.members) - 2)
+        require_form(0 <= self.colluders <= most, f"colluders must be in 0..{most}: raise threshold")
 
     @property
     def points(self) -> tuple[int, ...]:

@@ -351,6 +351,7 @@ def accept_opening(
     """
     check_expiry(terms, now)
     check_restored(now)
+    check_epoch(terms, signed.plan)  # the study may have moved to another epoch since the plan was accepted
     check_accepted(state, signed.digest, now)
     check_sets(signed.plan, request)
     check_set_size(terms, request)

@@ -211,7 +211,8 @@ def terms_for(
         digests: Of the study, of the roster, and the epoch id.
 
     Raises:
-        ConfigError: roster and study do not name the same nodes, thresholds or colluders.
+        ConfigError: roster and study do not name the same nodes, thresholds or colluders, or a sum could
+            hold one province among colluders.
     """
     names = tuple(m.name for m in roster.members)
     if names != spec.nodes:
@@ -220,6 +221,7 @@ def terms_for(
         )
     if roster.threshold != schedule.allowance.threshold or roster.colluders < schedule.allowance.colluders:
         raise ConfigError("the study's threshold and colluders do not fit the roster's")
+    check_company(roster, schedule.allowance)
     study, roster_id, epoch_id = digests
     return Terms(
         study_digest=study,
@@ -234,6 +236,20 @@ def terms_for(
         expires=spec.expires,
         may_shrink=spec.aggregation.on_dropout is OnDropout.CONTINUE,
     )
+
+
+def check_company(roster: Roster, allowance: Allowance) -> None:
+    """Every sum holds two provinces beside the roster's colluders, however few the study reckons with.
+
+    A study may lower ``colluders`` for its noise; it must not make the sets so small that a province is
+    alone in one with those whom its operator's roster counts as colluders.
+    """
+    least = roster.colluders + 2
+    if allowance.least_set < least:
+        raise ConfigError(
+            f"a sum of {allowance.least_set} contributors could hold one province and the roster's "
+            f"{roster.colluders} colluders: raise min_contributors to {least} or lower dropouts"
+        )
 
 
 def rehearsal_terms(

@@ -226,6 +226,17 @@ class CeremonyDesk:
         """Make an epoch's keys unreadable; what was sealed for it can never be opened again."""
         self._secrets.destroy(epoch_id)
 
+    def ended_records(self) -> dict[str, bytes]:
+        """Records that end every epoch whose keys are here, to be written before `destroy_all`."""
+        kept = (epoch_id for epoch_id in self._secrets.epochs() if self._logbook.get(epoch_key(epoch_id)))
+        return {epoch_key(e): replace(self.record(e), is_active=False).to_bytes() for e in kept}
+
+    def destroy_all(self) -> None:
+        """Make the keys of all epochs unreadable, a ceremony under way included."""
+        self.stop()
+        for epoch_id in self._secrets.epochs():
+            self.destroy(epoch_id)
+
 
 def _exactly(parts: Sequence[bytes], count: int) -> Sequence[bytes]:
     """Raise `MessageMalformed` unless there are ``count`` parts."""

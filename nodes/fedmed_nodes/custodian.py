@@ -373,6 +373,7 @@ class Custodian:
         if proves_rollback(self._effects.store, seat.roster, point=seat.point, header=given):
             if not self._studies.is_restored(terms.study_digest):
                 self._studies.mark_restored()
+                self._contributors.clear()
             raise RestoredFromBackup("a header of this custodian is later than all that its store knows")
 
     def _accept_opening(

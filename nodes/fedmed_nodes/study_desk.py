@@ -37,6 +37,8 @@ from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.sources import RowSource
 
 INDEX = "studies"
+RESTORED = "restored"
+"""Store key that says that a backup came back here, at any time."""
 BUDGET_DIGITS = 1e-9
 
 
@@ -175,7 +177,8 @@ class StudyDesk:
         )
         reservations = self._check_budget(digest, study)
         prove_once(study.schedule.model)  # about this machine, not about rows: before anything is written
-        approved = not decision.waits_for_operator or self._logbook.get(study_key(digest, "approved"))
+        waits = decision.waits_for_operator or self._logbook.get(RESTORED) is not None
+        approved = not waits or self._logbook.get(study_key(digest, "approved"))
         self._write_proposal(digest, statement.content, reservations=reservations, approved=bool(approved))
         if not approved:
             raise ApprovalPending("the province's operator must approve this study first")
@@ -303,6 +306,14 @@ class StudyDesk:
         return self._logbook.get(study_key(digest, "restored")) is not None
 
     def mark_restored(self) -> None:
-        """The operator restored a backup: studies begun before are answered no more."""
+        """The operator restored a backup: studies begun before are answered no more.
+
+        A study that was begun after the backup is forgotten, so it would pass for a new one when it is
+        proposed again. Therefore all key epochs end here, and from now on every study waits for the
+        operator, whatever the policy says: one that this province took part in must not be approved.
+        """
         puts = {study_key(bytes.fromhex(known), "restored"): b"1" for known in self.known()}
-        self._logbook.write(AuditKind.RESTORED, puts=puts)
+        self._logbook.write(
+            AuditKind.RESTORED, puts={**puts, **self._ceremonies.ended_records(), RESTORED: b"1"}
+        )
+        self._ceremonies.destroy_all()
