@@ -215,6 +215,10 @@ class CeremonyDesk:
             raise EpochMismatch("this custodian knows no such key epoch; run a ceremony")
         return EpochRecord.from_bytes(data)
 
+    def has_keys(self, epoch_id: bytes) -> bool:
+        """Whether an epoch's keys are still here."""
+        return epoch_id in self._secrets.epochs()
+
     def keys(self, epoch_id: bytes) -> EpochKeys:
         """An epoch's keys; `EpochMismatch` when they were destroyed or never dealt."""
         data = self._secrets.get(epoch_id)

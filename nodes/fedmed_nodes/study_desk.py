@@ -63,10 +63,12 @@ def check_roster(proposal: StudyProposal, seat: Seat) -> None:
         raise RosterMismatch("the proposal names another roster than the pinned one")
 
 
-def check_epoch_active(record: EpochRecord) -> None:
-    """All custodians signed the result of the epoch's ceremony."""
+def check_epoch_active(record: EpochRecord, *, has_keys: bool) -> None:
+    """All custodians signed the result of the epoch's ceremony, and its keys were not destroyed since."""
     if not record.is_active:
         raise EpochMismatch("not all custodians signed this epoch's result")
+    if not has_keys:
+        raise EpochMismatch("the keys of this epoch were destroyed; run a ceremony")
 
 
 def check_declared(spec: StudySpec, node: str, source: RowSource) -> None:
@@ -232,7 +234,8 @@ class StudyDesk:
             if epoch_id != NO_EPOCH:
                 raise EpochMismatch("scheme plain has no key epoch")
         else:
-            check_epoch_active(self._ceremonies.record(epoch_id))
+            record = self._ceremonies.record(epoch_id)
+            check_epoch_active(record, has_keys=self._ceremonies.has_keys(epoch_id))
 
     def _check_budget(self, digest: bytes, study: Study) -> dict[str, list[float]]:
         """All reservations and unreserved charges of the data year, this study included, fit the cap.
