@@ -26,8 +26,9 @@ from fedmed.types import FloatArray, IntArray, require
 _CHUNK_VALUES = 1 << 22
 """Inputs of a chunk: 16 MiB in float32, 32 in float64, however many rows a node has."""
 
-_GRAM_ROWS = 32
-"""Persons with more rows get their norm from their own gradient: rows squared would cost more."""
+_GRAM_SIZES = (2, 4, 8, 16, 32)
+"""Rows to which persons are padded for cross terms. Persons with more rows get their norm from their own
+gradient: rows squared would cost more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,15 +182,13 @@ def _summed_squares(passes: BlockedPasses, squares: FloatArray, starts: IntArray
     """Squared norm of the sum of each person's rows, never below zero."""
     lengths = np.diff(starts)
     found = squares[starts[:-1]]
-    for length in np.unique(lengths[lengths > 1]):
-        persons = np.flatnonzero(lengths == length)
-        if length <= _GRAM_ROWS:
-            rows = starts[persons][:, None] + np.arange(length)
-            found[persons] = passes.gram_squares(torch.from_numpy(rows))
-            continue
-        for person in persons:
-            own = passes.product(int(starts[person]), int(starts[person + 1]))
-            found[person] = np.square(own).sum()
+    for size in _GRAM_SIZES:
+        persons = np.flatnonzero((lengths > size // 2) & (lengths <= size))
+        if persons.size:
+            found[persons] = passes.gram_squares(starts[persons], lengths[persons], size=size)
+    for person in np.flatnonzero(lengths > _GRAM_SIZES[-1]):
+        own = passes.product(int(starts[person]), int(starts[person + 1]))
+        found[person] = np.square(own).sum()
     # Cancelling rows may round to just below zero; NaN must stay NaN.
     return np.maximum(found, 0.0)
 

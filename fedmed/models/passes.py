@@ -16,7 +16,7 @@ import torch
 
 from fedmed.data.examples import Examples
 from fedmed.models.layout import ModelLayout
-from fedmed.types import FloatArray, require
+from fedmed.types import FloatArray, IntArray, require
 
 BLOCK_ROWS = 256
 WIDTH_STEP = 32
@@ -145,19 +145,38 @@ class BlockedPasses:
         squares: FloatArray = total[:count].numpy()
         return squares
 
-    def gram_squares(self, rows: torch.Tensor) -> FloatArray:
-        """Squared norm of the sum of some rows' gradients, by cross terms.
+    def gram_squares(self, starts: IntArray, lengths: IntArray, *, size: int) -> FloatArray:
+        """Squared norm of the sum of each person's row gradients, by cross terms.
+
+        Always `BLOCK_ROWS` / size persons at a time, each zero-padded to ``size`` rows: in products of
+        changing shape a person's last bits would depend on how many others have as many rows.
 
         Args:
-            rows: Shape (persons, rows each), int64: positions in the last run.
+            starts: Shape (persons,), int64: first row of each person in the last run.
+            lengths: Shape (persons,), int64: rows of each, 1 to ``size``.
+            size: A power of two up to `BLOCK_ROWS`.
 
         Returns:
             Shape (persons,), float64: sum over layers and pairs of (e_r . e_s)(a_r . a_s + 1); rounding may
             take it just below zero.
         """
+        batch = BLOCK_ROWS // size
+        found = np.empty(starts.shape[0])
+        for at in range(0, starts.shape[0], batch):
+            some = slice(at, at + batch)
+            missing = batch - starts[some].shape[0]
+            first, count = (np.pad(values[some], (0, missing))[:, None] for values in (starts, lengths))
+            used = np.arange(size) < count
+            rows = np.where(used, first + np.arange(size), 0)
+            found[some] = self._gram(torch.from_numpy(rows), torch.from_numpy(~used))[: batch - missing]
+        return found
+
+    def _gram(self, rows: torch.Tensor, empty: torch.Tensor) -> FloatArray:
+        """One batch of fixed shape (persons, rows each); ``empty`` marks padding."""
         total = torch.zeros(rows.shape[0], rows.shape[1], rows.shape[1], dtype=torch.float64)
         for inputs, errors in zip(self.inputs, self.errors, strict=True):
-            ours, signals = errors[rows], inputs[rows]
+            # Padding points at a row of somebody; filled, since 0 times that row's infinity is not 0.
+            ours, signals = (x[rows].masked_fill_(empty[:, :, None], 0.0) for x in (errors, inputs))
             total += torch.bmm(ours, ours.mT) * (torch.bmm(signals, signals.mT) + 1.0)
         pairs: FloatArray = total.flatten(1).numpy()
         sums: FloatArray = pairs.sum(axis=1)

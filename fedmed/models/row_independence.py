@@ -24,8 +24,9 @@ AnyFloats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Compute = Callable[[Examples, int], PersonSignals]
 """Signals of examples with a number of threads."""
 
-_LENGTHS = (1, 3, 1, 1, 2, 5, 1, 40)
-"""Rows of successive persons: single rows, both ways to a norm, and persons across a block's edge."""
+_LENGTHS = (1, 3, 17, 7, 2, 19, 1, 40)
+"""Rows of successive persons: single rows, both ways to a norm, every size of cross terms, and persons
+across a block's edge."""
 
 _PERSONS = 64
 _SPAN = 1 << 19
@@ -104,7 +105,7 @@ def trial_examples(layout: ModelLayout) -> Examples:
         Dense rows, uniform in [-1, 1]; fewer persons for wide models.
     """
     draws = np.random.default_rng(11)
-    persons = max(len(_LENGTHS), min(_PERSONS, _SPAN // (7 * layout.inputs)))
+    persons = max(len(_LENGTHS), min(_PERSONS, _SPAN // (11 * layout.inputs)))
     starts = np.cumsum([0, *np.resize(_LENGTHS, persons)])
     rows = int(starts[-1])
     return Examples(
@@ -146,6 +147,8 @@ def _surroundings(examples: Examples) -> Iterator[_Surrounding]:
         ("shifted by one person", everyone[1:]),
         ("shifted by many", everyone[examples.persons // 3 :]),
         ("alone", everyone[-1:]),
+        ("with one other", everyone[2:4]),
+        ("with a few others", everyone[4:8]),
         ("in another order", np.random.default_rng(7).permutation(everyone)),
     ):
         yield _Surrounding(

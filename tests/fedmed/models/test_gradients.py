@@ -359,3 +359,20 @@ def _thousands(rows):
             labels=rows.labels[start : start + 1000].copy(),
             person_starts=np.arange(1001),
         )
+
+
+@pytest.mark.parametrize("rows", [5, 13, 17])
+@pytest.mark.parametrize("inputs", [1, 127])
+def test_norms_and_factors_do_not_depend_on_others_with_as_many_rows(inputs: int, rows: int) -> None:
+    """In products of changing shape the last bits told, now and then, how many others there were."""
+    layout = ModelLayout(kind="mlp", inputs=inputs, hidden=(33, 5))
+    for seed in range(20):
+        everyone = made_up((rows, rows, 1, rows, 5), inputs=inputs, codes=0, seed=seed)
+        alone = made_up((rows,), inputs=inputs, codes=0, seed=seed)
+        alone = dataclasses.replace(alone, dense=everyone.dense[:rows], labels=everyone.labels[:rows])
+        many, one = (
+            person_signals(drawn(layout, seed), examples, layout=layout, clip=PersonClip(norm=0.1))
+            for examples in (everyone, alone)
+        )
+        for left, right in zip(many.of_persons, one.of_persons, strict=True):
+            assert left[:1].tobytes() == right.tobytes()

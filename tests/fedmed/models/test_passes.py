@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -66,9 +68,26 @@ def test_the_three_ways_to_a_norm_agree() -> None:
     with computing(1):
         direct = [float(np.square(passes.product(row, row + 1)).sum()) for row in range(40)]
         np.testing.assert_allclose(passes.squares(40), direct, rtol=1e-12)
-        pairs = passes.gram_squares(torch.arange(40).reshape(10, 4))
+        starts, lengths = np.arange(0, 40, 4), np.full(10, 4)
+        pairs = passes.gram_squares(starts, lengths, size=4)
+        assert pairs.tobytes() == passes.gram_squares(starts, lengths, size=4).tobytes()
+        wider = passes.gram_squares(starts, lengths, size=16)
+        np.testing.assert_allclose(wider, pairs, rtol=1e-12)
         written = [float(np.square(passes.product(row, row + 4)).sum()) for row in range(0, 40, 4)]
         np.testing.assert_allclose(pairs, written, rtol=1e-12)
+
+
+def test_cross_terms_are_not_touched_by_what_pads_them() -> None:
+    """A person of three rows beside rows that are not finite, padding pointing at one of them."""
+    examples = made_up(8)
+    dense = examples.dense.copy()
+    dense[0] = np.inf
+    passes, clean = passed(dataclasses.replace(examples, dense=dense)), passed(examples)
+    with computing(1):
+        start, length = np.array([4]), np.array([3])
+        found = passes.gram_squares(start, length, size=4)
+        assert found.tobytes() == clean.gram_squares(start, length, size=4).tobytes()
+        assert np.isfinite(found).all()
 
 
 def test_rows_with_factor_zero_vanish_even_when_they_are_not_finite() -> None:
