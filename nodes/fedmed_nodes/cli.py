@@ -34,8 +34,7 @@ def init(
     import pwd
 
     from fedmed.errors import ConfigError
-    from fedmed_nodes.daemon import account
-    from fedmed_nodes.home import create_home
+    from fedmed_nodes.home import account, create_home
 
     if user is None and os.geteuid() == 0:
         raise ConfigError("--user is missing: the custodian should run as a user of its own, not as root")
@@ -55,6 +54,9 @@ def init(
 @app.command(epilog="Example: fedmed node serve /var/lib/fedmed")
 def serve(home: HomeFolder) -> None:
     """Run the custodian until SIGTERM; as root it becomes the home's user first."""
+    from fedmed_nodes.home import Home
+
+    Home(home).node(), Home(home).policy()  # a fault in them shows before torch is loaded
     from fedmed_nodes.daemon import serve as run
 
     run(home, say=_say)

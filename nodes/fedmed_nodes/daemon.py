@@ -10,11 +10,15 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from fedmed.data.tables import read_table
 from fedmed.errors import ConfigError
+from fedmed_nodes.custodian import Custodian, Effects, Settings
 from fedmed_nodes.custodian_service import CustodianServer
-from fedmed_nodes.home import Home
-from fedmed_nodes.node_config import NodeFile, socket_of
+from fedmed_nodes.home import Home, account, seated
+from fedmed_nodes.node_config import DatasetTable, NodeFile, socket_of
+from fedmed_nodes.office import Office
 from fedmed_nodes.socket_gate import Admission, Caller
+from fedmed_nodes.sources import RowSource, TableSource
 
 Say = Callable[[str], None]
 
@@ -31,7 +35,7 @@ def serve(path: Path, *, say: Say) -> None:
 
     Guarantees:
         Started as root, it is the home's user before a key, a store or a row is opened, for good. No
-        argument, variable or file reaches noise or keys: `Home.office` takes the system's entropy.
+        argument, variable or file reaches noise or keys: `open_office` takes the system's entropy.
     """
     home = Home(path.absolute())
     node = home.node()
@@ -42,7 +46,7 @@ def serve(path: Path, *, say: Say) -> None:
         signal.signal(number, lambda *_: stop.set())
     with home.locked():
         server = CustodianServer(
-            home.office(node), socket_of(node, home.path), inner=home.inner, admission=admission
+            open_office(home, node), socket_of(node, home.path), inner=home.inner, admission=admission
         )
         try:
             server.start(on_refusal=lambda caller: say(turned_away(caller)))
@@ -53,12 +57,31 @@ def serve(path: Path, *, say: Say) -> None:
             server.stop()
 
 
-def account(user: str) -> pwd.struct_passwd:
-    """The system's account of a user; raises `ConfigError` where there is none."""
-    try:
-        return pwd.getpwnam(user)
-    except KeyError:
-        raise ConfigError(f"user {user} does not exist on this machine; create it, or name another") from None
+def open_office(home: Home, node: NodeFile) -> Office:
+    """The custodian of a home, with noise and keys from the operating system's entropy.
+
+    Args:
+        home: The home.
+        node: Its settings.
+
+    Raises:
+        FedMedError: something of the home is missing, open to others or altered.
+    """
+    identity = home.identity()
+    settings = Settings(
+        identity=identity,
+        roster=seated(home.roster(node.roster_digest), identity.public),
+        policy=home.policy(),
+        datasets={dataset.name: _source(home, dataset) for dataset in node.dataset},
+    )
+    effects = Effects(store=home.store(), secrets=home.secrets())
+    return Office(Custodian(settings, effects), settings, effects.store)
+
+
+def _source(home: Home, dataset: DatasetTable) -> RowSource:
+    """A registered table, read and fingerprinted."""
+    table = read_table(home.path / dataset.path)
+    return TableSource(table, declared_persons=dataset.declared_persons, data_year=dataset.data_year)
 
 
 def become(user: pwd.struct_passwd, *, home: Path) -> None:

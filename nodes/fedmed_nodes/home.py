@@ -22,24 +22,20 @@ from typing import Final
 
 from fedmed import wire
 from fedmed.crypto.identity import Identity, PublicIdentity
-from fedmed.data.tables import read_table
 from fedmed.errors import ConfigError, FedMedError, RosterMismatch, StoreFailed
+from fedmed.governance.policy import Policy
 from fedmed.messages import Roster
 from fedmed_nodes import private_folder
-from fedmed_nodes.custodian import Custodian, Effects, Settings
 from fedmed_nodes.node_config import (
     NODE_FILE,
     NODE_TEMPLATE,
     POLICY_FILE,
     POLICY_TEMPLATE,
-    DatasetTable,
     NodeFile,
     load_node,
     load_policy,
 )
-from fedmed_nodes.office import Office
 from fedmed_nodes.secret_store import FileSecretStore
-from fedmed_nodes.sources import RowSource, TableSource
 from fedmed_nodes.sqlite_store import SqliteStore
 
 KEY_FILE: Final = "identity.key"
@@ -120,26 +116,13 @@ class Home:
         """The store that `create_home` made; a missing one is an error, never an empty ledger."""
         return SqliteStore(self.path / _STORE, create=False)
 
-    def office(self, node: NodeFile) -> Office:
-        """The custodian of this home, with noise and keys from the operating system's entropy.
+    def secrets(self) -> FileSecretStore:
+        """The key shares."""
+        return FileSecretStore(self.path / _SECRETS)
 
-        Raises:
-            FedMedError: something of the home is missing, open to others or altered.
-        """
-        identity = self.identity()
-        settings = Settings(
-            identity=identity,
-            roster=_seated(self.roster(node.roster_digest), identity.public),
-            policy=load_policy(self.path / POLICY_FILE),
-            datasets={d.name: self._source(d) for d in node.dataset},
-        )
-        effects = Effects(store=self.store(), secrets=FileSecretStore(self.path / _SECRETS))
-        return Office(Custodian(settings, effects), settings, effects.store)
-
-    def _source(self, dataset: DatasetTable) -> RowSource:
-        """A registered table, read and fingerprinted."""
-        table = read_table(self.path / dataset.path)
-        return TableSource(table, declared_persons=dataset.declared_persons, data_year=dataset.data_year)
+    def policy(self) -> Policy:
+        """``policy.toml``; raises `ConfigError`."""
+        return load_policy(self.path / POLICY_FILE)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -155,6 +138,14 @@ class Home:
             yield
         finally:
             os.close(descriptor)
+
+
+def account(user: str) -> pwd.struct_passwd:
+    """The system's account of a user; raises `ConfigError` where there is none."""
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise ConfigError(f"user {user} does not exist on this machine; create it, or name another") from None
 
 
 def create_home(path: Path, name: str, *, user: pwd.struct_passwd) -> PublicIdentity:
@@ -204,8 +195,8 @@ def _hand_over(path: Path, user: pwd.struct_passwd) -> None:
     os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
 
-def _seated(roster: Roster, own: PublicIdentity) -> Roster:
-    """The roster, if it has this node with these keys."""
+def seated(roster: Roster, own: PublicIdentity) -> Roster:
+    """The roster, if it has this node with these keys; raises `RosterMismatch`."""
     try:
         member = roster.member(roster.point_of(own.name))
     except FedMedError:

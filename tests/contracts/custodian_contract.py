@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from fedmed_nodes.client_app import CustodianPort
 
 from fedmed import wire
 from fedmed.protocol.steps import PhaseKind, Reply
+from fedmed_nodes.client_app import CustodianPort
 from tests.federation import Node, Trial, make_trial
 
 Reach = Callable[[Node], CustodianPort]

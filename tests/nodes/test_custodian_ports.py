@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from fedmed_nodes.custodian_client import SocketCustodian
 from fedmed_nodes.custodian_service import CustodianServer
 from fedmed_nodes.office import Office
 from fedmed_nodes.socket_gate import Admission
-
 from tests.contracts.custodian_contract import CustodianContract, Reach
 from tests.federation import Node
 

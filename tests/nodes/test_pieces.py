@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedmed.errors import MessageMalformed
+from fedmed.protocol.steps import Reply
+from fedmed.socket_messages import PIECE_BYTES, Piece
 from fedmed_nodes.pieces import (
     MESSAGE_BYTES,
     MOST_PARTS,
@@ -13,12 +19,6 @@ from fedmed_nodes.pieces import (
     split_parts,
     split_reply,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from fedmed.errors import MessageMalformed
-from fedmed.protocol.steps import Reply
-from fedmed.socket_messages import PIECE_BYTES, Piece
 
 SIZES = (0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES)
 

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from fedmed.errors import ConfigError, StoreFailed
 from fedmed_nodes.socket_gate import (
     MOST_PATH_BYTES,
     Admission,
@@ -26,8 +28,6 @@ from fedmed_nodes.socket_gate import (
     caller_of,
     listen,
 )
-
-from fedmed.errors import ConfigError, StoreFailed
 
 FOREIGN = 65_534
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="run as root: it takes a second user")
