@@ -77,7 +77,21 @@ def canonical_text(values: pa.Array, *, name: str) -> pa.Array:
         raise DataContractError(
             f"column {name} has type {values.type}; leave it out of the registered columns"
         )
-    return pc.replace_substring_regex(as_text(values), r"^(-?[0-9]+\.[0-9]*[1-9])0+$", r"\1")
+    if pa.types.is_integer(values.type):
+        return values.cast(pa.string())
+    if pa.types.is_floating(values.type):
+        return _shortened(pc.if_else(pc.is_nan(values), None, values).cast(pa.string()))
+    return _shortened(as_text(values, name=name))
+
+
+def _shortened(texts: pa.Array) -> pa.Array:
+    """Numbers without the zeros at the end of their decimals; regular expressions see only such texts."""
+    padded = pc.fill_null(pc.and_(pc.ends_with(texts, "0"), pc.match_substring(texts, ".")), False)
+    if not pc.any(padded).as_py():
+        return texts
+    short = pc.replace_substring_regex(texts.filter(padded), r"^(-?[0-9]+)\.0+$", r"\1")
+    short = pc.replace_substring_regex(short, r"^(-?[0-9]+\.[0-9]*[1-9])0+$", r"\1")
+    return pc.replace_with_mask(texts, padded, short)
 
 
 def _joined(lists: pa.Array, *, name: str) -> pa.Array:

@@ -2,7 +2,7 @@
 
 One read-only transaction in which nothing changes (repeatable read) holds the fingerprint and the reading.
 Rows come by ``COPY (SELECT ...) TO STDOUT``: the server sends them as its scan finds them, as a cursor would,
-at three times the rate of fetching from one.
+at about twice the rate of fetching from one (`benchmarks/micro/sources.py`).
 """
 
 from __future__ import annotations
