@@ -8,10 +8,11 @@ JOBS ?= 2
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: demo test test-fast lint types bench proto clean help
+.PHONY: demo deploy-demo test test-fast lint types bench proto clean help
 
 help:
 	@echo "make demo       four synthetic provinces build a model together (about a minute)"
+	@echo "make deploy-demo  the same as real processes over TLS, ten aggregations"
 	@echo "make test       lint, types, all tests"
 	@echo "make test-fast  the tests that take under a minute together"
 	@echo "make lint       ruff and mypy only"
@@ -27,6 +28,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	@$(BIN)/fedmed demo
+
+deploy-demo: $(READY)
+	@$(BIN)/fedmed demo --deploy
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -46,6 +50,7 @@ bench: $(READY)
 	@mkdir -p benchmarks/results
 	$(BIN)/python benchmarks/micro/secure_sum.py --json > benchmarks/results/secure_sum.json
 	$(BIN)/python benchmarks/micro/clipped_gradients.py --json > benchmarks/results/clipped_gradients.json
+	$(BIN)/python benchmarks/micro/sources.py --json --postgres "$$FEDMED_TEST_POSTGRES" > benchmarks/results/sources.json
 
 proto: $(READY)
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. protos/fedmed/proto/v1/*.proto

@@ -83,6 +83,10 @@ DOORS: Mapping[str, frozenset[str]] = {
     ),
     "grpc": frozenset({"fedmed_nodes.custodian_service", "fedmed_nodes.custodian_client"}),
     "grpc_health": frozenset({"fedmed_nodes.custodian_service"}),
+    # HTTP of our own is spoken in one place, the coordinator's front door.
+    "starlette": frozenset({"fedmed_server.front_door"}),
+    "uvicorn": frozenset({"fedmed_server.front_door"}),
+    "httpx": frozenset({"fedmed_server.front_door"}),
     "torch": frozenset(
         {
             "fedmed.models.gradients",

@@ -26,6 +26,8 @@ app.add_typer(study_app, name="study")
 for _commands in entry_points(group="fedmed.commands"):
     app.add_typer(_commands.load(), name=_commands.name)
 
+SIMULATED_PEOPLE, DEPLOYED_PEOPLE = 80_000, 8_000
+
 
 class DemoData(Enum):
     """Rows that the demonstration can use."""
@@ -58,13 +60,19 @@ Lose = Annotated[
 
 @app.command(epilog="Example: fedmed demo --people 80000 --epsilon 1")
 def demo(
-    people: Annotated[int, typer.Option(help="Insured persons in all four provinces (synthetic).")] = 80_000,
+    people: Annotated[
+        int | None,
+        typer.Option(help="Insured persons in all four provinces (synthetic). [80000; with --deploy 8000]"),
+    ] = None,
     seed: Seed = 1,
     epsilon: Annotated[float, typer.Option(help="Privacy loss allowed per person, in (0, 100].")] = 1.0,
     data: Annotated[DemoData, typer.Option(help="Whose rows.")] = DemoData.SYNTHETIC,
     scheme: Annotated[SchemeName, typer.Option(help="How contributions are summed.")] = SchemeName.THRESHOLD,
     out: Out = Path("runs"),
     lose: Lose = None,
+    deploy: Annotated[
+        bool, typer.Option("--deploy", help="As real processes over TLS, with 10 aggregations.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Four provinces build a model together, under privacy, on this machine."""
@@ -73,9 +81,16 @@ def demo(
     from fedmed.types import Scheme
 
     source = Source(data.value)
+    if people is None:
+        people = DEPLOYED_PEOPLE if deploy else SIMULATED_PEOPLE
     spec = demo_study(source, people=people, epsilon=epsilon, scheme=Scheme(scheme.value), today=_today())
     tables = demo_tables(source, people=people, seed=seed)
     options = RunOptions(out=out, seed=seed, lose=tuple(lose or ()), as_json=as_json)
+    if deploy:
+        from fedmed.cli.deploy_demo import deploy_and_show, short_study
+
+        deploy_and_show(short_study(spec), tables, options=options)
+        return
     run_and_show(spec, tables, options=options)
 
 

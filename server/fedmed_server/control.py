@@ -7,16 +7,18 @@ to look whether a run is still alive.
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from fedmed.errors import ProcessFailed
 from fedmed_server.home import Home
-from fedmed_server.launcher import FEDERATION, run_config, write_flower_config
+from fedmed_server.launcher import CLI_HOME, FEDERATION, run_config
 from fedmed_server.processes import Program, flower_environment, run_to_end
 
 CALL_S: Final = 90.0
@@ -48,16 +50,19 @@ def nodes(home: Home) -> dict[str, NodeStatus]:
 
 def register_nodes(home: Home) -> tuple[str, ...]:
     """Register every node's SuperNode key that the SuperLink does not know; the names it was told."""
-    known, told = nodes(home), []
-    for name, key in home.supernode_keys().items():
-        if name in known:
-            continue
-        with tempfile.NamedTemporaryFile(suffix=".pub") as file:
-            file.write(key.encode())
-            file.flush()
-            _ask(home, "supernode", "register", file.name, FEDERATION, "--name", name)
-        told.append(name)
-    return tuple(told)
+    known = nodes(home)
+    missing = {name: key for name, key in home.supernode_keys().items() if name not in known}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda name: _register(home, name, missing[name]), missing))
+    return tuple(missing)
+
+
+def _register(home: Home, name: str, key: str) -> None:
+    """Register one SuperNode's key."""
+    with tempfile.NamedTemporaryFile(suffix=".pub") as file:
+        file.write(key.encode())
+        file.flush()
+        _ask(home, "supernode", "register", file.name, FEDERATION, "--name", name)
 
 
 def start_run(home: Home, bundle: Path, settings: Mapping[str, str | bool | float]) -> int:
@@ -89,7 +94,7 @@ def _ask(home: Home, *words: str) -> dict[str, Any]:  # Any: what JSON can say
         name="flwr " + words[0],
         command=("flwr", *words, "--format", "json"),
         log=home.log("control"),
-        environment=flower_environment(write_flower_config(home)),
+        environment=flower_environment(home.flower_home(CLI_HOME)),
     )
     found = _JSON.search(run_to_end(program, timeout_s=CALL_S))
     try:

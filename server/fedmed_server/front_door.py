@@ -28,6 +28,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from fedmed.errors import MessageMalformed
 from fedmed.types import require
 
 MOST_BODY_BYTES: Final = 64 << 20
@@ -81,10 +82,6 @@ class DoorSettings:
         return cls(**json.loads(text))
 
 
-class TooLarge(Exception):
-    """A request's body is above the limit; the caller gets 413."""
-
-
 def build_door(backend: httpx.AsyncClient, *, most_body_bytes: int = MOST_BODY_BYTES) -> Starlette:
     """Make the proxy's application.
 
@@ -111,7 +108,7 @@ def build_door(backend: httpx.AsyncClient, *, most_body_bytes: int = MOST_BODY_B
         )
         try:
             answer = await backend.send(question, stream=True)
-        except TooLarge:
+        except MessageMalformed:
             return PlainTextResponse("too large", status_code=413)
         except (httpx.TransportError, TimeoutError):
             return PlainTextResponse("the coordinator is away", status_code=503)
@@ -151,7 +148,7 @@ async def _bounded(request: Request, most: int) -> AsyncIterator[bytes]:
         async for piece in request.stream():
             received += len(piece)
             if received > most:
-                raise TooLarge
+                raise MessageMalformed(f"a request must have at most {most} bytes")
             yield piece
 
 

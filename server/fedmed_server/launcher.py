@@ -19,6 +19,8 @@ from fedmed_server.processes import Program, flower_environment
 
 FEDERATION: Final = "fedmed"
 """Name of the one connection in the Flower command line's configuration."""
+CLI_HOME: Final = "cli"
+"""Name of the folder in which Flower's command line finds its configuration."""
 SUPERLINK, SUPEREXEC, FRONT_DOOR = "superlink", "superexec", "front-door"
 
 # A bundle without code: both components load from the installed wheel. Without fab-include Flower would pack
@@ -114,7 +116,7 @@ def superlink_address(home: Home) -> str:
 
 def write_flower_config(home: Home) -> Path:
     """Write the Flower command line's configuration; the folder to give as ``FLWR_HOME``."""
-    folder = home.flower_home("cli")
+    folder = home.flower_home(CLI_HOME)
     text = (
         f'[superlink]\ndefault = "{FEDERATION}"\n\n[superlink.{FEDERATION}]\n'
         f"address = {json.dumps(superlink_address(home))}\n"

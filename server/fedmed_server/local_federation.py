@@ -12,8 +12,10 @@ import json
 import os
 import pwd
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,6 +38,7 @@ from fedmed_server.processes import (
     flower_environment,
     free_ports,
     run_to_end,
+    search_path,
     wait_until,
 )
 
@@ -136,7 +139,10 @@ def set_up(
         LocalNode(name=name, home=folder / "nodes" / name, flower=folder / "flower" / name, port=port)
         for name, port in zip(spec.nodes, ports[2:], strict=True)
     )
-    cards = [_make_node(node, folder) for node in nodes]
+    private_folder(folder / "nodes")
+    private_folder(folder / "flower")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        cards = list(pool.map(_make_node, nodes))
     addresses = Addresses(names=("localhost",), host="127.0.0.1", port=ports[0], superlink_port=ports[1])
     now = datetime.datetime.now(tz=datetime.UTC)
     home = create_home(folder / "coordinator", cards, addresses=addresses, now=now)
@@ -153,6 +159,7 @@ def federation(
     with children() as running:
         for node in nodes:
             running.start(custodian_program(node))
+            running.start(relay_program(node))
         on_progress(Progress(phase="start", note="SuperLink, front door"))
         coordinator.start(home, running)
         on_progress(Progress(phase="start", note="registering SuperNodes"))
@@ -193,8 +200,21 @@ def supernode_program(node: LocalNode, home: Home) -> Program:
     )
 
 
+def relay_program(node: LocalNode) -> Program:
+    """The province's host of warm relays: without it a message costs seconds of imports."""
+    return Program(
+        name=f"relay-{node.name}",
+        command=(sys.executable, "-m", "fedmed_nodes.warm_relay", str(node.flower / "relay" / "host")),
+        log=node.flower / "relay.log",
+        environment=flower_environment(private_folder(node.flower / "home")),
+    )
+
+
 def superexec_program(node: LocalNode) -> Program:
-    """The province's SuperExec, which starts a relay for each message."""
+    """The province's SuperExec, which starts a relay for each message: the stub of the host, found first."""
+    environment = flower_environment(private_folder(node.flower / "home"))
+    environment["PATH"] = search_path(node.flower / "relay" / "bin")
+    environment["FLWR_SUPEREXEC_TASK_POLL_INTERVAL"] = "0.25"
     return Program(
         name=f"superexec-{node.name}",
         command=(
@@ -204,14 +224,12 @@ def superexec_program(node: LocalNode) -> Program:
             *("--superexec-auth-secret-file", str(node.flower / "secret")),
         ),
         log=node.flower / "superexec.log",
-        environment=flower_environment(private_folder(node.flower / "home")),
+        environment=environment,
     )
 
 
-def _make_node(node: LocalNode, folder: Path) -> NodeCard:
+def _make_node(node: LocalNode) -> NodeCard:
     """Keys of a province: its custodian's and its SuperNode's."""
-    private_folder(folder / "nodes")
-    private_folder(folder / "flower")
     private_folder(node.flower)
     user = pwd.getpwuid(os.geteuid()).pw_name
     made = run_to_end(

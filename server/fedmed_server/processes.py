@@ -55,11 +55,15 @@ def flower_environment(home: Path) -> dict[str, str]:
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a child: a short list of inherited names, the search path, and ``extra``."""
-    beside = str(Path(sys.executable).parent)
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    path = os.pathsep.join([beside, os.environ.get("PATH", os.defpath)])
     # Several processes share the machine's cores: one thread each is faster than a crowd.
-    return {**inherited, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **extra}
+    return {**inherited, "PATH": search_path(), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **extra}
+
+
+def search_path(*first: Path) -> str:
+    """Where programs are looked up: some folders, then beside this Python, then as for this process."""
+    folders = [*map(str, first), str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    return os.pathsep.join(folders)
 
 
 class Children:
