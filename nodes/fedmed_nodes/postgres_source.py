@@ -2,7 +2,7 @@
 
 One read-only transaction in which nothing changes (repeatable read) holds the fingerprint and the reading.
 Rows come by ``COPY (SELECT ...) TO STDOUT``: the server sends them as its scan finds them, as a cursor would,
-at about twice the rate of fetching from one (`benchmarks/micro/sources.py`).
+and faster than one (`benchmarks/micro/sources.py` times both).
 """
 
 from __future__ import annotations
