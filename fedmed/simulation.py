@@ -238,7 +238,7 @@ def federate(
             identities[node],
             roster,
             policy=policy,
-            dataset=(spec.data.dataset, tables[node], spec.data.declared_persons[node]),
+            dataset=(spec.data.dataset, tables[node], spec.data.declared_persons[node], spec.data.person),
             now=now,
         )
         for point, node in enumerate(spec.nodes, start=1)

@@ -80,6 +80,7 @@ class UnreadableSource:
     declared_persons = DECLARED
     data_year = NOW.year
     fingerprint = bytes(32)
+    person = "psn_no"
 
     def __init__(self) -> None:
         self.reads = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.stores import SecretStore
 
 EPOCH_VERSION = 1
+EPOCH_DAYS = 92
+"""An epoch serves at most a quarter (PROTOCOL.md section 3)."""
 S = TypeVar("S", Started, Dealt, Received)
 
 
@@ -28,15 +31,22 @@ class EpochRecord:
     Attributes:
         is_active: All n custodians signed the result.
         polynomials_opened: Polynomials opened so far.
+        last_day: Day after which the keys are destroyed, whoever forgot to end the epoch.
     """
 
+    last_day: datetime.date
     is_active: bool = False
     polynomials_opened: int = 0
 
     def to_bytes(self) -> bytes:
         """Versioned bytes for the store."""
         return json.dumps(
-            {"version": EPOCH_VERSION, "active": self.is_active, "opened": self.polynomials_opened}
+            {
+                "version": EPOCH_VERSION,
+                "active": self.is_active,
+                "opened": self.polynomials_opened,
+                "last_day": self.last_day.isoformat(),
+            }
         ).encode()
 
     @classmethod
@@ -45,7 +55,8 @@ class EpochRecord:
         d = json.loads(data)
         if d.get("version") != EPOCH_VERSION:
             raise UnknownVersion("this epoch's stored record was written by another version of FedMed")
-        return cls(is_active=d["active"], polynomials_opened=d["opened"])
+        last_day = datetime.date.fromisoformat(d["last_day"])
+        return cls(is_active=d["active"], polynomials_opened=d["opened"], last_day=last_day)
 
 
 def epoch_key(epoch_id: bytes) -> str:
@@ -77,14 +88,24 @@ class CeremonyDesk:
         self._agreed = False
         self._confirmed = b""
         self._accepted: list[bytes] = []
-        self._destroy_unfinished()
+        self._sweep(unfinished=True)
 
-    def _destroy_unfinished(self) -> None:
-        """Keys of a ceremony that a crash stopped: a stopped ceremony is never resumed."""
+    def _sweep(self, *, unfinished: bool) -> None:
+        """Destroy keys whose last day has passed, and at start those of a ceremony that a crash stopped.
+
+        The coordinator's word ends an epoch early; without it, the quarter ends it.
+        """
         for epoch_id in self._secrets.epochs():
-            record = self._logbook.get(epoch_key(epoch_id))
-            if record is not None and not EpochRecord.from_bytes(record).is_active:
+            data = self._logbook.get(epoch_key(epoch_id))
+            if data is None:
+                continue
+            record = EpochRecord.from_bytes(data)
+            if self._is_over(record) or (unfinished and not record.is_active):
                 self._secrets.destroy(epoch_id)
+
+    def _is_over(self, record: EpochRecord) -> bool:
+        """Whether an epoch's last day has passed."""
+        return self._clock.now().date() > record.last_day
 
     def step(self, name: str, parts: Sequence[bytes]) -> tuple[bytes, ...]:
         """Take one step.
@@ -121,6 +142,7 @@ class CeremonyDesk:
     def _start(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
         (request,) = _exactly(parts, 1)
         self.stop()
+        self._sweep(unfinished=False)
         self._state, answer = steps.start(
             self._seat, request, source=self._entropy, position=self._logbook.position
         )
@@ -145,11 +167,12 @@ class CeremonyDesk:
             if self._agreed:
                 raise CeremonyStopped("the transcript was agreed before; the ceremony stops")
             steps.check_agreed(self._seat, state, parts)
+            last_day = self._clock.now().date() + datetime.timedelta(days=EPOCH_DAYS)
             # The record first: keys without one could not be told from those of a finished ceremony.
             self._logbook.write(
                 AuditKind.CEREMONY,
                 detail="transcript agreed",
-                puts={epoch_key(state.epoch_id): EpochRecord().to_bytes()},
+                puts={epoch_key(state.epoch_id): EpochRecord(last_day=last_day).to_bytes()},
             )
             self._secrets.put(state.epoch_id, state.keys.to_bytes())
             self._agreed = True
@@ -216,11 +239,13 @@ class CeremonyDesk:
         return EpochRecord.from_bytes(data)
 
     def has_keys(self, epoch_id: bytes) -> bool:
-        """Whether an epoch's keys are still here."""
-        return epoch_id in self._secrets.epochs()
+        """Whether an epoch's keys are still here and its last day has not passed."""
+        return epoch_id in self._secrets.epochs() and not self._is_over(self.record(epoch_id))
 
     def keys(self, epoch_id: bytes) -> EpochKeys:
-        """An epoch's keys; `EpochMismatch` when they were destroyed or never dealt."""
+        """An epoch's keys; `EpochMismatch` when they were destroyed, never dealt, or are past their day."""
+        if self._is_over(self.record(epoch_id)):  # destroyed with the next ceremony or start
+            raise EpochMismatch("the epoch's last day has passed; run a ceremony")
         data = self._secrets.get(epoch_id)
         if data is None:
             raise EpochMismatch("the keys of this epoch were destroyed; run a ceremony")

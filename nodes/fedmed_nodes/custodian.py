@@ -45,7 +45,7 @@ from fedmed.protocol.steps import PhaseKind, Reply
 from fedmed.types import NONCE_BYTES, FloatArray, RoundKind, WordArray
 from fedmed_nodes.ceremony_desk import CeremonyDesk, epoch_key
 from fedmed_nodes.clock import Clock, SystemClock
-from fedmed_nodes.inputs import check_inputs, read_parameters
+from fedmed_nodes.inputs import check_end, check_inputs, read_parameters
 from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.parts import pack_parts, unpack_parts
 from fedmed_nodes.rollback import proves_rollback
@@ -237,6 +237,7 @@ class Custodian:
             parts[0], envelope.STUDY_END, self._seat.roster.coordinator, context=None
         )
         terms = self._studies.get(statement.context).terms
+        check_end(statement.content, terms)
         self._nonces.pop(terms.study_digest, None)
         self._contributors.pop(terms.epoch_id, None)
         if terms.epoch_id != NO_EPOCH:
@@ -484,6 +485,8 @@ class Custodian:
         """The scheme's half for this epoch; keys are read once a process."""
         if terms.epoch_id == NO_EPOCH:
             return PlainContributor()
+        if not self._ceremonies.has_keys(terms.epoch_id):
+            self._contributors.pop(terms.epoch_id, None)  # keys in memory end with those on disk
         if terms.epoch_id not in self._contributors:
             keys = self._ceremonies.keys(terms.epoch_id)
             self._contributors[terms.epoch_id] = ThresholdContributor(keys, entropy=self._effects.entropy)

@@ -81,7 +81,9 @@ def open_office(home: Home, node: NodeFile) -> Office:
 def _source(home: Home, dataset: DatasetTable) -> RowSource:
     """A registered table, read and fingerprinted."""
     table = read_table(home.path / dataset.path)
-    return TableSource(table, declared_persons=dataset.declared_persons, data_year=dataset.data_year)
+    return TableSource(
+        table, declared_persons=dataset.declared_persons, data_year=dataset.data_year, person=dataset.person
+    )
 
 
 def become(user: pwd.struct_passwd, *, home: Path) -> None:

@@ -20,7 +20,7 @@ def build_custodian(
     roster: Roster,
     *,
     policy: Policy,
-    dataset: tuple[str, pa.Table, int],
+    dataset: tuple[str, pa.Table, int, str],
     now: datetime.datetime,
 ) -> Custodian:
     """Make a custodian that lives in this process and forgets everything at its end.
@@ -29,11 +29,11 @@ def build_custodian(
         identity: The province's keys.
         roster: The pinned roster.
         policy: The province's policy.
-        dataset: Name, rows and declared persons of its one dataset.
+        dataset: Name, rows, declared persons and person column of its one dataset.
         now: The time that it is told.
     """
-    name, table, declared = dataset
-    source = TableSource(table, declared_persons=declared, data_year=now.year)
+    name, table, declared, person = dataset
+    source = TableSource(table, declared_persons=declared, data_year=now.year, person=person)
     settings = Settings(
         identity=identity, roster=roster, policy=policy, datasets={name: source}, response_tick_s=0.0
     )

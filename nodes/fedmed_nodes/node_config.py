@@ -18,6 +18,7 @@ from fedmed.study import PURPOSES
 from fedmed.study_faults import readable_faults
 from fedmed.types import Mode, Scheme
 from fedmed_nodes.pieces import SOCKET
+from fedmed_nodes.sources import PERSON
 
 NODE_FILE: Final = "node.toml"
 POLICY_FILE: Final = "policy.toml"
@@ -57,12 +58,14 @@ class DatasetTable(_Table):
         path: CSV or Parquet; relative to the home.
         declared_persons: Insured persons in it, as the catalogue says publicly.
         data_year: Year that its rows describe.
+        person: Column with the person's pseudonym; a study that names another one is refused.
     """
 
     name: Text
     path: Text
     declared_persons: Annotated[int, Field(ge=1)]
     data_year: Annotated[int, Field(ge=1900, le=9999)]
+    person: Text = PERSON
 
 
 class NodeFile(_Table):

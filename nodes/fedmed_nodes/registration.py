@@ -11,7 +11,7 @@ from fedmed.types import DatasetSpec, require
 from fedmed_nodes.duckdb_source import DuckdbFiles, FileKind
 from fedmed_nodes.fingerprint import content_fingerprint
 from fedmed_nodes.postgres_source import PostgresTable
-from fedmed_nodes.sources import Registration, RowSource, StoredSource, StoredTable, require_columns
+from fedmed_nodes.sources import PERSON, Registration, RowSource, StoredSource, StoredTable, require_columns
 
 _SUFFIXES = {".csv": "csv", ".csv.gz": "csv", ".parquet": "parquet", ".pq": "parquet"}
 
@@ -38,6 +38,7 @@ class DatasetEntry:
         data_year: Year that the rows describe.
         columns: Columns that studies may read; empty = all that there are when it is registered.
         fingerprint: What `register` found, 32 bytes; empty before.
+        person: Column with the person's pseudonym; the province decides who one person is.
         memory_mib: Bound of DuckDB's memory.
         threads: DuckDB's threads.
     """
@@ -51,6 +52,7 @@ class DatasetEntry:
     schema: str = "public"
     columns: tuple[str, ...] = ()
     fingerprint: bytes = b""
+    person: str = PERSON
     memory_mib: int = 512
     threads: int = 1
 
@@ -117,6 +119,7 @@ def open_source(entry: DatasetEntry) -> StoredSource:
             data_year=entry.data_year,
             columns=entry.columns,
             fingerprint=entry.fingerprint,
+            person=entry.person,
         ),
     )
     _: RowSource = source  # what a custodian asks for

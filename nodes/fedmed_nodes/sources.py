@@ -21,6 +21,9 @@ from fedmed.types import DatasetSpec, require
 from fedmed_nodes.fingerprint import content_fingerprint
 from fedmed_nodes.gathering import CHUNK_ROWS, Survey, columns_of, gather, survey
 
+PERSON = "psn_no"
+"""Column of the pseudonym unless the operator registers another one (NHSA's name)."""
+
 
 class RowSource(Protocol):
     """One registered dataset of a province.
@@ -36,6 +39,11 @@ class RowSource(Protocol):
     @property
     def data_year(self) -> int:
         """Year that the rows describe."""
+        ...
+
+    @property
+    def person(self) -> str:
+        """Column with the person's pseudonym: the province says who one person is, never a study."""
         ...
 
     @property
@@ -60,8 +68,11 @@ class RowSource(Protocol):
 class TableSource:
     """A dataset in memory: an Arrow table, for simulations and tests."""
 
-    def __init__(self, table: pa.Table, *, declared_persons: int, data_year: int) -> None:
+    def __init__(
+        self, table: pa.Table, *, declared_persons: int, data_year: int, person: str = PERSON
+    ) -> None:
         require(declared_persons >= 1, f"declared_persons must be >= 1, got {declared_persons}")
+        self._person = person
         self._table = table
         self._declared_persons = declared_persons
         self._data_year = data_year
@@ -76,6 +87,11 @@ class TableSource:
     def data_year(self) -> int:
         """See `RowSource.data_year`."""
         return self._data_year
+
+    @property
+    def person(self) -> str:
+        """See `RowSource.person`."""
+        return self._person
 
     @property
     def fingerprint(self) -> bytes:
@@ -135,12 +151,14 @@ class Registration:
         data_year: Year that the rows describe.
         columns: Columns that studies may read; the fingerprint covers exactly these.
         fingerprint: Digest of their contents, 32 bytes.
+        person: Column with the person's pseudonym.
     """
 
     declared_persons: int
     data_year: int
     columns: tuple[str, ...]
     fingerprint: bytes
+    person: str = PERSON
 
     def __post_init__(self) -> None:
         require(self.declared_persons >= 1, f"declared_persons must be >= 1, got {self.declared_persons}")
@@ -168,6 +186,11 @@ class StoredSource:
     def data_year(self) -> int:
         """See `RowSource.data_year`."""
         return self._registration.data_year
+
+    @property
+    def person(self) -> str:
+        """See `RowSource.person`."""
+        return self._registration.person
 
     @property
     def fingerprint(self) -> bytes:

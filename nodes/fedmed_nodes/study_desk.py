@@ -19,7 +19,7 @@ from fedmed.errors import (
     StudyUnknown,
 )
 from fedmed.governance.audit_chain import AuditKind
-from fedmed.governance.policy import Policy, decide
+from fedmed.governance.policy import Decision, Policy, decide
 from fedmed.messages import NO_EPOCH, StudyProposal
 from fedmed.models.layout import ModelLayout
 from fedmed.models.row_independence import prove_row_independence
@@ -75,6 +75,16 @@ def check_declared(spec: StudySpec, node: str, source: RowSource) -> None:
     """The study counts this node's persons as its catalogue does: cohort and clamp hang on that count."""
     if source.declared_persons != spec.data.declared_persons[node]:
         raise StudyRefused("declared_persons: the study names another count than this node's catalogue")
+
+
+def check_person(spec: StudySpec, source: RowSource) -> None:
+    """The study's unit of privacy is this node's.
+
+    A study that could name the column could call every visit a person of its own, and a person with many
+    visits would lose many times what is claimed and charged.
+    """
+    if spec.data.person != source.person:
+        raise StudyRefused("person: the study names another pseudonym column than this node registered")
 
 
 def check_budget(total: float, policy: Policy) -> None:
@@ -170,23 +180,37 @@ class StudyDesk:
         digest = study_digest(proposal.canonical)
         envelope.check_context(statement, digest)
         study = self._work_out(proposal)
-        decision = decide(
+        decision = self._judge(study)
+        reservations = self._check_budget(digest, study)
+        prove_once(study.schedule.model)  # about this machine, not about rows: before anything is written
+        waits = decision.waits_for_operator or self._logbook.get(RESTORED) is not None
+        approved = not waits or self._logbook.get(study_key(digest, "approved"))
+        before = self._logbook.get(study_key(digest, "proposal"))
+        self._write_proposal(digest, statement.content, reservations=reservations, approved=bool(approved))
+        self._end_replaced(before, proposal.epoch_id)
+        if not approved:
+            raise ApprovalPending("the province's operator must approve this study first")
+        self._studies[digest] = study
+        self.examples(digest)
+        return digest
+
+    def _judge(self, study: Study) -> Decision:
+        """The policy's verdict of today; a policy that was tightened holds for studies begun before."""
+        return decide(
             study.spec,
             self._policy,
             declared_persons=study.source.declared_persons,
             today=self._clock.now().date(),
             allowance=study.schedule.allowance,
         )
-        reservations = self._check_budget(digest, study)
-        prove_once(study.schedule.model)  # about this machine, not about rows: before anything is written
-        waits = decision.waits_for_operator or self._logbook.get(RESTORED) is not None
-        approved = not waits or self._logbook.get(study_key(digest, "approved"))
-        self._write_proposal(digest, statement.content, reservations=reservations, approved=bool(approved))
-        if not approved:
-            raise ApprovalPending("the province's operator must approve this study first")
-        self._studies[digest] = study
-        self.examples(digest)
-        return digest
+
+    def _end_replaced(self, before: bytes | None, epoch_id: bytes) -> None:
+        """A study that is proposed again under a new epoch ends the one that it had."""
+        if before is None:
+            return
+        old = wire.decode_proposal(before).epoch_id
+        if old not in (epoch_id, NO_EPOCH):
+            self._ceremonies.destroy(old)
 
     def _write_proposal(
         self, digest: bytes, content: bytes, *, reservations: Mapping[str, list[float]], approved: bool
@@ -225,6 +249,7 @@ class StudyDesk:
         source = self._datasets.get(spec.data.dataset)
         if source is None:
             raise StudyRefused(f"dataset: {spec.data.dataset} is not registered here")
+        check_person(spec, source)
         check_declared(spec, seat.identity.name, source)
         return Study(spec=spec, schedule=schedule, terms=terms, source=source)
 
@@ -285,7 +310,9 @@ class StudyDesk:
                 approved=self._logbook.get(study_key(digest, "approved")) is not None,
                 reserved=digest.hex() in self._reservations(),
             )
-            self._studies[digest] = self._work_out(wire.decode_proposal(content))
+            study = self._work_out(wire.decode_proposal(content))
+            self._judge(study)
+            self._studies[digest] = study
         return self._studies[digest]
 
     def examples(self, digest: bytes) -> Examples:

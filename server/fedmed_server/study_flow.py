@@ -218,5 +218,7 @@ def _step(spec: StudySpec, schedule: Schedule, state: OptimiserState, opened: Op
 
 def _close(desk: Desk) -> Steps[None]:
     """Tell every custodian that the study is over; one that is lost destroys its keys at their expiry."""
-    end = envelope.sign_message(desk.identity, envelope.STUDY_END, b"", context=desk.terms.study_digest)
+    end = envelope.sign_message(
+        desk.identity, envelope.STUDY_END, desk.terms.epoch_id, context=desk.terms.study_digest
+    )
     yield Phase(name="close", kind=PhaseKind.CLOSE, requests=dict.fromkeys(desk.roster.points, (end,)))

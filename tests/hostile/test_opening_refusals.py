@@ -44,6 +44,7 @@ from fedmed_nodes.ceremony_desk import EpochRecord, epoch_key
 from fedmed_nodes.stores import Batch
 from tests.attacks import Attack, Case, assert_needed, assert_refused, forged, header_by_hand
 from tests.federation import (
+    NOW,
     Attempt,
     Trial,
     make_trial,
@@ -209,7 +210,7 @@ def exhausted() -> Attack:
     store = trial.federation.nodes[POINT].effects.store
 
     def opened_so_far(polynomials: int) -> None:
-        record = EpochRecord(is_active=True, polynomials_opened=polynomials)
+        record = EpochRecord(is_active=True, polynomials_opened=polynomials, last_day=NOW.date())
         store.commit(Batch(puts={epoch_key(trial.epoch_id): record.to_bytes()}))
 
     def honest() -> tuple[bytes, ...]:

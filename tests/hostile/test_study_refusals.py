@@ -19,23 +19,27 @@ import functools
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from fedmed.protocol import envelope
 from fedmed.protocol.steps import PhaseKind
 from fedmed.types import Scheme
 from fedmed_nodes.ceremony_desk import EpochRecord, epoch_key
+from fedmed_nodes.sources import TableSource
 from fedmed_nodes.stores import Batch
 from tests.attacks import Attack, Case, assert_needed, assert_refused
 from tests.federation import (
     COORDINATOR,
     DECLARED,
+    NOW,
     OPEN_POLICY,
     Trial,
     UnreadableSource,
     make_trial,
     no_check,
     small_study,
+    small_table,
 )
 
 POINT = 2
@@ -84,7 +88,10 @@ def proposal_attack(trial: Trial, **changes: Any) -> Attack:
 def unsigned_epoch() -> Attack:
     """A study under an epoch whose result was never signed by all."""
     trial = make_trial()
-    key, active = epoch_key(trial.epoch_id), EpochRecord(is_active=True, polynomials_opened=2)
+    key, active = (
+        epoch_key(trial.epoch_id),
+        EpochRecord(is_active=True, polynomials_opened=2, last_day=NOW.date()),
+    )
     store = trial.federation.nodes[POINT].effects.store
     store.commit(Batch(puts={key: replace(active, is_active=False).to_bytes()}))
 
@@ -138,6 +145,19 @@ def other_count() -> Attack:
     )
 
 
+def other_person() -> Attack:
+    """A study that takes another column for the person: every value of it would be clipped by itself."""
+    trial = plain_trial()
+    table = small_table(POINT)
+    visits = pa.array([f"v{row}" for row in range(table.num_rows)])
+    source = TableSource(
+        table.append_column("visit_no", visits), declared_persons=DECLARED, data_year=NOW.year
+    )
+    trial.federation.nodes[POINT].with_source(source)
+    hostile = other_study(trial, data__person="visit_no").proposal()
+    return replace(proposal_attack(trial), hostile=(hostile,))
+
+
 CASES = (
     Case(
         code="study_unknown",
@@ -178,6 +198,12 @@ CASES = (
             checks=("fedmed.governance.policy._check_cohort",),
         )
         for by in ("policy", "study")
+    ),
+    Case(
+        code="study_refused",
+        what="another person column",
+        arrange=other_person,
+        checks=(DESK + "check_person",),
     ),
     Case(code="study_refused", what="another count", arrange=other_count, checks=(DESK + "check_declared",)),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from fedmed.protocol.binding import plan_digest
 from fedmed.protocol.coordinator_ceremony import end_epoch, hold_ceremony
 from fedmed.protocol.steps import PhaseKind
 from fedmed.types import DatasetSpec, Scheme
-from fedmed_nodes.ceremony_desk import EpochRecord, epoch_key
+from fedmed_nodes.ceremony_desk import EPOCH_DAYS, EpochRecord, epoch_key
 from fedmed_nodes.custodian import Custodian
 from fedmed_nodes.stores import Batch
 from tests.federation import (
@@ -274,7 +275,7 @@ def test_what_was_answered_binds_a_study_across_key_epochs() -> None:
 def test_the_end_of_a_study_destroys_its_keys_and_nothing_is_answered_or_charged_after_it() -> None:
     trial = make_trial()
     begun = trial.begin()
-    end = trial.federation.sign(COORDINATOR, envelope.STUDY_END, b"", context=trial.digest)
+    end = trial.federation.sign(COORDINATOR, envelope.STUDY_END, trial.epoch_id, context=trial.digest)
     assert trial.federation.ask(POINT, PhaseKind.CLOSE, end).parts == (b"closed",)
     assert trial.federation.nodes[POINT].effects.secrets.epochs() == frozenset()
     parts = trial.request(begun, POINT, contributors=ALL, openers=T)
@@ -284,9 +285,34 @@ def test_the_end_of_a_study_destroys_its_keys_and_nothing_is_answered_or_charged
     assert trial.federation.refused(POINT, PhaseKind.CONTRIBUTE, plan, trial.inputs) == "epoch_mismatch"
 
 
+def test_the_end_of_a_study_under_another_epoch_destroys_nothing() -> None:
+    trial = make_trial()
+    end = trial.federation.sign(COORDINATOR, envelope.STUDY_END, bytes([9]) * 32, context=trial.digest)
+    assert trial.federation.refused(POINT, PhaseKind.CLOSE, end) == "epoch_mismatch"
+    assert trial.federation.nodes[POINT].effects.secrets.epochs() == {trial.epoch_id}
+
+
+def test_an_epoch_that_nobody_ended_ends_after_a_quarter() -> None:
+    trial = make_trial(study__expires=NOW.date() + datetime.timedelta(days=365))
+    begun = trial.begin()
+    parts = trial.request(begun, POINT, contributors=ALL, openers=T)
+    trial.federation.clock.at = NOW + datetime.timedelta(days=EPOCH_DAYS + 1)
+    assert trial.federation.refused(POINT, PhaseKind.OPEN, *parts) == "epoch_mismatch"
+    trial.federation.nodes[POINT].restart()
+    assert trial.federation.nodes[POINT].effects.secrets.epochs() == frozenset()
+
+
+def test_a_policy_that_was_tightened_holds_for_studies_begun_before() -> None:
+    trial = make_trial(scheme=Scheme.PLAIN)
+    node = trial.federation.nodes[POINT]
+    node.with_policy(replace(OPEN_POLICY, max_epsilon_per_study=1e-3))
+    request = trial.federation.sign(COORDINATOR, envelope.NONCE, b"", context=trial.digest, receiver=POINT)
+    assert trial.federation.refused(POINT, PhaseKind.NONCE, request) == "study_refused"
+
+
 def test_only_the_coordinator_ends_a_study(trial: Trial) -> None:
     for signer in (1, 3):
-        end = trial.federation.sign(signer, envelope.STUDY_END, b"", context=trial.digest)
+        end = trial.federation.sign(signer, envelope.STUDY_END, trial.epoch_id, context=trial.digest)
         assert trial.federation.refused(POINT, PhaseKind.CLOSE, end) == "signature_invalid"
 
 
@@ -319,7 +345,7 @@ def test_keys_of_a_ceremony_that_never_ended_do_not_survive_a_restart() -> None:
     half, unknown = bytes([7]) * 32, bytes([8]) * 32
     for epoch_id in (half, unknown):
         node.effects.secrets.put(epoch_id, b"keys")
-    node.effects.store.commit(Batch(puts={epoch_key(half): EpochRecord().to_bytes()}))
+    node.effects.store.commit(Batch(puts={epoch_key(half): EpochRecord(last_day=NOW.date()).to_bytes()}))
     node.restart()
     assert node.effects.secrets.epochs() == {trial.epoch_id, unknown}, "an unknown folder is left alone"
 
