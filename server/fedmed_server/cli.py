@@ -79,10 +79,8 @@ def status(home: HomeFolder, as_json: AsJson = False) -> int:
 
     place = _home(home)
     processes = running_processes(place)
-    known = control.nodes(place) if processes else {}
-    standing = {
-        m.name: known[m.name].status if m.name in known else "not registered" for m in place.roster().members
-    }
+    known = control.node_statuses(place) if processes else {}
+    standing = {m.name: known.get(m.name, "not registered") for m in place.roster().members}
     if as_json:
         typer.echo(json.dumps({"processes": processes, "nodes": standing}, ensure_ascii=False))
     else:

@@ -12,57 +12,65 @@ import re
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from fedmed.errors import ProcessFailed
+from fedmed_server.files import read_private, replace_private
 from fedmed_server.home import Home
 from fedmed_server.launcher import CLI_HOME, FEDERATION, run_config
 from fedmed_server.processes import Program, flower_environment, run_to_end
 
 CALL_S: Final = 90.0
 ONLINE: Final = "online"
+_NUMBERS: Final = "nodes.json"
 _JSON: Final = re.compile(r"\{.*\}", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeStatus:
-    """A registered SuperNode: its name and Flower's word for where it stands."""
+def node_statuses(home: Home) -> dict[str, str]:
+    """Flower's word for where each registered SuperNode stands, as `ONLINE`, by the node's name.
 
-    name: str
-    status: str
-
-    @property
-    def is_online(self) -> bool:
-        """Whether the SuperLink heard of it in the last minute."""
-        return self.status == ONLINE
-
-
-def nodes(home: Home) -> dict[str, NodeStatus]:
-    """Registered SuperNodes by name; raises `ProcessFailed` when the SuperLink is away."""
-    told = _ask(home, "supernode", "list", FEDERATION)
-    return {
-        str(node["name"]): NodeStatus(name=str(node["name"]), status=str(node["status"]))
-        for node in told.get("nodes", [])
-    }
+    Raises:
+        ProcessFailed: the SuperLink is away.
+    """
+    statuses = _listed(home)
+    return {name: statuses[number] for name, number in _numbers(home).items() if number in statuses}
 
 
 def register_nodes(home: Home) -> tuple[str, ...]:
-    """Register every node's SuperNode key that the SuperLink does not know; the names it was told."""
-    known = nodes(home)
-    missing = {name: key for name, key in home.supernode_keys().items() if name not in known}
+    """Register every node's SuperNode key that the SuperLink does not know; the names it was told.
+
+    Raises:
+        ProcessFailed: the SuperLink is away, or knows a key that this home did not register.
+    """
+    listed, numbers = _listed(home), _numbers(home)
+    missing = {n: key for n, key in home.supernode_keys().items() if numbers.get(n) not in listed}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda name: _register(home, name, missing[name]), missing))
+        told = list(pool.map(lambda name: _register(home, name, missing[name]), missing))
+    numbers |= dict(zip(missing, told, strict=True))
+    replace_private(home.path / "flower" / _NUMBERS, json.dumps(numbers, ensure_ascii=False).encode())
     return tuple(missing)
 
 
-def _register(home: Home, name: str, key: str) -> None:
-    """Register one SuperNode's key."""
+def _register(home: Home, name: str, key: str) -> str:
+    """Register one SuperNode's key; Flower's number of the node."""
     with tempfile.NamedTemporaryFile(suffix=".pub") as file:
         file.write(key.encode())
         file.flush()
-        _ask(home, "supernode", "register", file.name, FEDERATION, "--name", name)
+        told = _ask(home, "supernode", "register", file.name, FEDERATION, "--name", name)
+    return str(told["node-id"])
+
+
+def _listed(home: Home) -> dict[str, str]:
+    """Status of every SuperNode by its number: Flower's list has neither names nor keys."""
+    told = _ask(home, "supernode", "list", FEDERATION)
+    return {str(node["node-id"]): str(node["status"]) for node in told.get("nodes", [])}
+
+
+def _numbers(home: Home) -> dict[str, str]:
+    """Flower's number of each node that this home registered, by name."""
+    path = home.path / "flower" / _NUMBERS
+    return json.loads(read_private(path)) if path.exists() else {}
 
 
 def start_run(home: Home, bundle: Path, settings: Mapping[str, str | bool | float]) -> int:

@@ -24,10 +24,11 @@ from fedmed_server.launcher import (
     write_bundle,
     write_flower_config,
 )
-from fedmed_server.processes import Children, children, is_listening, wait_until
+from fedmed_server.processes import Children, children, end_group, is_listening, is_there, wait_until
 
 START_S: Final = 90.0
 _RESTART_PAUSE_S: Final = 2.0
+_ORPHANS_S: Final = 10.0
 _WATCH_S: Final = 0.5
 _STATUS: Final = "processes.json"
 
@@ -82,6 +83,7 @@ def serve(home: Home, *, say: Say) -> None:
         However it is left, short of SIGKILL, none of its processes is left behind.
     """
     with _locked(home), _asked_to_stop() as is_asked, children() as running:
+        _end_orphans(home)
         start(home, running)
         _note(home, running)
         told = control.register_nodes(home)
@@ -135,6 +137,35 @@ def stop(home: Home, *, timeout_s: float) -> bool:
             raise ProcessFailed(f"the coordinator (process {pid}) still runs after {timeout_s:.0f} s")
         time.sleep(_WATCH_S)
     return True
+
+
+def _end_orphans(home: Home) -> None:
+    """End what a coordinator left that was killed itself: groups that it noted and that still name this home.
+
+    The name is checked because a process id may have gone to somebody else.
+    """
+    path = home.path / "run" / _STATUS
+    if not path.exists():
+        return
+    noted = [pid for name, pid in json.loads(read_private(path)).items() if name != "coordinator"]
+    left = [pid for pid in noted if _names_home(pid, home)]
+    for pid in left:
+        end_group(pid, signal.SIGKILL)
+    wait_until(
+        lambda: not any(is_there(pid) for pid in left),
+        timeout_s=_ORPHANS_S,
+        what="what a killed coordinator left behind ends",
+        while_waiting=lambda: None,
+    )
+    path.unlink()
+
+
+def _names_home(pid: int, home: Home) -> bool:
+    """Whether a process runs whose command line names this home."""
+    try:
+        return os.fsencode(home.path) in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _note(home: Home, running: Children) -> None:

@@ -134,6 +134,7 @@ class Children:
             end_group(process.pid, signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_KILL_GRACE_S)
+            _wait_for_group(process.pid)
 
 
 @contextlib.contextmanager
@@ -150,6 +151,40 @@ def end_group(group: int, sign: signal.Signals) -> None:
     """Signal all processes of a group; one that is gone is no error."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, sign)
+
+
+def is_there(pid: int) -> bool:
+    """Whether a process runs; one that has ended and is not collected holds nothing any more."""
+    try:
+        return _states(pid)[0] != "Z"
+    except OSError:
+        return False
+
+
+def _wait_for_group(group: int) -> None:
+    """Wait until a group that was ended is gone: the signal takes effect a moment later."""
+    deadline = time.monotonic() + _KILL_GRACE_S
+    while time.monotonic() < deadline:
+        pids = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()]
+        if not any(_is_member(pid, group) for pid in pids):
+            return
+        time.sleep(_POLL_S / 2)
+
+
+def _is_member(pid: int, group: int) -> bool:
+    """Whether a process runs in a group."""
+    try:
+        state, _, its_group = _states(pid)
+    except OSError:
+        return False
+    return int(its_group) == group and state != "Z"
+
+
+def _states(pid: int) -> tuple[str, str, str]:
+    """State, parent and group of a process; raises `OSError` when it is gone."""
+    # They follow the program's name, which stands in brackets and may hold anything (proc(5)).
+    told = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    return told[0], told[1], told[2]
 
 
 def run_to_end(program: Program, *, timeout_s: float) -> str:

@@ -87,6 +87,7 @@ def test_a_coordinator_comes_up_mends_itself_and_goes_down(tmp_path: Path) -> No
         assert set(told) == {"coordinator", "superlink", "superexec", "front-door"}
         assert run(["server", "up", str(home)]) == 2, "one coordinator a home"
         _is_mended(home, told["front-door"], port=ports[0])
+        process = _killed_and_started_again(process, home)
         done = subprocess.run(
             [str(FEDMED), "server", "status", str(home), "--json"], capture_output=True, check=True
         )
@@ -96,8 +97,24 @@ def test_a_coordinator_comes_up_mends_itself_and_goes_down(tmp_path: Path) -> No
         assert process.wait(30) == 0
         assert not any(is_alive(pid) for pid in pids)
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()
+        process.wait(30)
+
+
+def _killed_and_started_again(process: subprocess.Popen[bytes], home: Path) -> subprocess.Popen[bytes]:
+    """What a killed coordinator leaves behind is ended by the next one."""
+    before = json.loads((home / "run" / "processes.json").read_text())
+    process.kill()
+    process.wait()
+    left = [pid for name, pid in before.items() if name != "coordinator"]
+    assert all(is_alive(pid) for pid in left)
+    again = subprocess.Popen([str(FEDMED), "server", "up", str(home)])
+    deadline = time.monotonic() + 120
+    while not (set(wait_for(again, home, seconds=120).values()) - set(before.values())):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not any(is_alive(pid) for pid in left)
+    return again
 
 
 def _is_mended(home: Path, pid: int, *, port: int) -> None:
