@@ -79,12 +79,13 @@ def run_and_show(spec: StudySpec, tables: Mapping[str, pa.Table], *, options: Ru
 def owned_folder(folder: Path) -> Iterator[None]:
     """Make a run's folder and keep other runs out of it; said before anything is computed.
 
-    A folder that the run leaves empty is removed again.
+    Folders that the run made and leaves empty are removed again.
 
     Raises:
         ConfigError: the folder cannot be written, or another run is writing to it.
     """
     lock = folder / LOCK_NAME
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = lock.open("w")
@@ -104,7 +105,8 @@ def owned_folder(folder: Path) -> Iterator[None]:
         finally:
             lock.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not empty: the run has left its results
-                folder.rmdir()
+                for place in made:
+                    place.rmdir()
 
 
 def show_result(result: Result, *, page: Path, as_json: bool) -> None:

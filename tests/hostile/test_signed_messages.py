@@ -359,6 +359,7 @@ class TalkativeSource:
     declared_persons = DECLARED
     data_year = NOW.year
     fingerprint = bytes([3]) * 32
+    person = "psn_no"
 
     def training_examples(self, spec: object) -> Any:
         raise RuntimeError("patient 4711 has a strange value")

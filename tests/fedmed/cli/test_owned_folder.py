@@ -26,9 +26,9 @@ def test_two_runs_never_write_to_one_folder(tmp_path: Path) -> None:
 
 
 def test_results_stay_and_an_empty_folder_goes(tmp_path: Path) -> None:
-    with owned_folder(tmp_path / "empty"):
-        assert (tmp_path / "empty").is_dir()
-    assert not (tmp_path / "empty").exists()
+    with owned_folder(tmp_path / "runs" / "empty"):
+        assert (tmp_path / "runs" / "empty").is_dir()
+    assert not (tmp_path / "runs").exists()
     with owned_folder(tmp_path / "full"):
         (tmp_path / "full" / "result.json").write_text("{}")
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["result.json"]
