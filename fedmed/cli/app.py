@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from fedmed.cli.data_commands import data_app
+
 app = typer.Typer(
     name="fedmed",
     help="Privacy-preserving federated computation for provincial health-insurance data holders.",
@@ -22,6 +24,7 @@ app = typer.Typer(
 )
 study_app = typer.Typer(help="Write, check and run studies.", no_args_is_help=True)
 app.add_typer(study_app, name="study")
+app.add_typer(data_app, name="data")
 # What runs at a province or at the coordinator brings its own commands: the library imports neither.
 for _commands in entry_points(group="fedmed.commands"):
     app.add_typer(_commands.load(), name=_commands.name)
