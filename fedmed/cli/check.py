@@ -160,8 +160,16 @@ def who_can_decrypt(spec: StudySpec, schedule: Schedule) -> list[dict[str, str]]
         _row(f"coordinator with {c} of {nodes} provinces", "the same sum; the planned epsilon holds"),
         _row(f"{t} provinces together", "any upload: then only the fallback epsilon protects"),
         _row("readers of the model", "the model; the planned epsilon holds"),
-        _row("a province", "its own rows, and the model"),
+        _row("a province", _province_sees(c)),
     ]
+
+
+def _province_sees(colluders: int) -> str:
+    """A province is sent every model, so it knows every sum and its own share of the noise."""
+    sums = "its own rows, every model, and so every noisy sum; "
+    if colluders == 0:
+        return sums + "with colluders = 0 the planned epsilon does NOT hold against it"
+    return sums + "the planned epsilon holds against it"
 
 
 def check_lines(document: Mapping[str, object]) -> list[RenderableType]:

@@ -106,7 +106,7 @@ def decide(
     _check_cohort(spec, policy, declared_persons)
     _check_privacy(spec, policy)
     _check_allowance(spec, policy, allowance)
-    return Decision(waits_for_operator=not policy.auto_approve, remarks=_remarks(spec))
+    return Decision(waits_for_operator=not policy.auto_approve, remarks=_remarks(spec, allowance))
 
 
 def _check_kind(spec: StudySpec, policy: Policy) -> None:
@@ -173,7 +173,7 @@ def _check_allowance(spec: StudySpec, policy: Policy, allowance: Allowance | Non
         )
 
 
-def _remarks(spec: StudySpec) -> tuple[str, ...]:
+def _remarks(spec: StudySpec, allowance: Allowance | None) -> tuple[str, ...]:
     """What is allowed and yet worth a thought before approval."""
     remarks = []
     if spec.aggregation.scheme is Scheme.PLAIN:
@@ -183,6 +183,11 @@ def _remarks(spec: StudySpec) -> tuple[str, ...]:
     if spec.privacy.max_nodes_per_person > 1:
         remarks.append(
             f"one person may appear at {spec.privacy.max_nodes_per_person} nodes; clips are divided"
+        )
+    if (spec.aggregation.colluders if allowance is None else allowance.colluders) == 0:
+        remarks.append(
+            "no colluder is allowed for: against another province, which knows its own noise and every sum, "
+            "the planned epsilon does not hold"
         )
     return tuple(remarks)
 

@@ -141,3 +141,11 @@ def test_what_a_policy_allows_a_looser_one_allows(epsilon: float, persons: int) 
     except FedMedError:
         return
     assert judge(spec, loose, persons=persons)
+
+
+def test_a_study_that_allows_for_no_colluder_is_remarked_on() -> None:
+    spec = study()
+    bare = spec.model_copy(update={"aggregation": spec.aggregation.model_copy(update={"colluders": 0})})
+    (remark,) = judge(bare).remarks
+    assert "colluder" in remark
+    assert judge(spec).remarks == ()
