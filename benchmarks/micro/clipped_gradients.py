@@ -12,12 +12,9 @@ Methods take turns in every repeat, so that a busy machine is busy for all of th
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import statistics
-import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -33,6 +30,10 @@ from fedmed.models.gradients import clipped_gradient_sum
 from fedmed.models.layout import ModelLayout, PersonClip, check_parameters
 from fedmed.models.passes import BLOCK_ROWS, BlockedPasses, computing, padded, torch_threads
 from fedmed.types import FloatArray
+
+# Not as benchmarks.facts: opacus installs a package named benchmarks.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from facts import facts
 
 LAYOUT = ModelLayout(kind="mlp", inputs=200, hidden=(128, 64))
 CLIP = PersonClip(norm=1.0)
@@ -244,36 +245,10 @@ def run(batches: Sequence[int], *, repeats: int, threads: int) -> dict[str, Any]
     return {
         "benchmark": "clipped_gradients",
         "model": list(LAYOUT.widths),
-        "commit": commit(),
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},
-        "versions": {"python": platform.python_version()}
-        | {package: importlib.metadata.version(package) for package in PACKAGES},
-        "seed": SEED,
+        **facts(PACKAGES, seed=SEED, repeats=repeats),
         "threads": threads,
-        "repeats": repeats,
         "rows": rows,
     }
-
-
-def commit() -> str:
-    """The checked-out commit, with ``-dirty`` when files differ from it; ``unknown`` outside a checkout."""
-    root = Path(__file__).resolve().parent
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found.stdout.strip()
-
-
-def processor() -> str:
-    """Name of the processor as Linux gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def table(document: dict[str, Any]) -> str:

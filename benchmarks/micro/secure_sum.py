@@ -19,10 +19,8 @@ Each scheme and size runs in its own process on one thread. Numbers are medians;
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -43,6 +41,10 @@ from fedmed.aggregation.threshold_node import ThresholdContributor, insecure_epo
 from fedmed.crypto.parameters import fields_per_coefficient, parameter_set_for
 from fedmed.privacy.noise import DiscreteGaussian, fresh_source
 from fedmed.types import FloatArray, IntArray, Layout
+
+# Not as benchmarks.facts: opacus installs a package named benchmarks.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from facts import facts
 
 STEPS = 1 << 20
 NOISE_SCALE = 2.0**18
@@ -291,34 +293,11 @@ def run(sizes: Sequence[int], *, nodes: int, repeats: int) -> dict[str, Any]:
     ]
     return {
         "benchmark": "secure_sum",
-        "commit": commit(),
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},
-        "versions": {"python": platform.python_version()}
-        | {package: importlib.metadata.version(package) for package in PACKAGES},
-        "seed": SEED,
+        **facts(PACKAGES, seed=SEED, repeats=repeats),
         "threads": 1,
-        "repeats": repeats,
         "ratios_threshold_to_ckks": ratios_of(rows),
         "rows": rows,
     }
-
-
-def commit() -> str:
-    """The checked-out commit, with ``-dirty`` when files differ from it; ``unknown`` outside a checkout."""
-    root = Path(__file__).resolve().parent
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found.stdout.strip()
-
-
-def processor() -> str:
-    """Name of the processor as Linux gives it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def table(document: dict[str, Any]) -> str:

@@ -12,10 +12,7 @@ Without ``--postgres`` (a connection string of a superuser of a test server) fil
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -37,6 +34,10 @@ from fedmed.types import DatasetSpec, Feature, FeatureKind, Label
 from fedmed_nodes.gathering import columns_of
 from fedmed_nodes.postgres_source import connection_parameters
 from fedmed_nodes.registration import DatasetEntry, SourceKind, open_source, register
+
+# Not as benchmarks.facts: opacus installs a package named benchmarks.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from facts import facts
 
 SEED = 20_240_601
 CHUNK = 100_000
@@ -211,25 +212,9 @@ def run(rows: int, *, repeats: int, server: str) -> dict[str, Any]:
                 found.append(measure("postgresql", folder, rows=rows, repeats=repeats))
     return {
         "benchmark": "sources",
-        "commit": commit(),
-        "machine": {"cores": os.cpu_count(), "system": platform.platform()},
-        "versions": {"python": platform.python_version()}
-        | {package: importlib.metadata.version(package) for package in PACKAGES},
-        "seed": SEED,
-        "repeats": repeats,
+        **facts(PACKAGES, seed=SEED, repeats=repeats),
         "rows": found,
     }
-
-
-def commit() -> str:
-    """The checked-out commit, with ``-dirty`` when files differ from it; ``unknown`` outside a checkout."""
-    root = Path(__file__).resolve().parent
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found.stdout.strip()
 
 
 def table(document: dict[str, Any]) -> str:

@@ -12,12 +12,9 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 from fedmed.cli.demo_study import Source, demo_study, demo_tables
@@ -25,7 +22,12 @@ from fedmed.report.result import Result
 from fedmed.simulation import run_study
 from fedmed.types import Scheme
 
+# Not as benchmarks.facts: opacus installs a package named benchmarks.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from facts import facts
+
 ARMS = ("federated", "central", "alone_private", "pooled", "alone")
+PACKAGES = ("fedmed", "flwr", "torch", "tenseal", "dp-accounting")
 
 
 def run_seed(source: Source, *, people: int, epsilon: float, seed: int) -> Result:
@@ -60,21 +62,6 @@ def summary_of(rows: list[dict[str, float]]) -> dict[str, float]:
     return out
 
 
-def commit() -> str:
-    """The commit that was measured, with ``-dirty`` when the tree differs from it."""
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],  # noqa: S607
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=Path(__file__).parent,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
-
-
 def main() -> None:
     """Run, print a line a seed on stderr, and the table or the document on stdout."""
     parser = argparse.ArgumentParser(
@@ -93,9 +80,7 @@ def main() -> None:
         line = "  ".join(f"{name} {rows[-1][name]:.4f}" for name in ARMS)
         print(f"seed {seed}  {line}  {rows[-1]['seconds']:.0f} s", file=sys.stderr)
     document = {
-        "commit": commit(),
-        "machine": f"{platform.machine()}, {platform.system()}",
-        "versions": {name: version(name) for name in ("fedmed", "flwr", "torch", "tenseal", "dp-accounting")},
+        **facts(PACKAGES, seed=options.seeds, repeats=1),
         "settings": {"data": options.data, "people": options.people, "epsilon": options.epsilon},
         "rows": rows,
         "mean": summary_of(rows),
@@ -103,7 +88,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(document, indent=1))
         return
-    for name, value in document["mean"].items():  # type: ignore[union-attr]
+    for name, value in document["mean"].items():
         print(f"{name:28s}{value:10.4f}")
 
 

@@ -1,26 +1,10 @@
-import importlib.util
 import json
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "micro" / "secure_sum.py"
 COLUMNS = {"scheme", "parameters", "nodes", "contribute_s", "open_s", "noise_s", "combine_s"}
 COLUMNS |= {"bytes_up_per_value", "bytes_down_per_value", "peak_mib", "max_abs_error"}
-
-
-@pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("secure_sum", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up by name.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.slow
