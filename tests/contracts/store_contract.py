@@ -19,25 +19,10 @@ from fedmed.errors import ConfigError, StoreConflict, StoreFailed
 from fedmed.governance.audit_chain import AuditEntry, AuditEvent, AuditKind, append, verify_chain
 from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed_nodes.stores import Batch, CustodianStore, SecretStore
+from tests.ledger_record import RECORD
 
 NODE = Identity("shanghai", signing_key=bytes([1]) * 32, sealing_key=bytes([2]) * 32)
 AT = "2026-01-31T08:00:00+00:00"
-RECORD = LedgerRecord(
-    dataset_fingerprint=bytes([1]) * 32,
-    data_year=2025,
-    study_digest=bytes([2]) * 32,
-    round_number=1,
-    attempt=1,
-    plan_digest=bytes([3]) * 32,
-    noise_multiplier=23.59,
-    clip_norm=4.0,
-    grid=4.0 / 4096,
-    max_nodes_per_person=1,
-    planned_contributors=4,
-    dropouts=1,
-    colluders=1,
-    recorded_at=AT,
-)
 
 
 def entry_after(previous: AuditEntry | None, detail: str = "") -> AuditEntry:

@@ -19,12 +19,12 @@ from fedmed_nodes.stores import (
     SecretStore,
 )
 from tests.contracts.store_contract import (
-    RECORD,
     CustodianStoreContract,
     Open,
     SecretStoreContract,
     entry_after,
 )
+from tests.ledger_record import RECORD
 
 
 class TestMemoryStore(CustodianStoreContract):
