@@ -76,7 +76,7 @@ def _offer(location: Sequence[str | int], model: type[BaseModel]) -> str:
     for part in location[:-1]:
         if isinstance(part, str):
             current = _model_in(current.model_fields[part].annotation) or current
-    names = list(current.model_fields)
+    names = [field.alias or name for name, field in current.model_fields.items()]
     best = nearest(str(location[-1]), names)
     return f"did you mean {best}?" if best else f"the keys here are {', '.join(names)}"
 

@@ -19,6 +19,9 @@ from fedmed.messages import Member, Roster
 from fedmed.protocol.schedule import schedule_for
 from fedmed.types import Scheme
 from fedmed_nodes.home import create_home
+from fedmed_nodes.node_config import NODE_FILE, parse_node
+from fedmed_nodes.node_text import with_registration
+from fedmed_nodes.registration import register
 from tests.federation import DATASET, DECLARED, NOW, roster_of, small_study, small_table
 
 POLICY = """\
@@ -60,8 +63,14 @@ path = "rows.parquet"
 declared_persons = {DECLARED}
 data_year = {NOW.year}
 """
-    write(path / "node.toml", node.encode(), owner)
+    write(path / NODE_FILE, _registered(node, path).encode(), owner)
     return roster
+
+
+def _registered(node: str, home: Path) -> str:
+    """Settings with their one dataset registered; the command itself would give up root for good."""
+    entry = register(parse_node(node, home / NODE_FILE).dataset[0].entry(home))
+    return with_registration(node, 0, columns=entry.columns, fingerprint=entry.fingerprint)
 
 
 def write(path: Path, data: bytes, owner: pwd.struct_passwd) -> None:

@@ -51,6 +51,28 @@ def init(
     _say(f"made {home}\nnext: send the card to the coordinator, edit node.toml and policy.toml there")
 
 
+@app.command(epilog="Example: fedmed node register /var/lib/fedmed person_year --study study.toml")
+def register(
+    home: HomeFolder,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The dataset, as node.toml names it.")],
+    study: Annotated[
+        Path | None, typer.Option(help="Look also whether this study file could be served.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a dataset once, and write what it holds into node.toml; do it again when its rows change."""
+    from fedmed.study import load_study
+    from fedmed_nodes.home import Home
+    from fedmed_nodes.operator_views import registration_document, registration_lines
+    from fedmed_nodes.register_desk import register_dataset
+
+    spec = None if study is None else load_study(_text(study))
+    found = register_dataset(Home(home.absolute()), name, study=spec)
+    document = registration_document(name, found, study=None if spec is None else spec.id)
+    typer.echo(json.dumps(document, ensure_ascii=False) if as_json else registration_lines(document))
+    _say("a custodian that runs must be started again to serve it")
+
+
 @app.command(epilog="Example: fedmed node serve /var/lib/fedmed")
 def serve(home: HomeFolder) -> None:
     """Run the custodian until SIGTERM; as root it becomes the home's user first."""
@@ -123,6 +145,18 @@ def _custodian(home: Path) -> SocketCustodian:
 
     path = home if home.is_socket() else socket_of(load_node(home / NODE_FILE), home)
     return SocketCustodian(path, patience_s=_PATIENCE_S, deadline_s=_ANSWERS_WITHIN_S)
+
+
+def _text(path: Path) -> str:
+    """The text of a study file."""
+    from fedmed.errors import ConfigError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise ConfigError(f"cannot read {path}: {fault.strerror}; name a study file") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8") from None
 
 
 def _say(text: str) -> None:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import grp
 import os
-import pwd
 import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from fedmed.data.tables import read_table
 from fedmed.errors import ConfigError
 from fedmed_nodes.custodian import Custodian, Effects, Settings
 from fedmed_nodes.custodian_service import CustodianServer
-from fedmed_nodes.home import Home, account, seated
+from fedmed_nodes.home import Home, account, become, seated
 from fedmed_nodes.node_config import DatasetTable, NodeFile, socket_of
 from fedmed_nodes.office import Office
+from fedmed_nodes.registration import open_source
 from fedmed_nodes.socket_gate import Admission, Caller
-from fedmed_nodes.sources import RowSource, TableSource
+from fedmed_nodes.sources import RowSource
 
 Say = Callable[[str], None]
 
@@ -65,7 +64,8 @@ def open_office(home: Home, node: NodeFile) -> Office:
         node: Its settings.
 
     Raises:
-        FedMedError: something of the home is missing, open to others or altered.
+        FedMedError: something of the home is missing, open to others or altered; a dataset was never
+            registered.
     """
     identity = home.identity()
     settings = Settings(
@@ -79,33 +79,12 @@ def open_office(home: Home, node: NodeFile) -> Office:
 
 
 def _source(home: Home, dataset: DatasetTable) -> RowSource:
-    """A registered table, read and fingerprinted."""
-    table = read_table(home.path / dataset.path)
-    return TableSource(
-        table, declared_persons=dataset.declared_persons, data_year=dataset.data_year, person=dataset.person
-    )
-
-
-def become(user: pwd.struct_passwd, *, home: Path) -> None:
-    """Give up root for the custodian's user; a process of that user goes on as it is.
-
-    Args:
-        user: Whom the settings name.
-        home: The node's home; it must be that user's, or its settings could turn root into anybody.
-
-    Raises:
-        ConfigError: the process runs as a third user, or the home is another user's.
-    """
-    owner = home.stat().st_uid
-    if owner != user.pw_uid:
-        raise ConfigError(f"{home} must belong to {user.pw_name}, the user in its settings; chown it")
-    if os.geteuid() not in (0, user.pw_uid):
-        raise ConfigError(f"start the custodian as {user.pw_name} or as root")
-    if os.geteuid() == 0 and user.pw_uid != 0:
-        os.initgroups(user.pw_name, user.pw_gid)
-        os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
-        os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
-    os.umask(0o077)
+    """A registered dataset where it lies; none of its rows is read before a study asks."""
+    if not dataset.fingerprint:
+        raise ConfigError(
+            f"dataset {dataset.name} is not registered: run fedmed node register {home.path} {dataset.name}"
+        )
+    return open_source(dataset.entry(home.path))
 
 
 def admission_of(node: NodeFile) -> Admission:

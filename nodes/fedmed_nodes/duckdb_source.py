@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,18 +80,23 @@ class DuckdbFiles:
 
     def _files(self) -> tuple[Path, ...]:
         """The files that the pattern stands for, in order of their names."""
-        if self.pattern.is_file():
-            found = [self.pattern]
-        else:
-            root = Path(self.pattern.anchor)
-            found = sorted(root.glob(str(self.pattern.relative_to(root))))
-        files = tuple(path.resolve() for path in found if path.is_file())
+        try:
+            if self.pattern.is_file():
+                found = [self.pattern]
+            else:
+                root = Path(self.pattern.anchor)
+                found = sorted(root.glob(str(self.pattern.relative_to(root))))
+            files = tuple(path.resolve() for path in found if path.is_file())
+        except PermissionError:
+            raise _closed(self.pattern) from None
         if not files:
             raise DataContractError(f"{self.pattern}: no such file; check the path in the settings")
         for path in files:
             # DuckDB would read them as patterns of its own.
             is_plain = not set(str(path)) & set("*?[]{}")
             require(is_plain, f"{path.name}: its path must be without any of *?[]{{}}; rename it")
+            if not os.access(path, os.R_OK):
+                raise _closed(path)
         return files
 
 
@@ -119,6 +125,11 @@ class FilesSnapshot:
             yield reader.schema.empty_table()
             for batch in reader:
                 yield pa.Table.from_batches([batch])
+
+
+def _closed(path: Path) -> ConfigError:
+    """For a file that the custodian's user has no right to."""
+    return ConfigError(f"{path} is closed to the custodian's user; chown it, or open it and its folders")
 
 
 def quoted(name: str) -> str:

@@ -148,6 +148,28 @@ def account(user: str) -> pwd.struct_passwd:
         raise ConfigError(f"user {user} does not exist on this machine; create it, or name another") from None
 
 
+def become(user: pwd.struct_passwd, *, home: Path) -> None:
+    """Give up root for the custodian's user; a process of that user goes on as it is.
+
+    Args:
+        user: Whom the settings name.
+        home: The node's home; it must be that user's, or its settings could turn root into anybody.
+
+    Raises:
+        ConfigError: the process runs as a third user, or the home is another user's.
+    """
+    owner = home.stat().st_uid
+    if owner != user.pw_uid:
+        raise ConfigError(f"{home} must belong to {user.pw_name}, the user in its settings; chown it")
+    if os.geteuid() not in (0, user.pw_uid):
+        raise ConfigError(f"start the custodian as {user.pw_name} or as root")
+    if os.geteuid() == 0 and user.pw_uid != 0:
+        os.initgroups(user.pw_name, user.pw_gid)
+        os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+        os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+    os.umask(0o077)
+
+
 def create_home(path: Path, name: str, *, user: pwd.struct_passwd) -> PublicIdentity:
     """Make a home with new keys, empty stores, and settings to fill in.
 

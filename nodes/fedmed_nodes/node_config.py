@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fedmed.errors import ConfigError
 from fedmed.governance.policy import Policy
@@ -18,6 +18,7 @@ from fedmed.study import PURPOSES
 from fedmed.study_faults import readable_faults
 from fedmed.types import Mode, Scheme
 from fedmed_nodes.pieces import SOCKET
+from fedmed_nodes.registration import DatasetEntry, SourceKind
 from fedmed_nodes.sources import PERSON
 
 NODE_FILE: Final = "node.toml"
@@ -51,21 +52,73 @@ class SocketTable(_Table):
 
 
 class DatasetTable(_Table):
-    """``[[dataset]]``: one registered table.
+    """``[[dataset]]``: one table, in files or in PostgreSQL.
 
     Attributes:
         name: As studies call it.
-        path: CSV or Parquet; relative to the home.
         declared_persons: Insured persons in it, as the catalogue says publicly.
         data_year: Year that its rows describe.
+        kind: ``csv``, ``parquet`` or ``postgresql``; left out = by the ending of ``path``.
+        path: For files: path or pattern; a relative one counts from the home.
+        connection_file: For PostgreSQL: private file with the connection string, as ``path`` from the home.
+        table: For PostgreSQL: the table or view.
+        schema: For PostgreSQL: its schema; ``db_schema`` in Python, where pydantic has the name.
         person: Column with the person's pseudonym; a study that names another one is refused.
+        columns: Columns that studies may read; ``fedmed node register`` writes all that there are.
+        fingerprint: Digest of their contents in hexadecimal; ``fedmed node register`` writes it.
+        memory_mib: Bound of DuckDB's memory.
+        threads: DuckDB's threads.
     """
 
     name: Text
-    path: Text
     declared_persons: Annotated[int, Field(ge=1)]
     data_year: Annotated[int, Field(ge=1900, le=9999)]
+    kind: SourceKind | None = None
+    path: Text | None = None
+    connection_file: Text | None = None
+    table: Text | None = None
+    db_schema: Annotated[Text, Field(alias="schema")] = "public"
     person: Text = PERSON
+    columns: tuple[Text, ...] = ()
+    fingerprint: Digest = ""
+    memory_mib: Annotated[int, Field(ge=64, le=1 << 20)] = 512
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+
+    @model_validator(mode="after")
+    def _is_a_source(self) -> Self:
+        """Refuse what `DatasetEntry` refuses, columns that stand twice, and half a registration."""
+        doubled = sorted({name for name in self.columns if self.columns.count(name) > 1})
+        if doubled:
+            raise ValueError(f"columns must differ, {', '.join(doubled)} stands there twice")
+        if self.fingerprint and not self.columns:
+            raise ValueError("fingerprint needs its columns: remove it and register the dataset again")
+        try:
+            # Building it opens nothing; any folder does.
+            _ = self.entry(Path("/")).stored_table
+        except ConfigError as fault:
+            raise ValueError(str(fault)) from None
+        return self
+
+    def entry(self, home: Path) -> DatasetEntry:
+        """What `fedmed_nodes.registration` works with.
+
+        Args:
+            home: The node's home, absolute; relative paths count from it.
+        """
+        return DatasetEntry(
+            kind=self.kind,
+            path=None if self.path is None else home / self.path,
+            connection_file=None if self.connection_file is None else home / self.connection_file,
+            table=self.table or "",
+            schema=self.db_schema,
+            declared_persons=self.declared_persons,
+            data_year=self.data_year,
+            columns=self.columns,
+            fingerprint=bytes.fromhex(self.fingerprint),
+            person=self.person,
+            memory_mib=self.memory_mib,
+            threads=self.threads,
+        )
 
 
 class NodeFile(_Table):
@@ -76,7 +129,7 @@ class NodeFile(_Table):
         user: The custodian's own user; it owns the home.
         roster_digest: Digest of ``roster.bin`` in hexadecimal; empty until the operator pins it.
         socket: See `SocketTable`.
-        dataset: Registered tables.
+        dataset: The datasets; a custodian serves them once they are registered.
     """
 
     version: Literal[1]
@@ -110,7 +163,12 @@ def load_node(path: Path) -> NodeFile:
     Raises:
         ConfigError: all faults in one error, a line each; an unknown key names the nearest right one.
     """
-    node = _load(path, NodeFile)
+    return parse_node(_text(path), path)
+
+
+def parse_node(text: str, path: Path) -> NodeFile:
+    """As `load_node`, from text that was read from ``path``."""
+    node = _parsed(text, NodeFile, path=path)
     names = [dataset.name for dataset in node.dataset]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
@@ -124,7 +182,7 @@ def load_policy(path: Path) -> Policy:
     Raises:
         ConfigError: as for `load_node`, or a value that no policy may have.
     """
-    written = _load(path, PolicyFile)
+    written = _parsed(_text(path), PolicyFile, path=path)
     # `Any`: the fields of the file, which has checked them, are those of the policy by name.
     values: dict[str, Any] = {name: getattr(written, name) for name in PolicyFile.model_fields}
     del values["version"]
@@ -140,13 +198,21 @@ def socket_of(node: NodeFile, home: Path) -> Path:
     return Path(node.socket.path) if node.socket.path else home / SOCKET
 
 
-def _load(path: Path, kind: type[File]) -> File:
-    """Read a TOML file into its model."""
+def _text(path: Path) -> str:
+    """A settings file's text."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except OSError as fault:
         raise ConfigError(f"cannot read {path}: {fault.strerror}; make it with fedmed node init") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+    except UnicodeDecodeError as fault:
+        raise ConfigError(f"{path} is not TOML: {fault}") from None
+
+
+def _parsed(text: str, kind: type[File], *, path: Path) -> File:
+    """Read TOML into its model; ``path`` is for messages."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
         raise ConfigError(f"{path} is not TOML: {fault}") from None
     try:
         # By way of JSON, where strict types, arrays and the values of enums go together.
@@ -167,11 +233,22 @@ roster_digest = ""          # digest of roster.bin: compare it with the coordina
 # group = "fedmed"                      # who may relay
 # operator_group = "fedmed-operators"   # who may also approve and look at budget and log
 
+# Each dataset is read once by: fedmed node register HOME NAME, which writes columns and fingerprint here.
 # [[dataset]]
 # name = "person_year"
-# path = "/srv/fedmed/person_year.parquet"
+# path = "/srv/fedmed/person_year.parquet"   # or .csv, .csv.gz; a relative path counts from this folder
 # declared_persons = 120000             # public
 # data_year = 2025
+
+# [[dataset]]
+# name = "settlements"
+# kind = "postgresql"
+# connection_file = "settlements.conn"  # mode 0600: host=... dbname=... user=... password=...
+# table = "settlement"
+# schema = "public"
+# declared_persons = 120000
+# data_year = 2025
+# columns = ["psn_no", "fund_pay_sumamt"]   # what studies may read; all columns if left out
 """
 
 POLICY_TEMPLATE: Final = """\

@@ -11,6 +11,7 @@ from fedmed.governance.audit_chain import AuditEntry, ChainHead, verify_chain
 from fedmed.socket_messages import Budget
 from fedmed_nodes.custodian_client import SocketCustodian
 from fedmed_nodes.home import Home
+from fedmed_nodes.registration import Reading
 
 Log = tuple[tuple[AuditEntry, ...], ChainHead | None]
 """Entries, and where the chain was found to stand if it was verified."""
@@ -45,6 +46,29 @@ def stored_log(home: Path, *, last: int | None, verify: bool) -> Log:
     finally:
         store.close()
     return entries, verify_chain(entries, Home(home).identity().public) if verify else None
+
+
+def registration_document(name: str, found: Reading, *, study: str | None) -> dict[str, Any]:
+    """What `fedmed_nodes.register_desk.register_dataset` found as JSON; `Any`: JSON values."""
+    document: dict[str, Any] = {
+        "dataset": name,
+        "rows": found.rows,
+        "columns": list(found.entry.columns),
+        "fingerprint": found.entry.fingerprint.hex(),
+    }
+    return document if study is None else document | {"study": study, "persons": found.persons}
+
+
+def registration_lines(document: dict[str, Any]) -> str:
+    """`registration_document` for people."""
+    lines = [
+        f"registered {document['dataset']}: {document['rows']} rows, {len(document['columns'])} columns",
+        f"columns: {', '.join(document['columns'])}",
+        f"fingerprint: {document['fingerprint']}",
+    ]
+    if "study" in document:
+        lines.append(f"its rows can serve study {document['study']}: {document['persons']} persons")
+    return "\n".join(lines)
 
 
 def log_document(entries: Sequence[AuditEntry], head: ChainHead | None) -> dict[str, Any]:

@@ -77,7 +77,27 @@ class DatasetEntry:
         return DuckdbFiles(pattern=path, kind=kind, memory_mib=self.memory_mib, threads=self.threads)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a registration read, for the operator's eyes only.
+
+    Attributes:
+        entry: The entry with its columns and its fingerprint, for the node's settings.
+        rows: Number of rows.
+        persons: Number of persons, held out or not; None where no study says how to count them.
+    """
+
+    entry: DatasetEntry
+    rows: int
+    persons: int | None = None
+
+
 def register(entry: DatasetEntry, spec: DatasetSpec | None = None) -> DatasetEntry:
+    """Read a dataset once and fix what it holds: the entry of `read_through`, which has the details."""
+    return read_through(entry, spec).entry
+
+
+def read_through(entry: DatasetEntry, spec: DatasetSpec | None = None) -> Reading:
     """Read a dataset once and fix what it holds.
 
     Args:
@@ -85,7 +105,7 @@ def register(entry: DatasetEntry, spec: DatasetSpec | None = None) -> DatasetEnt
         spec: A study to check the rows against as well: columns, types, persons, outcome.
 
     Returns:
-        The entry with its columns and its fingerprint, for the node's settings.
+        The registered entry, and the counts.
 
     Raises:
         DataContractError: there are no rows, columns are missing, or the study's checks fail; the text is
@@ -99,9 +119,8 @@ def register(entry: DatasetEntry, spec: DatasetSpec | None = None) -> DatasetEnt
     if rows == 0:
         raise DataContractError("the dataset has no rows; check the selection of the export")
     registered = replace(entry, columns=tuple(columns), fingerprint=found)
-    if spec is not None:
-        open_source(registered).check(spec)
-    return registered
+    persons = None if spec is None else open_source(registered).check(spec).persons
+    return Reading(entry=registered, rows=rows, persons=persons)
 
 
 def open_source(entry: DatasetEntry) -> StoredSource:

@@ -43,6 +43,7 @@ from fedmed_server.processes import (
 )
 
 _COMMAND_S: Final = 120.0
+_REGISTER_S: Final = 600.0
 _CUSTODIAN_S: Final = 180.0
 # A unix socket's path may have 107 bytes; the longest below the folder is nodes/<name>/run/inner/<socket>.
 _MOST_FOLDER_BYTES: Final = 50
@@ -148,6 +149,8 @@ def set_up(
     home = create_home(folder / "coordinator", cards, addresses=addresses, now=now)
     for node in nodes:
         _settle_node(node, spec, tables[node.name], home=home)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda node: _register(node, spec.data.dataset), nodes))
     return home, nodes
 
 
@@ -247,7 +250,7 @@ def _make_node(node: LocalNode) -> NodeCard:
 
 
 def _settle_node(node: LocalNode, spec: StudySpec, table: Path, *, home: Home) -> None:
-    """What the province's operator would write: the pinned roster, the registered table, the policy."""
+    """What the province's operator would write: the pinned roster, the dataset, the policy."""
     roster = home.roster()
     replace_private(node.home / "roster.bin", wire.encode_roster(roster))
     user = pwd.getpwuid(os.geteuid()).pw_name
@@ -263,6 +266,13 @@ def _settle_node(node: LocalNode, spec: StudySpec, table: Path, *, home: Home) -
         ).encode(),
     )
     replace_private(node.home / "policy.toml", policy_text(spec).encode())
+
+
+def _register(node: LocalNode, dataset: str) -> None:
+    """The province's operator registers the dataset."""
+    command = ("fedmed", "node", "register", str(node.home), dataset)
+    log = node.flower / "register.log"
+    run_to_end(Program(name=f"register-{node.name}", command=command, log=log), timeout_s=_REGISTER_S)
 
 
 def policy_text(spec: StudySpec) -> str:

@@ -30,7 +30,7 @@ from fedmed_nodes import daemon
 from fedmed_nodes.cli import app
 from fedmed_nodes.custodian_client import SocketCustodian
 from fedmed_nodes.home import Home
-from tests.federation import COORDINATOR, identity_of, small_study
+from tests.federation import COORDINATOR, DATASET, identity_of, small_study
 from tests.node_home import make_home, me, running, write
 
 NODES = Path(daemon.__file__).parent
@@ -100,6 +100,29 @@ def test_the_daemon_serves_is_killed_comes_back_and_keeps_its_books(folder: Path
 
 @pytest.mark.slow
 @NEEDS_ROOT
+def test_register_reads_as_the_homes_user_and_serve_refuses_what_was_not_registered(folder: Path) -> None:
+    home, user = folder / "home", pwd.getpwnam("nobody")
+    make_home(home, user=user)
+    lines = (home / "node.toml").read_text().splitlines()
+    text = "\n".join(line for line in lines if not line.startswith(("columns", "fingerprint")))
+    write(home / "node.toml", text.encode(), user)
+    refused = fedmed("node", "serve", home)
+    assert (refused.returncode, f"fedmed node register {home} {DATASET}" in refused.stderr) == (2, True)
+    (home / "rows.parquet").chmod(0o600)
+    os.chown(home / "rows.parquet", 0, 0)
+    closed = fedmed("node", "register", home, DATASET)
+    assert (closed.returncode, "closed to the custodian's user" in closed.stderr) == (2, True)
+    os.chown(home / "rows.parquet", user.pw_uid, user.pw_gid)
+    done = fedmed("node", "register", home, DATASET, "--json")
+    found = json.loads(done.stdout)
+    assert (found["rows"], "started again" in done.stderr) == (6, True)
+    status = (home / "node.toml").stat()
+    assert (status.st_uid, status.st_mode & 0o777) == (user.pw_uid, 0o600)
+    assert Home(home).node().dataset[0].fingerprint == found["fingerprint"]
+
+
+@pytest.mark.slow
+@NEEDS_ROOT
 def test_started_as_root_it_becomes_the_homes_user_for_good(folder: Path) -> None:
     home, user = folder / "home", pwd.getpwnam("nobody")
     make_home(home, user=user)
@@ -111,7 +134,7 @@ def test_started_as_root_it_becomes_the_homes_user_for_good(folder: Path) -> Non
         assert client.catalogue().node == "node1"
         client.close()
     code = (
-        "import os, pathlib, pwd, sys; from fedmed_nodes.daemon import become\n"
+        "import os, pathlib, pwd, sys; from fedmed_nodes.home import become\n"
         "become(pwd.getpwnam('nobody'), home=pathlib.Path(sys.argv[1]))\n"
         "for call in (os.setuid, os.seteuid, os.setgid):\n"
         "    try: call(0)\n"
@@ -122,6 +145,7 @@ def test_started_as_root_it_becomes_the_homes_user_for_good(folder: Path) -> Non
     assert done.stdout.split("\n")[:4] == ["kept out", "kept out", "kept out", "False"]
 
 
+@pytest.mark.slow
 @NEEDS_ROOT
 def test_settings_cannot_turn_root_into_another_homes_user(folder: Path) -> None:
     home = folder / "home"

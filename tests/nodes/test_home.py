@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,3 +78,13 @@ def test_one_custodian_at_a_time(tmp_path: Path) -> None:
         pass
     with home.locked():
         pass
+
+
+@pytest.mark.slow
+def test_making_a_home_and_registering_load_no_torch() -> None:
+    code = (
+        "import sys; import fedmed_nodes.cli, fedmed_nodes.home, fedmed_nodes.register_desk\n"
+        "print('torch' in sys.modules, 'tenseal' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

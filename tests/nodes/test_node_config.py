@@ -9,7 +9,9 @@ import pytest
 from fedmed.errors import ConfigError
 from fedmed.governance.policy import Policy
 from fedmed.types import Scheme
+from fedmed_nodes.duckdb_source import DuckdbFiles
 from fedmed_nodes.node_config import NODE_TEMPLATE, POLICY_TEMPLATE, load_node, load_policy, socket_of
+from fedmed_nodes.postgres_source import PostgresTable
 
 
 def written(folder: Path, text: str) -> Path:
@@ -35,6 +37,9 @@ def test_all_that_the_templates_explain_can_be_set(tmp_path: Path) -> None:
 
     node = load_node(written(tmp_path, uncommented(NODE_TEMPLATE.format(user='"fedmed"'))))
     assert (node.socket.group, node.dataset[0].data_year) == ("fedmed", 2025)
+    files, database = (dataset.entry(tmp_path).stored_table for dataset in node.dataset)
+    assert isinstance(files, DuckdbFiles)
+    assert database == PostgresTable(connection_file=tmp_path / "settlements.conn", table="settlement")
     assert load_policy(written(tmp_path, uncommented(POLICY_TEMPLATE))).schemes == {Scheme.THRESHOLD}
 
 
@@ -83,3 +88,36 @@ def test_two_datasets_of_one_name_are_refused(tmp_path: Path) -> None:
         load_node(written(tmp_path, f"version = 1\nuser = 'x'\n{table}{table}"))
     with pytest.raises(ConfigError, match="fedmed node init"):
         load_node(tmp_path / "missing.toml")
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("path = 'a.txt'", "kind: a.txt does not say what it is"),
+        ("kind = 'cvs'\npath = 'a.csv'", "kind: must be one of"),
+        ("", "path must name"),
+        ("path = ''", "path: must be"),
+        ("path = 'a.csv'\ntable = 't'", "are for kind postgresql"),
+        ("kind = 'postgresql'\ntable = 't'", "connection_file must name"),
+        ("kind = 'postgresql'\nconnection_file = 'c'", "table must name"),
+        ("kind = 'postgresql'\nconnection_file = 'c'\ntable = 't'\npath = 'a.csv'", "path is for files"),
+        ("kind = 'postgresql'\nconnection_file = 'c'\ntable = 't'\nschem = 's'", "did you mean schema?"),
+        ("path = 'a.csv'\nfingerprint = 'AB'", "fingerprint"),
+        (f"path = 'a.csv'\nfingerprint = '{'0' * 64}'", "fingerprint needs its columns"),
+        ("path = 'a.csv'\ncolumns = ['x', 'y', 'x']", "columns must differ, x stands there twice"),
+        ("path = 'a.csv'\nmemory_mib = 1", "memory_mib: must be >= 64"),
+        ("path = 'a.csv'\nthreads = 0", "threads: must be >= 1"),
+    ],
+)
+def test_a_fault_in_a_dataset_names_its_key(tmp_path: Path, lines: str, said: str) -> None:
+    table = f"[[dataset]]\nname = 'a'\ndeclared_persons = 5\ndata_year = 2025\n{lines}\n"
+    with pytest.raises(ConfigError) as fault:
+        load_node(written(tmp_path, f"version = 1\nuser = 'x'\n{table}"))
+    assert said in str(fault.value)
+
+
+def test_relative_paths_count_from_the_home(tmp_path: Path) -> None:
+    table = "[[dataset]]\nname = 'a'\ndeclared_persons = 5\ndata_year = 2025\npath = '{}'\n"
+    for path, found in (("rows/*.csv", tmp_path / "rows" / "*.csv"), ("/srv/a.csv", Path("/srv/a.csv"))):
+        node = load_node(written(tmp_path, f"version = 1\nuser = 'x'\n{table.format(path)}"))
+        assert node.dataset[0].entry(tmp_path).path == found
