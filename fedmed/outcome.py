@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fedmed.models.layout import ModelLayout
+from fedmed.phase_record import PhaseTotals
 from fedmed.privacy.accounting import epsilon_rdp, fallback_epsilon
 from fedmed.protocol.schedule import PLAIN_SET, Schedule
 from fedmed.report.result import (
@@ -31,19 +32,6 @@ from fedmed.types import FloatArray, PrivacyEvent
 
 VERSIONED = ("fedmed", "flwr", "torch", "tenseal", "dp-accounting", "cryptography", "numpy")
 CHINESE_NAMES = {"shanghai": "上海", "jiangsu": "江苏", "zhejiang": "浙江", "anhui": "安徽"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseTotals:
-    """Seconds and payload bytes of all phases of one name."""
-
-    seconds: float = 0.0
-    down: int = 0
-    up: int = 0
-
-    def plus(self, *, seconds: float, down: int, up: int) -> PhaseTotals:
-        """The totals with one more phase."""
-        return PhaseTotals(seconds=self.seconds + seconds, down=self.down + down, up=self.up + up)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,13 +25,13 @@ from fedmed.errors import ConfigError
 from fedmed.governance.policy import Policy
 from fedmed.local_grid import Fault, LocalGrid, no_faults
 from fedmed.messages import Member, Roster
-from fedmed.outcome import FederatedRun, PhaseTotals, make_result, write_run
-from fedmed.privacy.accounting import epsilon
+from fedmed.outcome import FederatedRun, make_result, write_run
+from fedmed.phase_record import PhaseRecord, losses_in, plans_sent, progress, spent, totals
 from fedmed.progress import OnProgress, Progress, ignore_progress
 from fedmed.protocol.schedule import Schedule, schedule_for
 from fedmed.report.result import Arms, CurvePoint, Result
 from fedmed.study import StudySpec, canonical_bytes, study_digest
-from fedmed.types import FloatArray, OnDropout, PrivacyEvent, Scheme
+from fedmed.types import FloatArray, OnDropout, Scheme
 
 APPS_GROUP = "fedmed.apps"
 COORDINATOR = "coordinator"
@@ -129,52 +129,15 @@ class _Watch:
     schedule: Schedule
     on_progress: OnProgress
     round_number: int = 0
-    plans: int = 0
-    totals: dict[str, PhaseTotals] = field(default_factory=dict)
-    bytes_moved: dict[str, int] = field(default_factory=dict)
+    records: list[PhaseRecord] = field(default_factory=list)
     lost: list[tuple[str, int, str]] = field(default_factory=list)
     parameters: list[FloatArray] = field(default_factory=list)
-    spent: float = 0.0
 
-    def phase(self, record: Any) -> None:  # fedmed_server.driver.PhaseRecord, which the library cannot import
+    def phase(self, record: PhaseRecord) -> None:
         """One phase is over."""
-        name = record.name.split()[0]
-        self.totals[name] = self.totals.get(name, PhaseTotals()).plus(
-            seconds=record.seconds, down=record.bytes_down, up=record.bytes_up
-        )
-        states = {}
-        for point, (size, outcome) in record.by_point.items():
-            node = self.spec.nodes[point - 1]
-            states[node] = outcome
-            self.bytes_moved[node] = self.bytes_moved.get(node, 0) + size
-            if outcome != "done" and name in ("contribute", "open"):
-                self.lost.append((node, self.round_number + 1, name))
-        if name == "contribute":
-            self._count_plan()
-        self._tell(name, states)
-
-    def _count_plan(self) -> None:
-        """A plan went out and is charged."""
-        self.plans += 1
-        event = PrivacyEvent(noise_multiplier=self.schedule.noise_multiplier, count=self.plans)
-        self.spent = epsilon([event], self.schedule.accounted_delta)
-
-    def _tell(self, name: str, states: Mapping[str, str]) -> None:
-        """Pass one event on."""
-        self.on_progress(
-            Progress(
-                phase=name,
-                round_number=min(self.round_number + 1, self.spec.training.aggregations)
-                if name in ("nonce", "contribute", "open")
-                else 0,
-                rounds=self.spec.training.aggregations,
-                attempt=max(1, self.plans - self.round_number),
-                states=states,
-                bytes_moved=dict(self.bytes_moved),
-                epsilon_spent=self.spent,
-                epsilon_planned=self.schedule.epsilon,
-            )
-        )
+        self.records.append(record)
+        self.lost += losses_in(self.spec, record, round_number=self.round_number + 1)
+        self.on_progress(progress(self.spec, self.schedule, self.records, finished=self.round_number))
 
     def round_done(self, summary: Any) -> None:  # fedmed_server.study_flow.RoundSummary
         """One aggregation is over; a contribution that arrived and did not hold is a loss as well."""
@@ -266,9 +229,9 @@ def federate(
         contributors=tuple(tuple(spec.nodes[p - 1] for p in r.contributors) for r in outcome.rounds),
         plans=outcome.plans,
         lost=tuple(watch.lost),
-        totals=dict(watch.totals),
+        totals=totals(watch.records),
         seconds=time.monotonic() - began,
-        epsilon_spent=watch.spent,
+        epsilon_spent=spent(schedule, plans_sent(watch.records)),
     )
 
 

@@ -53,7 +53,9 @@ ARROWS: Mapping[str, frozenset[str]] = {
 ARROWS = {
     **ARROWS,
     "comparison": ARROWS["protocol"] | {"protocol", "report"},
-    "outcome": ARROWS["protocol"] | {"protocol", "report"},
+    # What both a simulation and a deployment note of their phases.
+    "phase_record": ARROWS["protocol"] | {"protocol", "progress"},
+    "outcome": ARROWS["protocol"] | {"protocol", "phase_record", "report"},
 }
 # The last two rooms may look into all others below them.
 ARROWS = {

@@ -12,17 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from fedmed.outcome import PhaseTotals
-from fedmed.privacy.accounting import epsilon
+from fedmed import phase_record
+from fedmed.phase_record import OPEN, PhaseRecord, losses_in
 from fedmed.progress import Progress
 from fedmed.protocol.schedule import Schedule
 from fedmed.study import StudySpec
-from fedmed.types import PrivacyEvent
-from fedmed_server.driver import PhaseRecord
 
 FILE: Final = "phases.jsonl"
-_CONTRIBUTE: Final = "contribute"
-_OF_A_ROUND: Final = ("nonce", _CONTRIBUTE, "open")
 
 
 class Chronicle:
@@ -51,34 +47,14 @@ def read_phases(folder: Path) -> tuple[PhaseRecord, ...]:
     return tuple(_record(line) for line in _whole_lines(folder / FILE).splitlines())
 
 
-def totals(records: Iterable[PhaseRecord]) -> dict[str, PhaseTotals]:
-    """Seconds and bytes by the first word of the phases' names."""
-    found: dict[str, PhaseTotals] = {}
-    for record in records:
-        name = record.name.split()[0]
-        found[name] = found.get(name, PhaseTotals()).plus(
-            seconds=record.seconds, down=record.bytes_down, up=record.bytes_up
-        )
-    return found
-
-
 def losses(spec: StudySpec, records: Iterable[PhaseRecord]) -> tuple[tuple[str, int, str], ...]:
     """(node, aggregation, phase) of each loss or refusal in an aggregation."""
-    found, opened = [], 0
+    found: list[tuple[str, int, str]] = []
+    round_number = 1
     for record in records:
-        bad = [p for p, (_, outcome) in record.by_point.items() if outcome != "done"]
-        if record.name in (_CONTRIBUTE, "open"):
-            found += [(spec.nodes[p - 1], opened + 1, record.name) for p in bad]
-        opened += record.name == "open" and not bad
+        found += losses_in(spec, record, round_number=round_number)
+        round_number += _is_opened(record)
     return tuple(found)
-
-
-def spent(schedule: Schedule, plans: int) -> float:
-    """Epsilon of the charged attempts."""
-    if plans == 0:
-        return 0.0
-    event = PrivacyEvent(noise_multiplier=schedule.noise_multiplier, count=plans)
-    return epsilon([event], schedule.accounted_delta)
 
 
 def progress(spec: StudySpec, schedule: Schedule, records: Sequence[PhaseRecord]) -> Progress:
@@ -89,32 +65,13 @@ def progress(spec: StudySpec, schedule: Schedule, records: Sequence[PhaseRecord]
         schedule: The study worked out.
         records: All its phases so far, at least one.
     """
-    last = records[-1]
-    name = last.name.split()[0]
-    plans = sum(r.name == _CONTRIBUTE for r in records)
-    whole = [r for r in records if r.name == "open" and _all_done(r)]
-    finished = len(whole) - (name == "open" and _all_done(last))
-    moved: dict[str, int] = {}
-    for record in records:
-        for point, (size, _) in record.by_point.items():
-            node = spec.nodes[point - 1]
-            moved[node] = moved.get(node, 0) + size
-    rounds = spec.training.aggregations
-    return Progress(
-        phase=name,
-        round_number=min(finished + 1, rounds) if name in _OF_A_ROUND else 0,
-        rounds=rounds,
-        attempt=max(1, plans - finished),
-        states={spec.nodes[p - 1]: outcome for p, (_, outcome) in last.by_point.items()},
-        bytes_moved=moved,
-        epsilon_spent=spent(schedule, plans),
-        epsilon_planned=schedule.epsilon,
-    )
+    finished = sum(map(_is_opened, records[:-1]))
+    return phase_record.progress(spec, schedule, records, finished=finished)
 
 
-def _all_done(record: PhaseRecord) -> bool:
-    """Whether every node that was asked answered."""
-    return all(outcome == "done" for _, outcome in record.by_point.values())
+def _is_opened(record: PhaseRecord) -> bool:
+    """Whether the phase ended an aggregation: every opener that was asked answered."""
+    return record.name == OPEN and not record.failed_points
 
 
 def _whole_lines(path: Path) -> bytes:

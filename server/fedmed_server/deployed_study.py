@@ -21,10 +21,11 @@ from safetensors.numpy import load, save
 from fedmed import wire
 from fedmed.errors import ConfigError, FedMedError, TooFewNodes, all_errors
 from fedmed.outcome import FederatedRun
+from fedmed.phase_record import PhaseRecord, spent, totals
 from fedmed.study import StudySpec, canonical_bytes, load_study, study_digest
 from fedmed_server.authority import supernode_pem
-from fedmed_server.chronicle import Chronicle, losses, read_phases, spent, totals
-from fedmed_server.driver import GridDriver, PhaseRecord
+from fedmed_server.chronicle import Chronicle, losses, read_phases
+from fedmed_server.driver import GridDriver
 from fedmed_server.files import read_private, replace_private
 from fedmed_server.home import Home
 from fedmed_server.journal import journaled

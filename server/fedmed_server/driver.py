@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedmed.flower_parts import reply_from_content, to_content
+from fedmed.phase_record import DONE, PhaseRecord
 from fedmed.protocol.steps import LOST, Phase, Replies, Reply, Steps
 from fedmed.types import require
 
@@ -30,25 +30,6 @@ class MessageFactory(Protocol):
     ) -> Message:
         """Make a message to one node."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseRecord:
-    """What one phase took.
-
-    Attributes:
-        name: Of the phase.
-        seconds: From the first message sent to the last reply taken.
-        bytes_down: Payload bytes to all nodes.
-        bytes_up: Payload bytes from all nodes.
-        by_point: Bytes both ways and the outcome (``done`` or a code) of each node.
-    """
-
-    name: str
-    seconds: float
-    bytes_down: int
-    bytes_up: int
-    by_point: Mapping[int, tuple[int, str]]
 
 
 def ignore_phase(record: PhaseRecord) -> None:
@@ -145,7 +126,7 @@ class GridDriver:
                 seconds=seconds,
                 bytes_down=sum(down.values()),
                 bytes_up=sum(up.values()),
-                by_point={p: (down[p] + up[p], replies[p].code or "done") for p in replies},
+                by_point={p: (down[p] + up[p], replies[p].code or DONE) for p in replies},
             )
         )
 

@@ -16,9 +16,10 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedmed.crypto.identity import Identity
 from fedmed.messages import Roster
+from fedmed.phase_record import PhaseRecord
 from fedmed.study import StudySpec
 from fedmed_server.deployed_study import Order, run_order
-from fedmed_server.driver import GridDriver, MessageFactory, PhaseRecord
+from fedmed_server.driver import GridDriver, MessageFactory
 from fedmed_server.study_flow import OnRound, StudyOutcome, run_study
 
 

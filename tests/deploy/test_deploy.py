@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 from pyarrow.parquet import write_table
 
+from fedmed.phase_record import spent
 from fedmed.progress import Progress
 from fedmed.protocol.schedule import schedule_for
 from fedmed.study import StudySpec
-from fedmed_server.chronicle import read_phases, spent
+from fedmed_server.chronicle import read_phases
 from fedmed_server.launch import Pace, follow, submit
 from fedmed_server.local_federation import LocalFederation, federation, set_up
 from tests.federation import AGGREGATIONS, names, small_study, small_table

@@ -12,7 +12,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from fedmed.outcome import FederatedRun, PhaseTotals, make_result, write_run
+from fedmed.outcome import FederatedRun, make_result, write_run
+from fedmed.phase_record import PhaseTotals
 from fedmed.privacy.accounting import epsilon, fallback_epsilon
 from fedmed.protocol.schedule import Schedule, schedule_for
 from fedmed.report.result import Arm, Arms, CurvePoint, NodeScore, Result
@@ -65,11 +66,6 @@ def made(scheme: Scheme = Scheme.THRESHOLD) -> tuple[StudySpec, Schedule, Federa
         now=NOW,
     )
     return spec, schedule, run, result
-
-
-def test_totals_add_up() -> None:
-    total = PhaseTotals().plus(seconds=1.0, down=2, up=3).plus(seconds=0.5, down=1, up=1)
-    assert total == PhaseTotals(seconds=1.5, down=3, up=4)
 
 
 def test_privacy_says_planned_spent_and_what_is_left_when_all_others_collude() -> None:

@@ -11,12 +11,13 @@ import pytest
 
 from fedmed.errors import BudgetExceeded, ConfigError, TooFewNodes
 from fedmed.messages import Member, Roster
+from fedmed.phase_record import PhaseRecord, totals
 from fedmed.protocol.schedule import schedule_for
 from fedmed.protocol.steps import Phase, Reply, Steps
 from fedmed.study import to_toml
 from fedmed.wire import encode_roster
 from fedmed_server.authority import make_supernode_key, supernode_pem
-from fedmed_server.chronicle import Chronicle, progress, read_phases, totals
+from fedmed_server.chronicle import Chronicle, progress, read_phases
 from fedmed_server.deployed_study import (
     Order,
     find_nodes,
@@ -24,7 +25,7 @@ from fedmed_server.deployed_study import (
     read_outcome,
     run_order,
 )
-from fedmed_server.driver import GridDriver, PhaseRecord
+from fedmed_server.driver import GridDriver
 from fedmed_server.files import create_private, private_folder, replace_private
 from fedmed_server.home import Home
 from tests.federation import (

@@ -12,9 +12,10 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Error, Message, MetricR
 
 from fedmed.errors import ConfigError, TooFewNodes
 from fedmed.local_grid import NEVER, LocalGrid
+from fedmed.phase_record import PhaseRecord
 from fedmed.protocol.steps import LOST, Phase, PhaseKind, Replies, Reply, Steps
 from fedmed_nodes.client_app import build_client_app
-from fedmed_server.driver import GridDriver, PhaseRecord
+from fedmed_server.driver import GridDriver
 
 POINTS = (1, 2, 3)
 BASE = 100
