@@ -60,14 +60,19 @@ def register(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read a dataset once, and write what it holds into node.toml; do it again when its rows change."""
+    """Read a dataset once, and write what it holds into node.toml; as root it becomes the home's user first.
+
+    Do it again when the rows change. Columns that stand in node.toml stay the registered ones.
+    """
     from fedmed.study import load_study
-    from fedmed_nodes.home import Home
+    from fedmed_nodes.home import Home, account, become
     from fedmed_nodes.operator_views import registration_document, registration_lines
     from fedmed_nodes.register_desk import register_dataset
 
     spec = None if study is None else load_study(_text(study))
-    found = register_dataset(Home(home.absolute()), name, study=spec)
+    place = Home(home.absolute())
+    become(account(place.node().user), home=place.path)
+    found = register_dataset(place, name, study=spec)
     document = registration_document(name, found, study=None if spec is None else spec.id)
     typer.echo(json.dumps(document, ensure_ascii=False) if as_json else registration_lines(document))
     _say("a custodian that runs must be started again to serve it")

@@ -10,7 +10,7 @@ from typing import Final
 from fedmed.errors import ConfigError, DataContractError, StoreFailed
 from fedmed.study import StudySpec
 from fedmed_nodes import private_folder
-from fedmed_nodes.home import Home, account, become
+from fedmed_nodes.home import Home
 from fedmed_nodes.node_config import NODE_FILE, DatasetTable, NodeFile, parse_node
 from fedmed_nodes.node_text import with_registration
 from fedmed_nodes.registration import Reading, read_through
@@ -21,7 +21,9 @@ _MOST_SETTINGS_BYTES: Final = 1 << 20
 def register_dataset(home: Home, name: str, *, study: StudySpec | None = None) -> Reading:
     """Register a dataset of a home, and look whether a study could be served from its rows.
 
-    A custodian may run meanwhile: it has read its settings, and takes the new ones when it starts again.
+    The process must be the home's user already (`fedmed_nodes.home.become`), so that what can be registered
+    can be served. A custodian may run meanwhile: it has read its settings, and takes the new ones when it
+    starts again.
 
     Args:
         home: The node's home, by its absolute path.
@@ -37,10 +39,8 @@ def register_dataset(home: Home, name: str, *, study: StudySpec | None = None) -
         StoreFailed: the rows or the settings cannot be reached.
 
     Guarantees:
-        Started as root, it is the home's user before it opens a row, so what can be registered can be served.
         ``node.toml`` is replaced whole, with mode 0600, only if all checks held and nobody edited it.
     """
-    become(account(home.node().user), home=home.path)
     with _alone(home) as folder:
         text = _settings(home, folder)
         node = parse_node(text, home.path / NODE_FILE)
