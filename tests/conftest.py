@@ -6,9 +6,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+@pytest.fixture(autouse=True)
+def same_umask() -> Iterator[None]:
+    """Put the umask back: a custodian closes it for good, and a test may run one in this process."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)

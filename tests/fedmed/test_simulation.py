@@ -26,6 +26,9 @@ from fedmed.types import FloatArray, PrivacyEvent, Scheme
 from fedmed_nodes.client_app import CustodianPort
 from tests.federation import DATASET, names, small_study
 
+# Together these take more than the fast part of the suite can spare.
+pytestmark = pytest.mark.slow
+
 PERSONS, DECLARED, ROWS = 40, 50, 2
 Spoil = Callable[[int, str], bool]
 

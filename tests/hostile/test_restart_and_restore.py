@@ -33,6 +33,9 @@ from tests.federation import (
     small_study,
 )
 
+# Together these take more than the fast part of the suite can spare.
+pytestmark = pytest.mark.slow
+
 VICTIM = 1
 EVERYBODY, OPENERS, OTHER_OPENERS = (1, 2, 3, 4), (1, 2, 3), (1, 2, 4)
 Parts = tuple[bytes, ...]

@@ -36,6 +36,9 @@ from tests.hostile.ceremony_by_hand import (
     up_to,
 )
 
+# Together these take more than the fast part of the suite can spare.
+pytestmark = pytest.mark.slow
+
 # --- Bad dealings and lying holders ------------------------------------------------------------------
 
 

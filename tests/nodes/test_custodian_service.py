@@ -29,6 +29,9 @@ from fedmed_nodes.pieces import CUSTODIAN_SERVICE, METHODS, OPERATOR_SERVICE
 from fedmed_nodes.socket_gate import Admission
 from tests.federation import OPEN_POLICY, Trial, fresh_federation, make_trial, small_study
 
+# Together these take more than the fast part of the suite can spare.
+pytestmark = pytest.mark.slow
+
 ROW_TEXT = "patient 1234567 had C50.9"
 
 

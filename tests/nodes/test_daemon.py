@@ -33,6 +33,9 @@ from fedmed_nodes.home import Home
 from tests.federation import COORDINATOR, DATASET, identity_of, small_study
 from tests.node_home import make_home, me, running, write
 
+# Together these take more than the fast part of the suite can spare.
+pytestmark = pytest.mark.slow
+
 NODES = Path(daemon.__file__).parent
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="run as root: it takes a second user")
 COMMAND = "from fedmed.cli import main; main()"

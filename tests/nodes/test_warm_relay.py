@@ -15,6 +15,9 @@ import pytest
 from fedmed.errors import ConfigError
 from fedmed_nodes.warm_relay import PROGRAM, serve, write_stub
 
+# Together these take more than the fast part of the suite can spare.
+pytestmark = pytest.mark.slow
+
 
 @contextlib.contextmanager
 def running_host(folder: Path) -> Iterator[subprocess.Popen[bytes]]:

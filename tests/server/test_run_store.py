@@ -25,6 +25,9 @@ from tests.federation import (
     small_study,
 )
 
+# Together these take more than the fast part of the suite can spare.
+pytestmark = pytest.mark.slow
+
 BEGAN = Began(study_digest=b"s" * 32, roster_digest=b"r" * 32, today=datetime.date(2026, 6, 1))
 
 

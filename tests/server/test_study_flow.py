@@ -48,6 +48,9 @@ from tests.federation import (
     untouched,
 )
 
+# Together these take more than the fast part of the suite can spare.
+pytestmark = pytest.mark.slow
+
 Parts = tuple[bytes, ...]
 MLP = {"model__kind": "mlp", "model__hidden": [3]}
 

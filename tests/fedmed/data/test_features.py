@@ -235,6 +235,7 @@ wild_rows = st.lists(
 TEXT_SCHEMA = pa.schema([(name, pa.string()) for name in ["id", "x", "c", "k", "m", "y"]])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(records=wild_rows, at_least=st.none() | st.just(1.0))
 def test_silenced_faults_never_raise_and_touch_no_other_row(records, at_least):

@@ -93,6 +93,7 @@ def test_renyi_figures_match_and_lie_above(row):
     assert epsilon_rdp(events, 1e-6) > epsilon(events, 1e-6)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(
     noise_multiplier=st.floats(0.5, 60),
@@ -105,6 +106,7 @@ def test_epsilon_never_falls_below_the_exact_one_and_stays_close(noise_multiplie
     assert exact - 1e-9 <= spent <= exact * 1.005 + 2e-3
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=4)
 @given(eps=st.floats(0.05, 5), count=st.integers(1, 60), delta=st.sampled_from([1e-7, 1e-5]))
 def test_calibration_errs_towards_more_noise_and_wastes_little(eps, count, delta):
@@ -114,6 +116,7 @@ def test_calibration_errs_towards_more_noise_and_wastes_little(eps, count, delta
     assert multiplier == float(f"{multiplier:.5g}")
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=8)
 @given(
     noise_multiplier=st.floats(0.7, 30),
@@ -129,6 +132,7 @@ def test_more_releases_or_less_noise_never_cost_less(noise_multiplier, count, mo
     assert fallback_epsilon([event(noise_multiplier, count)], 1e-5, honest_contributors=2) >= spent
 
 
+@pytest.mark.slow
 def test_sampling_and_more_rounds_order_as_they_should():
     few, many = event(1.0, 50, 0.01), event(1.0, 100, 0.01)
     denser, full = event(1.0, 50, 0.05), event(1.0, 50)

@@ -34,6 +34,9 @@ from tests.federation import (
     untouched,
 )
 
+# Together these take more than the fast part of the suite can spare.
+pytestmark = pytest.mark.slow
+
 ALL = (1, 2, 3, 4)
 
 

@@ -14,6 +14,9 @@ import pytest
 from fedmed.report.page import render_html
 from fedmed.report.result import Result
 
+# Together these take more than the fast part of the suite can spare.
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Result]
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 ATTACK = "<script>alert('x')</script>\"><img src=x onerror=1> $a$ {{ 7*7 }}"
