@@ -29,6 +29,16 @@ def headers_digest(headers: Sequence[bytes]) -> bytes:
     return digest("fedmed/headers", *headers)
 
 
+def epoch_id_of(roster_digest: bytes, nonces: Sequence[bytes]) -> bytes:
+    """The key epoch's name: hash of the n fresh ceremony nonces in the order of points."""
+    return digest("fedmed/epoch", roster_digest, *nonces)
+
+
+def transcript_of(epoch_id: bytes, dealings: Sequence[bytes]) -> bytes:
+    """What all custodians sign in a ceremony: every signed dealing, and with it every sealed blob."""
+    return digest("fedmed/transcript", epoch_id, *dealings)
+
+
 def payload_digest(chunk: bytes) -> bytes:
     """Digest of one chunk of a payload, as headers and answers name it."""
     return digest("fedmed/chunk", chunk)

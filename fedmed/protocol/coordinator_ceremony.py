@@ -15,10 +15,11 @@ from fedmed.crypto.identity import Identity
 from fedmed.errors import FedMedError, RehearsalFailed, TooFewNodes
 from fedmed.messages import Rehearsals, Roster
 from fedmed.protocol import envelope
+from fedmed.protocol.binding import epoch_id_of, transcript_of
 from fedmed.protocol.coordinator_round import Desk, Opened, Standing, aggregate, refusal, take_nonces
 from fedmed.protocol.schedule import rehearsal_openers, rehearsal_rounds, rehearsal_terms
 from fedmed.protocol.steps import LOST, Phase, PhaseKind, Reply, Steps
-from fedmed.types import Layout, digest
+from fedmed.types import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,7 @@ def _share_keys(
         {p: (*dealings, *(dealt[dealer][p] for dealer in roster.points)) for p in roster.points},
     )
     agreed = yield from _ask_all(roster, "agree", _to_all(roster, [shared[p][0] for p in roster.points]))
-    return digest("fedmed/transcript", epoch_id, *dealings), agreed
+    return transcript_of(epoch_id, dealings), agreed
 
 
 def _conclude(desk: Desk, opened: Sequence[Opened]) -> Steps[None]:
@@ -141,7 +142,7 @@ def _epoch_of(roster: Roster, roster_id: bytes, envelopes: Sequence[bytes]) -> b
         )
         for data, member in zip(envelopes, roster.members, strict=True)
     ]
-    return digest("fedmed/epoch", roster_id, *nonces)
+    return epoch_id_of(roster_id, nonces)
 
 
 def _check_blobs(roster: Roster, dealt: Mapping[int, tuple[bytes, ...]]) -> None:

@@ -27,7 +27,7 @@ from fedmed.errors import (
 from fedmed.governance.audit_chain import ChainHead
 from fedmed.messages import EVERYONE, Dealing, Rehearsals, Roster
 from fedmed.protocol import envelope
-from fedmed.protocol.binding import payload_digest
+from fedmed.protocol.binding import epoch_id_of, payload_digest, transcript_of
 from fedmed.protocol.schedule import rehearsal_rounds
 from fedmed.types import NONCE_BYTES, digest
 
@@ -74,11 +74,6 @@ class Received:
     epoch_id: bytes
     keys: EpochKeys
     transcript: bytes
-
-
-def epoch_id_of(roster_digest: bytes, nonces: Sequence[bytes]) -> bytes:
-    """The key epoch's name: hash of the n fresh ceremony nonces in the order of points."""
-    return digest("fedmed/epoch", roster_digest, *nonces)
 
 
 def _associated(epoch_id: bytes, roster_digest: bytes, dealer: int, receiver: int) -> bytes:
@@ -227,7 +222,7 @@ def receive_shares(
             mine, theirs = state.seeds[dealer - 1], seed
             z_low, z_high = (mine, theirs) if seat.point == low else (theirs, mine)
             pair_keys[dealer] = pair_key(state.epoch_id, low, high, z_low, z_high)
-    transcript = digest("fedmed/transcript", state.epoch_id, *(e for e in envelopes))
+    transcript = transcript_of(state.epoch_id, envelopes)
     keys = EpochKeys(
         point=seat.point,
         threshold=seat.roster.threshold,

@@ -14,6 +14,7 @@ import datetime
 import json
 from dataclasses import dataclass, replace
 
+from fedmed.crypto.parameters import MAX_POLYNOMIALS_PER_EPOCH
 from fedmed.errors import (
     EpochExhausted,
     EpochMismatch,
@@ -42,7 +43,6 @@ from fedmed.protocol.binding import check_header, headers_digest
 from fedmed.protocol.schedule import Terms, chunk_count
 
 STATE_VERSION = 1
-MAX_POLYNOMIALS_PER_EPOCH = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ import datetime
 from dataclasses import dataclass
 
 from fedmed.aggregation.allowance import default_allowance
-from fedmed.aggregation.encoding import grid_for, rehearsal_layout, training_layout
-from fedmed.crypto.parameters import PARAMETER_SETS, RING_DEGREE, parameter_set_for
+from fedmed.aggregation.encoding import rehearsal_layout, training_layout
+from fedmed.crypto.parameters import RING_DEGREE, parameter_set_for
 from fedmed.errors import ConfigError
 from fedmed.messages import Roster
 from fedmed.models.layout import ModelLayout
@@ -288,17 +288,3 @@ def rehearsal_openers(roster: Roster, round_number: int) -> tuple[int, ...]:
     """T of one rehearsal: consecutive points, wrapping around, so that all of them answer once."""
     n, t = len(roster.members), roster.threshold
     return tuple(sorted((((round_number - 1) * t + i) % n) + 1 for i in range(t)))
-
-
-def grid_of(spec: StudySpec) -> float:
-    """Step of the integer grid of a study's clipped sums."""
-    inputs = spec.dataset_spec.inputs
-    model = ModelLayout(kind=spec.model.kind, inputs=inputs, hidden=spec.model.hidden)
-    return grid_for(spec.privacy.clip_norm, model.size)
-
-
-def ring_of(layout: Layout) -> str:
-    """Human name of a layout's ring, for reports."""
-    if layout.parameter_set == PLAIN_SET:
-        return "none"
-    return f"{PARAMETER_SETS[layout.parameter_set].name}, degree {RING_DEGREE}"

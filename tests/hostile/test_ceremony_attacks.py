@@ -19,8 +19,7 @@ from fedmed.crypto.lattice_secret import SecretKey, deal, read_share
 from fedmed.errors import CeremonyStopped
 from fedmed.messages import Dealing, Rehearsals
 from fedmed.protocol import envelope, node_ceremony
-from fedmed.protocol.binding import payload_digest
-from fedmed.protocol.node_ceremony import epoch_id_of
+from fedmed.protocol.binding import epoch_id_of, payload_digest
 from fedmed.protocol.steps import Phase, PhaseKind, Reply
 from fedmed.types import WordArray
 from tests.federation import (

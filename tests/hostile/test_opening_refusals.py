@@ -34,10 +34,10 @@ from typing import Any
 import pytest
 
 from fedmed import wire
+from fedmed.crypto.parameters import MAX_POLYNOMIALS_PER_EPOCH
 from fedmed.errors import SetMalformed
 from fedmed.messages import Header
 from fedmed.protocol import envelope
-from fedmed.protocol.node_round import MAX_POLYNOMIALS_PER_EPOCH
 from fedmed.protocol.steps import PhaseKind
 from fedmed.types import Scheme
 from fedmed_nodes.ceremony_desk import EpochRecord, epoch_key
