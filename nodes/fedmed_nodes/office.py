@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from fedmed import wire
-from fedmed.privacy.accounting import epsilon
-from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed.protocol.steps import PhaseKind, Reply
 from fedmed.socket_messages import (
     Budget,
@@ -19,14 +17,11 @@ from fedmed.socket_messages import (
     StudyStanding,
 )
 from fedmed.study import StudySpec, from_canonical_bytes
-from fedmed.types import PrivacyEvent
+from fedmed_nodes.budget_desk import BudgetBook, read_book
 from fedmed_nodes.custodian import Custodian, Settings
 from fedmed_nodes.sources import RowSource
 from fedmed_nodes.stores import CustodianStore
 from fedmed_nodes.study_desk import INDEX, study_key
-
-Reservations = Mapping[str, tuple[float, int, float]]
-"""Study in hexadecimal -> noise multiplier, releases, delta."""
 
 
 class Office:
@@ -90,49 +85,38 @@ def budget_of(store: CustodianStore, *, datasets: Mapping[str, RowSource], cap_e
 
     Returns:
         One line for each study ever proposed and each dataset. A dataset's committed epsilon composes what
-        `StudyDesk` would hold against a next study: all reservations, and the charges on this dataset or
-        its year that no reservation covers.
+        `StudyDesk` would hold against a next study (`BudgetBook.committed`).
 
     Raises:
         IntegrityError: the ledger was altered.
     """
-    reservations: Reservations = json.loads(store.get("reservations") or b"{}")
-    ledger = store.ledger()
-    deltas = [delta for _, _, delta in reservations.values()]
-    studies = [
-        _study_budget(store, study, reservations=reservations, ledger=ledger)
-        for study in json.loads(store.get(INDEX) or b"[]")
-    ]
-    delta = min([*deltas, *(study.delta for study in studies)], default=0.5)
+    book = read_book(store)
     years = [
         DatasetBudget(
             name=name,
             data_year=source.data_year,
             cap_epsilon=cap_epsilon,
-            committed_epsilon=epsilon(_events_on(source, reservations, ledger), delta),
+            committed_epsilon=book.committed(source),
         )
         for name, source in sorted(datasets.items())
     ]
+    studies = [_study_budget(store, study, book=book) for study in json.loads(store.get(INDEX) or b"[]")]
     return Budget(studies=tuple(studies), datasets=tuple(years))
 
 
-def _study_budget(
-    store: CustodianStore, study: str, *, reservations: Reservations, ledger: Iterable[LedgerRecord]
-) -> StudyBudget:
+def _study_budget(store: CustodianStore, study: str, *, book: BudgetBook) -> StudyBudget:
     """One study's line."""
     digest, spec = bytes.fromhex(study), _spec(store, study)
-    reserved = reservations.get(study)
+    reserved = book.reservations.get(study)
     # A study without a reservation has no charges either; its own delta then only fills the line.
-    delta = spec.privacy.delta if reserved is None else reserved[2]
-    charges = [record.event for record in ledger if record.study_digest == digest]
-    planned = [] if reserved is None else [PrivacyEvent(noise_multiplier=reserved[0], count=int(reserved[1]))]
+    delta = spec.privacy.delta if reserved is None else reserved.delta
     return StudyBudget(
         study_digest=digest,
         id=spec.id,
         title=spec.title,
         standing=_standing(store, digest, is_reserved=reserved is not None),
-        reserved_epsilon=epsilon(planned, delta),
-        spent_epsilon=epsilon(charges, delta),
+        reserved_epsilon=book.reserved(digest),
+        spent_epsilon=book.spent(digest, delta),
         delta=delta,
     )
 
@@ -149,16 +133,3 @@ def _standing(store: CustodianStore, digest: bytes, *, is_reserved: bool) -> Stu
         return StudyStanding.RESERVED
     approved = store.get(study_key(digest, "approved")) is not None
     return StudyStanding.APPROVED if approved else StudyStanding.WAITING
-
-
-def _events_on(
-    source: RowSource, reservations: Reservations, ledger: Iterable[LedgerRecord]
-) -> list[PrivacyEvent]:
-    """Reservations of all studies, and the charges on this dataset or year that none of them covers."""
-    events = [PrivacyEvent(noise_multiplier=s, count=int(count)) for s, count, _ in reservations.values()]
-    return events + [
-        record.event
-        for record in ledger
-        if record.study_digest.hex() not in reservations
-        and (record.dataset_fingerprint == source.fingerprint or record.data_year == source.data_year)
-    ]

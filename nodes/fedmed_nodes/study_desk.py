@@ -11,7 +11,6 @@ from fedmed import wire
 from fedmed.data.examples import Examples
 from fedmed.errors import (
     ApprovalPending,
-    BudgetExceeded,
     DataContractError,
     EpochMismatch,
     RosterMismatch,
@@ -23,14 +22,14 @@ from fedmed.governance.policy import Decision, Policy, decide
 from fedmed.messages import NO_EPOCH, StudyProposal
 from fedmed.models.layout import ModelLayout
 from fedmed.models.row_independence import prove_row_independence
-from fedmed.privacy.accounting import epsilon
 from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed.protocol import envelope
 from fedmed.protocol.node_ceremony import Seat
 from fedmed.protocol.node_round import SignedPlan
 from fedmed.protocol.schedule import Schedule, Terms, schedule_for, terms_for
 from fedmed.study import StudySpec, from_canonical_bytes, study_digest
-from fedmed.types import PrivacyEvent, Scheme
+from fedmed.types import Scheme
+from fedmed_nodes.budget_desk import RESERVATIONS, BudgetBook, check_budget, read_book, reservation_for
 from fedmed_nodes.ceremony_desk import CeremonyDesk, EpochRecord
 from fedmed_nodes.clock import Clock
 from fedmed_nodes.logbook import Logbook
@@ -39,7 +38,6 @@ from fedmed_nodes.sources import RowSource
 INDEX = "studies"
 RESTORED = "restored"
 """Store key that says that a backup came back here, at any time."""
-BUDGET_DIGITS = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +83,6 @@ def check_person(spec: StudySpec, source: RowSource) -> None:
     """
     if spec.data.person != source.person:
         raise StudyRefused("person: the study names another pseudonym column than this node registered")
-
-
-def check_budget(total: float, policy: Policy) -> None:
-    """Everything reserved and charged in the data year, this study included, fits the cap."""
-    if total > policy.max_epsilon_per_year + BUDGET_DIGITS:
-        raise BudgetExceeded(
-            f"this data year's budget is {policy.max_epsilon_per_year:g}; with this study it would "
-            f"be {total:.3f}: lower epsilon, or wait for the data holder's signed raise"
-        )
 
 
 def check_approved(*, approved: bool, reserved: bool) -> None:
@@ -181,12 +170,12 @@ class StudyDesk:
         envelope.check_context(statement, digest)
         study = self._work_out(proposal)
         decision = self._judge(study)
-        reservations = self._check_budget(digest, study)
+        book = self._reserve(digest, study)
         prove_once(study.schedule.model)  # about this machine, not about rows: before anything is written
         waits = decision.waits_for_operator or self._logbook.get(RESTORED) is not None
         approved = not waits or self._logbook.get(study_key(digest, "approved"))
         before = self._logbook.get(study_key(digest, "proposal"))
-        self._write_proposal(digest, statement.content, reservations=reservations, approved=bool(approved))
+        self._write_proposal(digest, statement.content, book=book, approved=bool(approved))
         self._end_replaced(before, proposal.epoch_id)
         if not approved:
             raise ApprovalPending("the province's operator must approve this study first")
@@ -212,9 +201,7 @@ class StudyDesk:
         if old not in (epoch_id, NO_EPOCH):
             self._ceremonies.destroy(old)
 
-    def _write_proposal(
-        self, digest: bytes, content: bytes, *, reservations: Mapping[str, list[float]], approved: bool
-    ) -> None:
+    def _write_proposal(self, digest: bytes, content: bytes, *, book: BudgetBook, approved: bool) -> None:
         """One batch: the proposal, its place in the index, and, if approved, its reservation."""
         index = self.known()
         puts = {
@@ -223,7 +210,7 @@ class StudyDesk:
         }
         if approved:
             puts[study_key(digest, "approved")] = b"1"
-            puts["reservations"] = json.dumps(reservations).encode()
+            puts[RESERVATIONS] = book.to_bytes()
         kind = AuditKind.ACCEPTED if approved else AuditKind.PROPOSED
         self._logbook.write(kind, study=digest, detail="study", puts=puts)
 
@@ -262,39 +249,11 @@ class StudyDesk:
             record = self._ceremonies.record(epoch_id)
             check_epoch_active(record, has_keys=self._ceremonies.has_keys(epoch_id))
 
-    def _check_budget(self, digest: bytes, study: Study) -> dict[str, list[float]]:
-        """All reservations and unreserved charges of the data year, this study included, fit the cap.
-
-        Returns:
-            The reservations to write: study to [noise multiplier, releases, delta].
-        """
-        stored = self._reservations()
-        schedule = study.schedule
-        mine = [schedule.noise_multiplier, schedule.releases, schedule.accounted_delta]
-        reservations = {**stored, digest.hex(): mine}
-        events = [
-            PrivacyEvent(noise_multiplier=sigma, count=int(count))
-            for sigma, count, _ in reservations.values()
-        ]
-        events += [
-            record.event
-            for record in self._logbook.ledger()
-            if self._counts(record, study.source) and record.study_digest.hex() not in reservations
-        ]
-        # The least delta of all studies: a smaller delta never makes epsilon smaller.
-        delta = min(value[2] for value in reservations.values())
-        check_budget(epsilon(events, delta), self._policy)
-        return reservations
-
-    def _reservations(self) -> dict[str, list[float]]:
-        """Study to [noise multiplier, releases, delta]: what approved studies may spend."""
-        stored: dict[str, list[float]] = json.loads(self._logbook.get("reservations") or b"{}")
-        return stored
-
-    @staticmethod
-    def _counts(record: LedgerRecord, source: RowSource) -> bool:
-        """Whether a charge is one on this dataset version or data year: unknown counts as yes."""
-        return record.dataset_fingerprint == source.fingerprint or record.data_year == source.data_year
+    def _reserve(self, digest: bytes, study: Study) -> BudgetBook:
+        """The budget with this study in it, which must fit the cap; nothing is written yet."""
+        book = read_book(self._logbook).with_study(digest, reservation_for(study.schedule, study.source))
+        check_budget(book.committed(study.source), self._policy.max_epsilon_per_year)
+        return book
 
     def get(self, digest: bytes) -> Study:
         """An approved study; after a restart it is worked out again from the stored bytes.
@@ -306,11 +265,11 @@ class StudyDesk:
             content = self._logbook.get(study_key(digest, "proposal"))
             if content is None:
                 raise StudyUnknown("the study was never proposed here")
+            study = self._work_out(wire.decode_proposal(content))
             check_approved(
                 approved=self._logbook.get(study_key(digest, "approved")) is not None,
-                reserved=digest.hex() in self._reservations(),
+                reserved=read_book(self._logbook).holds(digest, study.source),
             )
-            study = self._work_out(wire.decode_proposal(content))
             self._judge(study)
             self._studies[digest] = study
         return self._studies[digest]

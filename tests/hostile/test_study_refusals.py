@@ -6,7 +6,7 @@
 | roster not the pinned one | roster_mismatch | study_desk.check_roster |
 | epoch not signed by all, or its keys destroyed | epoch_mismatch | study_desk.check_epoch_active |
 | epoch unknown, or scheme plain with an epoch | epoch_mismatch | none can be taken away: no keys to use |
-| over budget | budget_exceeded | study_desk.check_budget |
+| over budget | budget_exceeded | budget_desk.check_budget |
 | declared cohort below the minimum | cohort_too_small | policy._check_cohort |
 | declared count not the catalogue's | study_refused | study_desk.check_declared |
 

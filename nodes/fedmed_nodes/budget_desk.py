@@ -1,0 +1,237 @@
+"""What a node's budget holds: reservations of approved studies, charges of the ledger, and what is left.
+
+Threat model: a coordinator proposes many studies, or one study again and again, to spend more of a person's
+privacy than the data holder allows; it may also wait until an operator registers the dataset under another
+name. So a budget belongs to the rows (their fingerprint) and to the year that they describe, never to an
+alias: all datasets of one year hold the same persons as far as anybody here can prove. What is not known
+counts as spent.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from fedmed.errors import BudgetExceeded, IntegrityError
+from fedmed.privacy.accounting import epsilon
+from fedmed.privacy.ledger_record import LedgerRecord, events
+from fedmed.protocol.schedule import Schedule
+from fedmed.types import PrivacyEvent
+
+RESERVATIONS: Final = "reservations"
+"""Store key of all reservations."""
+BUDGET_DIGITS: Final = 1e-9
+
+
+class Books(Protocol):
+    """Where a budget is read: a store or a logbook."""
+
+    def get(self, key: str) -> bytes | None:
+        """Value of a key."""
+        ...
+
+    def ledger(self) -> tuple[LedgerRecord, ...]:
+        """All charges."""
+        ...
+
+
+class Rows(Protocol):
+    """What a budget belongs to; a `fedmed_nodes.sources.RowSource` says both."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Digest of the dataset version."""
+        ...
+
+    @property
+    def data_year(self) -> int:
+        """Year that the rows describe."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """What an approved study may spend.
+
+    Attributes:
+        noise_multiplier: Of each release.
+        releases: How many there may be.
+        delta: At which epsilon is counted.
+        data_year: Year of the rows that it is reserved on; None for reservations from before years were
+            written down, which count against every year.
+        fingerprint: Digest of those rows; empty where the year is None.
+    """
+
+    noise_multiplier: float
+    releases: int
+    delta: float
+    data_year: int | None
+    fingerprint: bytes
+
+    @property
+    def event(self) -> PrivacyEvent:
+        """All releases, as the accounting composes them."""
+        return PrivacyEvent(noise_multiplier=self.noise_multiplier, count=self.releases)
+
+    def is_for_year(self, year: int) -> bool:
+        """Whether it pays for charges on rows of a year."""
+        return self.data_year in (None, year)
+
+    def concerns(self, rows: Rows) -> bool:
+        """Whether it counts against a dataset: the same rows, the same year, or nobody knows."""
+        return self.is_for_year(rows.data_year) or self.fingerprint == rows.fingerprint
+
+
+def reservation_for(schedule: Schedule, rows: Rows) -> Reservation:
+    """What a worked-out study reserves on a dataset."""
+    return Reservation(
+        noise_multiplier=schedule.noise_multiplier,
+        releases=schedule.releases,
+        delta=schedule.accounted_delta,
+        data_year=rows.data_year,
+        fingerprint=rows.fingerprint,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetBook:
+    """Reservations and charges at one moment; pure, so that what would be can be worked out as well.
+
+    Attributes:
+        reservations: By study, its digest in hexadecimal.
+        charges: The whole ledger.
+
+    Guarantees:
+        A charge without a reservation for its study and year counts by itself; one with it is paid by the
+        reservation, so nothing counts twice and nothing is left out.
+    """
+
+    reservations: Mapping[str, Reservation]
+    charges: tuple[LedgerRecord, ...]
+
+    def with_study(self, study: bytes, reservation: Reservation) -> BudgetBook:
+        """The book with one study's reservation put in or replaced."""
+        return replace(self, reservations={**self.reservations, study.hex(): reservation})
+
+    def without_unspent(self, study: bytes) -> BudgetBook:
+        """The book after a study that is answered no more: its reservation covers its charges only."""
+        kept = {name: r for name, r in self.reservations.items() if name != study.hex()}
+        reserved = self.reservations.get(study.hex())
+        spent = sum(
+            record.study_digest == study and reserved is not None and reserved.is_for_year(record.data_year)
+            for record in self.charges
+        )
+        if reserved is not None and spent:
+            kept[study.hex()] = replace(reserved, releases=spent)
+        return replace(self, reservations=kept)
+
+    def holds(self, study: bytes, rows: Rows) -> bool:
+        """Whether a study has a reservation on rows of this year."""
+        reserved = self.reservations.get(study.hex())
+        return reserved is not None and reserved.is_for_year(rows.data_year)
+
+    def reserved(self, study: bytes) -> float:
+        """Epsilon of a study's whole reservation; 0 without one."""
+        reserved = self.reservations.get(study.hex())
+        return 0.0 if reserved is None else epsilon([reserved.event], reserved.delta)
+
+    def spent(self, study: bytes, delta: float) -> float:
+        """Epsilon of a study's charges at ``delta``."""
+        return epsilon(events(r for r in self.charges if r.study_digest == study), delta)
+
+    def spent_on(self, rows: Rows) -> float:
+        """Epsilon of all charges that count against a dataset."""
+        return epsilon(events(r for r in self.charges if _concerns(r, rows)), self.delta)
+
+    def committed(self, rows: Rows) -> float:
+        """Epsilon of everything reserved or charged that counts against a dataset, composed."""
+        planned = [r.event for r in self.reservations.values() if r.concerns(rows)]
+        unpaid = events(r for r in self.charges if _concerns(r, rows) and not self._is_paid(r))
+        return epsilon([*planned, *unpaid], self.delta)
+
+    @property
+    def delta(self) -> float:
+        """The least delta of all reservations: a smaller delta never makes epsilon smaller."""
+        return min((r.delta for r in self.reservations.values()), default=_DELTA_OF_NOTHING)
+
+    def to_bytes(self) -> bytes:
+        """The reservations as the store keeps them."""
+        return json.dumps({name: _fields(r) for name, r in self.reservations.items()}).encode()
+
+    def _is_paid(self, record: LedgerRecord) -> bool:
+        """Whether a reservation covers a charge."""
+        reserved = self.reservations.get(record.study_digest.hex())
+        return reserved is not None and reserved.is_for_year(record.data_year)
+
+
+_DELTA_OF_NOTHING: Final = 1e-6
+"""For charges whose reservations are gone; PRIVACY.md counts at 1e-5 or less."""
+
+
+def read_book(books: Books) -> BudgetBook:
+    """Read the budget of a node.
+
+    Raises:
+        IntegrityError: ledger or reservations were altered.
+    """
+    stored: dict[str, list[float] | dict[str, str | float]] = json.loads(books.get(RESERVATIONS) or b"{}")
+    reservations = {name: _reservation(value) for name, value in stored.items()}
+    return BudgetBook(reservations=reservations, charges=books.ledger())
+
+
+def check_budget(total: float, cap: float) -> None:
+    """Everything reserved and charged, the new study included, fits the cap."""
+    if total > cap + BUDGET_DIGITS:
+        raise BudgetExceeded(
+            f"this data year's budget is {cap:g}; with this study it would be {total:.3f}: lower epsilon, "
+            "or let the data holder sign a raise (fedmed node budget raise)"
+        )
+
+
+def _concerns(record: LedgerRecord, rows: Rows) -> bool:
+    """Whether a charge is one on this dataset version or data year."""
+    return record.dataset_fingerprint == rows.fingerprint or record.data_year == rows.data_year
+
+
+def _fields(r: Reservation) -> dict[str, str | float | None]:
+    """One reservation as JSON."""
+    return {
+        "noise_multiplier": r.noise_multiplier,
+        "releases": r.releases,
+        "delta": r.delta,
+        "data_year": r.data_year,
+        "fingerprint": r.fingerprint.hex(),
+    }
+
+
+def _reservation(stored: object) -> Reservation:
+    """One reservation from JSON: a table, or the list of three numbers that was written before years were."""
+    try:
+        if isinstance(stored, list):
+            noise, releases, delta = stored
+            return _checked(noise, releases, delta, year=None, fingerprint="")
+        if isinstance(stored, dict):
+            year, fingerprint = stored["data_year"], stored["fingerprint"]
+            numbers = stored["noise_multiplier"], stored["releases"], stored["delta"]
+            return _checked(*numbers, year=year, fingerprint=fingerprint)
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise IntegrityError("a reservation in the store cannot be read: it was altered; restore the store")
+
+
+def _checked(
+    noise: float, releases: float, delta: float, *, year: int | None, fingerprint: str
+) -> Reservation:
+    """A reservation whose numbers can be."""
+    if not (math.isfinite(noise) and noise > 0 and releases >= 1 and 0 < delta < 1):
+        raise ValueError("impossible numbers")
+    return Reservation(
+        noise_multiplier=noise,
+        releases=int(releases),
+        delta=delta,
+        data_year=year,
+        fingerprint=bytes.fromhex(fingerprint),
+    )
