@@ -48,6 +48,8 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "progress": VALUES,
     "flower_parts": VALUES | {"protocol"},
     "local_grid": VALUES,
+    # Processes of either side; the nodes and the server run theirs by it.
+    "supervision": VALUES,
 }
 # Rooms of a simulation: what a deployment cannot know, and what a run leaves behind.
 ARROWS = {
@@ -56,6 +58,8 @@ ARROWS = {
     # What both a simulation and a deployment note of their phases.
     "phase_record": ARROWS["protocol"] | {"protocol", "progress"},
     "outcome": ARROWS["protocol"] | {"protocol", "phase_record", "report"},
+    # The release bundle: it reads what the protocol signed, so it stands above it.
+    "release": ARROWS["protocol"] | {"protocol", "phase_record", "report"},
 }
 # The last two rooms may look into all others below them.
 ARROWS = {
@@ -113,6 +117,7 @@ DOORS: Mapping[str, frozenset[str]] = {
             "fedmed.simulation",
             "fedmed.local_grid",
             "fedmed.report",
+            "fedmed.supervision",
             "fedmed_nodes",
             "fedmed_server",
         }
@@ -120,8 +125,8 @@ DOORS: Mapping[str, frozenset[str]] = {
     "duckdb": frozenset({"fedmed_nodes.duckdb_source"}),
     "psycopg": frozenset({"fedmed_nodes.postgres_source"}),
     "sqlite3": frozenset({"fedmed_nodes"}),
-    "socket": frozenset({"fedmed_nodes", "fedmed_server"}),
-    "subprocess": frozenset({"fedmed.cli", "fedmed_nodes", "fedmed_server"}),
+    "socket": frozenset({"fedmed.supervision", "fedmed_nodes", "fedmed_server"}),
+    "subprocess": frozenset({"fedmed.cli", "fedmed.supervision", "fedmed_nodes", "fedmed_server"}),
     # Python's own generators may never touch a release, so nobody has them.
     "random": frozenset(),
     "secrets": frozenset(),

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedmed.errors import ProcessFailed
+from fedmed.supervision.processes import Program, flower_environment, run_to_end
 from fedmed_server.files import read_private, replace_private
 from fedmed_server.home import Home
 from fedmed_server.launcher import CLI_HOME, FEDERATION, run_config
-from fedmed_server.processes import Program, flower_environment, run_to_end
 
 CALL_S: Final = 90.0
 ONLINE: Final = "online"

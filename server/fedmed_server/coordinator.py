@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from fedmed.errors import ConfigError, ProcessFailed
+from fedmed.supervision.processes import Children, children, end_group, is_listening, is_there, wait_until
 from fedmed_server import control
 from fedmed_server.files import private_folder, read_private, replace_private
 from fedmed_server.home import Home
@@ -24,7 +25,6 @@ from fedmed_server.launcher import (
     write_bundle,
     write_flower_config,
 )
-from fedmed_server.processes import Children, children, end_group, is_listening, is_there, wait_until
 
 START_S: Final = 90.0
 _RESTART_PAUSE_S: Final = 2.0

@@ -19,11 +19,12 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from fedmed import wire
+from fedmed.crypto.supernode_key import supernode_pem
 from fedmed.errors import ConfigError, FedMedError, TooFewNodes, all_errors
 from fedmed.outcome import FederatedRun
 from fedmed.phase_record import PhaseRecord, spent, totals
+from fedmed.release.exchange import witnessed
 from fedmed.study import StudySpec, canonical_bytes, load_study, study_digest
-from fedmed_server.authority import supernode_pem
 from fedmed_server.chronicle import Chronicle, losses, read_phases
 from fedmed_server.driver import GridDriver
 from fedmed_server.files import read_private, replace_private
@@ -186,7 +187,7 @@ def _begin(order: Order, store: RunStore, *, today: datetime.date) -> StudyRun:
 
 def _conduct(run: StudyRun, driver: GridDriver, store: RunStore) -> StudyOutcome:
     """Run the study with its journal; a study that fails is over, one that is killed is not."""
-    steps = conduct(run, on_state=store.save, start=store.state())
+    steps = witnessed(conduct(run, on_state=store.save, start=store.state()), store.witness())
     try:
         return driver.run(journaled(steps, store))
     except FedMedError:

@@ -25,10 +25,11 @@ from typing import Any, Final
 from fedmed import wire
 from fedmed.aggregation.allowance import default_allowance
 from fedmed.crypto.identity import Identity
+from fedmed.crypto.supernode_key import supernode_pem
 from fedmed.errors import ConfigError, MessageMalformed
 from fedmed.messages import Member, Roster
 from fedmed.types import require
-from fedmed_server.authority import issue_server, make_authority, supernode_pem
+from fedmed_server.authority import issue_server, make_authority
 from fedmed_server.files import create_private, private_folder, read_private
 
 COORDINATOR: Final = "coordinator"

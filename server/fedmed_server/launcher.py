@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from fedmed.supervision.processes import Program, flower_environment
 from fedmed_server.files import private_folder, replace_private
 from fedmed_server.front_door import DoorSettings
 from fedmed_server.front_door import command as door_command
 from fedmed_server.home import Home
-from fedmed_server.processes import Program, flower_environment
 
 FEDERATION: Final = "fedmed"
 """Name of the one connection in the Flower command line's configuration."""

@@ -21,17 +21,12 @@ from pathlib import Path
 from typing import Final
 
 from fedmed import wire
+from fedmed.crypto.supernode_key import make_supernode_key
 from fedmed.errors import ConfigError
 from fedmed.outcome import FederatedRun
 from fedmed.progress import OnProgress, Progress
 from fedmed.study import StudySpec
-from fedmed.types import OnDropout, Scheme
-from fedmed_server import control, coordinator
-from fedmed_server.authority import make_supernode_key
-from fedmed_server.files import create_private, private_folder, replace_private
-from fedmed_server.home import Addresses, Home, NodeCard, create_home, read_card
-from fedmed_server.launch import Pace, follow, submit
-from fedmed_server.processes import (
+from fedmed.supervision.processes import (
     Children,
     Program,
     children,
@@ -41,6 +36,11 @@ from fedmed_server.processes import (
     search_path,
     wait_until,
 )
+from fedmed.types import OnDropout, Scheme
+from fedmed_server import control, coordinator
+from fedmed_server.files import create_private, private_folder, replace_private
+from fedmed_server.home import Addresses, Home, NodeCard, create_home, read_card
+from fedmed_server.launch import Pace, follow, submit
 
 _COMMAND_S: Final = 120.0
 _REGISTER_S: Final = 600.0

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from fedmed.cli.edge import run
-from fedmed_server.authority import make_supernode_key
-from fedmed_server.processes import free_ports
+from fedmed.crypto.supernode_key import make_supernode_key
+from fedmed.supervision.processes import free_ports
 from tests.server.test_home import card_text
 
 FEDMED = Path(sys.executable).parent / "fedmed"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedmed.crypto.supernode_key import make_supernode_key, supernode_pem
 from fedmed.errors import BudgetExceeded, ConfigError, TooFewNodes
 from fedmed.messages import Member, Roster
 from fedmed.phase_record import PhaseRecord, totals
@@ -16,7 +17,6 @@ from fedmed.protocol.schedule import schedule_for
 from fedmed.protocol.steps import Phase, Reply, Steps
 from fedmed.study import to_toml
 from fedmed.wire import encode_roster
-from fedmed_server.authority import make_supernode_key, supernode_pem
 from fedmed_server.chronicle import Chronicle, progress, read_phases
 from fedmed_server.deployed_study import (
     Order,

@@ -8,8 +8,8 @@ import pytest
 
 from fedmed import wire
 from fedmed.crypto.identity import Identity
+from fedmed.crypto.supernode_key import make_supernode_key
 from fedmed.errors import ConfigError
-from fedmed_server.authority import make_supernode_key
 from fedmed_server.deployed_study import expected_nodes
 from fedmed_server.home import Addresses, Home, NodeCard, create_home, read_card
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fedmed.supervision.processes import child_environment
 from fedmed_server.home import Addresses, Home, create_home
 from fedmed_server.launcher import (
     front_door_program,
@@ -15,7 +16,6 @@ from fedmed_server.launcher import (
     write_bundle,
     write_flower_config,
 )
-from fedmed_server.processes import child_environment
 from tests.server.test_home import ADDRESSES, NOW, make_card
 
 

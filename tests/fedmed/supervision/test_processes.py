@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedmed.errors import ProcessFailed
-from fedmed_server.processes import (
+from fedmed.supervision.processes import (
     Program,
     children,
     free_ports,
