@@ -88,7 +88,7 @@ def _chunks(
             key = np.random.SeedSequence((world.WORLD_SEED, seed, number, chunk))
             rng = np.random.Generator(np.random.PCG64(key))
             cohort = draw_cohort(rng, province, count)
-            names = _pseudonyms(seed, number, start, count)
+            names = pseudonyms(seed, number, start, count)
             yield province.key, _record_batch(rng, cohort, names)
 
 
@@ -239,8 +239,18 @@ def _lose_values(
     return kept
 
 
-def _pseudonyms(seed: int, province: int, start: int, count: int) -> pa.Array:
-    """Sixteen hexadecimal digits a person; a bijection of (province, index) for every seed."""
+def pseudonyms(seed: int, province: int, start: int, count: int) -> pa.Array:
+    """Name persons by sixteen hexadecimal digits each.
+
+    Args:
+        seed: Of the run.
+        province: Index in `synthetic_parameters.PROVINCES`.
+        start: Index of the first person in the province.
+        count: Persons, shape of the answer.
+
+    Guarantees:
+        For every seed a bijection of (province, index); equal arguments give equal names.
+    """
     with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant
         z = np.arange(start, start + count, dtype=np.uint64) + np.uint64(province << 48)
         z = (z + np.uint64(seed << 24)) * np.uint64(0x9E3779B97F4A7C15)

@@ -142,6 +142,23 @@ def draw_year(rng: np.random.Generator, cohort: Cohort, *, older: int) -> Year:
     Returns:
         Counts and money; given the cohort, two years are independent.
     """
+    log_visits, log_stays = mean_use(cohort, older=older)
+    visits = draw_counts(rng, log_visits, shape=world.VISIT_SHAPE, most=world.MOST_VISITS)
+    stays = draw_counts(rng, log_stays, shape=world.STAY_SHAPE, most=world.MOST_STAYS)
+    visit_cost = _draw_visit_costs(rng, cohort, visits)
+    return _draw_stays(rng, cohort, stays=stays, visits=visits, visit_cost=visit_cost)
+
+
+def mean_use(cohort: Cohort, *, older: int) -> tuple[FloatArray, FloatArray]:
+    """Logs of the mean numbers of outpatient visits and of stays in a year, before a person's own luck.
+
+    Args:
+        cohort: The persons.
+        older: Years after the first, >= 0.
+
+    Returns:
+        Two arrays of shape (n,); natural logs of counts a year.
+    """
     age = cohort.age + older
     province = cohort.province
     log_visits = (
@@ -159,14 +176,21 @@ def draw_year(rng: np.random.Generator, cohort: Cohort, *, older: int) -> Year:
         + world.STAY_UNDER_SIX * (age < 6)
         + province.stay_shift
     )
-    visits = _draw_counts(rng, log_visits, shape=world.VISIT_SHAPE, most=world.MOST_VISITS)
-    stays = _draw_counts(rng, log_stays, shape=world.STAY_SHAPE, most=world.MOST_STAYS)
-    visit_cost = _draw_visit_costs(rng, cohort, visits)
-    return _draw_stays(rng, cohort, stays=stays, visits=visits, visit_cost=visit_cost)
+    return log_visits, log_stays
 
 
-def _draw_counts(rng: np.random.Generator, log_mean: FloatArray, *, shape: float, most: int) -> IntArray:
-    """Draw Poisson counts with gamma-distributed means (a negative binomial)."""
+def draw_counts(rng: np.random.Generator, log_mean: FloatArray, *, shape: float, most: int) -> IntArray:
+    """Draw Poisson counts with gamma-distributed means (a negative binomial).
+
+    Args:
+        rng: Source of the draws; for synthetic data only.
+        log_mean: Shape (n,), natural logs of the mean counts.
+        shape: Of the gamma distribution with mean 1, > 0; small values spread the counts.
+        most: Largest count.
+
+    Returns:
+        Counts in 0..``most``, shape (n,).
+    """
     mean = np.exp(log_mean) * rng.gamma(shape, 1 / shape, log_mean.size)
     return np.minimum(rng.poisson(np.minimum(mean, most)), most)
 
@@ -184,6 +208,19 @@ def _by_person(owner: IntArray, values: npt.NDArray[np.generic], persons: int) -
     return np.bincount(owner, weights=values, minlength=persons).astype(np.float64)
 
 
+def log_stay_cost(cohort: Cohort) -> FloatArray:
+    """Log of a person's usual cost of a stay in yuan, before hospital level and chance, shape (n,)."""
+    person_log: FloatArray = (
+        world.STAY_COST_BASE
+        + cohort.by_scheme(world.STAY_COST_SCHEME)
+        + cohort.conditions @ np.array([c.stay_cost for c in CONDITIONS])
+        + world.STAY_COST_FRAILTY * cohort.frailty
+        + np.log(cohort.province.price_level)
+        + cohort.log_cost
+    )
+    return person_log
+
+
 def _draw_stays(
     rng: np.random.Generator, cohort: Cohort, *, stays: IntArray, visits: IntArray, visit_cost: FloatArray
 ) -> Year:
@@ -192,16 +229,8 @@ def _draw_stays(
     owner = np.repeat(np.arange(n), stays)
     level = rng.choice(3, size=owner.size, p=np.array(cohort.province.level_shares))
     away = rng.random(owner.size) < cohort.province.away
-    person_log = (
-        world.STAY_COST_BASE
-        + cohort.by_scheme(world.STAY_COST_SCHEME)
-        + cohort.conditions @ np.array([c.stay_cost for c in CONDITIONS])
-        + world.STAY_COST_FRAILTY * cohort.frailty
-        + np.log(cohort.province.price_level)
-        + cohort.log_cost
-    )
     spread = world.residual_sd(world.STAY_COST_SD) * rng.standard_normal(owner.size)
-    cost = np.exp(person_log[owner] + np.array(world.STAY_COST)[level] + spread)
+    cost = np.exp(log_stay_cost(cohort)[owner] + np.array(world.STAY_COST)[level] + spread)
     mean_days = np.array(world.STAY_DAYS)[level] / world.STAY_DAYS_SHAPE
     days = np.maximum(1.0, np.round(rng.gamma(world.STAY_DAYS_SHAPE, mean_days)))
     fund = _fund_for_stays(cohort.employee[owner], level=level, away=away, cost=cost)
