@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
 from fedmed.crypto.identity import SIGNATURE_BYTES, PublicIdentity, signed_bytes, verify
 from fedmed.errors import ConfigError, IntegrityError, SignatureInvalid
+from fedmed.governance.key_change import KeyChange
 from fedmed.privacy.record_format import read_record, record_bytes, require_time
 from fedmed.types import DIGEST_BYTES, digest, require
 
@@ -42,6 +43,16 @@ class AuditKind(Enum):
     RESTORED = "restored"
     POLICY = "policy"
     ERROR = "error"
+    STOPPED = "stopped"
+    CALLER_REFUSED = "caller_refused"
+    READ = "read"
+    LOG_SEALED = "log_sealed"
+    BACKED_UP = "backed_up"
+    ROSTER_PINNED = "roster_pinned"
+    KEY_MADE = "key_made"
+    KEY_ROTATED = "key_rotated"
+    KEY_REPLACED = "key_replaced"
+    KEY_REVOKED = "key_revoked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +197,7 @@ def verify_chain(
 
     Args:
         entries: In order.
-        public: The node that signed.
+        public: The card of the node that signs now; keys that it had before are named by the chain itself.
         after: What the first entry follows; by default nothing, so the chain must be whole.
         expected_head: A head that somebody else kept, for instance from a message; it may be older than the
             last entry, but not older than ``after``.
@@ -197,29 +208,94 @@ def verify_chain(
     Guarantees:
         Edited, left-out, doubled, reordered and foreign entries are refused. Entries cut off at the end and
         a chain begun anew are refused if ``expected_head`` lies in the part that is missing or replaced.
+        Where the key changed, the new key signed that it follows the old one, and after that the old one
+        signs nothing; a revoked key signs nothing either.
 
     Raises:
         IntegrityError: names the counter of the first entry that does not hold; `SignatureInvalid` if it is
             the signature.
     """
+    links = tuple(entries)
     last, met = after, expected_head is None or expected_head == after
-    for entry in entries:
+    signer = _Signer(card=_first_card(links, public))
+    for entry in links:
         if (entry.counter, entry.previous_head) != (last.counter + 1, last.head):
             raise IntegrityError(f"audit entry {last.counter + 1} is missing, altered or out of order")
         last = entry.chain_head
-        try:
-            verify(public, signed_bytes("audit_head", last.head), entry.signature)
-        except SignatureInvalid:
-            raise SignatureInvalid(
-                f"audit entry {last.counter} was altered or is not {public.name}'s"
-            ) from None
+        signer = signer.after(entry)
         if expected_head is not None and expected_head.counter == last.counter:
             if expected_head.head != last.head:
                 raise IntegrityError(f"audit entry {last.counter} is not the one known elsewhere: a fork")
             met = True
+    if signer.card.signing_key != public.signing_key:
+        raise SignatureInvalid(
+            f"audit entry {last.counter} is signed with another key than this card's: use the present card"
+        )
     if expected_head is not None and not met:
         raise IntegrityError(f"audit entry {expected_head.counter} is known elsewhere and is missing here")
     return last
+
+
+KEY_CHANGES: Final = frozenset({AuditKind.KEY_ROTATED, AuditKind.KEY_REPLACED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signer:
+    """Whose signature the next entry must carry."""
+
+    card: PublicIdentity
+    is_revoked: bool = False
+
+    def after(self, entry: AuditEntry) -> _Signer:
+        """Check an entry's signature; who signs the one behind it."""
+        kind = entry.event.kind
+        following = self._changed(entry) if kind in KEY_CHANGES else self
+        # The old key signs its own end, unless it was lost or is in other hands.
+        by = following if kind is AuditKind.KEY_REPLACED else self
+        if by.is_revoked:
+            raise SignatureInvalid(f"audit entry {entry.counter} was signed with a key that was revoked")
+        try:
+            verify(by.card, signed_bytes("audit_head", entry.head), entry.signature)
+        except SignatureInvalid:
+            raise SignatureInvalid(
+                f"audit entry {entry.counter} was altered or is not {self.card.name}'s"
+            ) from None
+        return replace(following, is_revoked=kind is AuditKind.KEY_REVOKED)
+
+    def _changed(self, entry: AuditEntry) -> _Signer:
+        """The signer that a key change names."""
+        change = _key_change(entry)
+        try:
+            card = change.check_proof(entry.previous_head, name=self.card.name)
+        except SignatureInvalid:
+            card = None
+        if card is None or change.before != self.card.signing_key:
+            raise SignatureInvalid(f"audit entry {entry.counter} changes a key that is not this chain's")
+        return _Signer(card=card)
+
+
+# Signatures need no sealing key; the base point is one that every card may have.
+_ANY_SEALING_KEY: Final = bytes([9]) + bytes(31)
+
+
+def _first_card(entries: tuple[AuditEntry, ...], present: PublicIdentity) -> PublicIdentity:
+    """The card of the first entry: with the key that the first key change names, or the present one."""
+    changes = (entry for entry in entries if entry.event.kind in KEY_CHANGES)
+    first = next(changes, None)
+    if first is None:
+        return present
+    try:
+        return replace(present, signing_key=_key_change(first).before, sealing_key=_ANY_SEALING_KEY)
+    except ConfigError:
+        raise IntegrityError(f"audit entry {first.counter} names a key that cannot be") from None
+
+
+def _key_change(entry: AuditEntry) -> KeyChange:
+    """What the entry of a key change says; names the entry that says nothing."""
+    try:
+        return KeyChange.from_text(entry.event.detail)
+    except (IntegrityError, ConfigError):
+        raise IntegrityError(f"audit entry {entry.counter} names no keys: it was altered") from None
 
 
 def _head(counter: int, previous_head: bytes, event: AuditEvent) -> bytes:

@@ -12,6 +12,7 @@ from fedmed.crypto.identity import Identity, signed_bytes
 from fedmed.errors import ConfigError, IntegrityError, SignatureInvalid, UnknownVersion
 from fedmed.governance.audit_chain import (
     EMPTY_CHAIN,
+    KEY_CHANGES,
     AuditEntry,
     AuditEvent,
     AuditKind,
@@ -19,6 +20,7 @@ from fedmed.governance.audit_chain import (
     append,
     verify_chain,
 )
+from fedmed.governance.key_change import change_key
 from fedmed.types import digest
 
 NODE = Identity("shanghai", signing_key=bytes([1]) * 32, sealing_key=bytes([2]) * 32)
@@ -53,7 +55,7 @@ def test_a_head_is_the_digest_of_the_head_before_and_the_canonical_bytes() -> No
 
 @settings(deadline=None, max_examples=40)
 @given(
-    kind=st.sampled_from(AuditKind),
+    kind=st.sampled_from(sorted(set(AuditKind) - KEY_CHANGES, key=str)),
     study=st.sampled_from(["", "0f" * 32]),
     code=st.sampled_from(["", "budget_exceeded"]),
     detail=st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=60),
@@ -217,3 +219,62 @@ def test_an_entry_of_the_wrong_shape_is_refused(fault: dict[str, int | bytes]) -
         ChainHead(counter=-1, head=bytes(32))
     with pytest.raises(ConfigError):
         ChainHead(counter=0, head=bytes(3))
+
+
+# --- Keys that change ---------------------------------------------------------------------------------
+
+
+def changed(entries: list[AuditEntry], new: Identity, *, old: Identity = NODE, lost: bool = False) -> None:
+    """Append the change to a new key, signed by the old one unless it was lost."""
+    change = change_key(new, before=old.public.signing_key, previous_head=entries[-1].head)
+    kind = AuditKind.KEY_REPLACED if lost else AuditKind.KEY_ROTATED
+    said = AuditEvent(at=AT, kind=kind, detail=change.to_text())
+    entries.append(append(entries[-1], said, sign=(new if lost else old).sign))
+
+
+def second_key(number: int = 9) -> Identity:
+    return Identity("shanghai", signing_key=bytes([number]) * 32, sealing_key=bytes([number + 1]) * 32)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_present_card_checks_a_chain_over_a_change_of_its_key(lost: bool) -> None:
+    entries, new = chain(3), second_key()
+    changed(entries, new, lost=lost)
+    entries.append(append(entries[-1], event(5), sign=new.sign))
+    assert verify_chain(entries, new.public).counter == 5
+    with pytest.raises(SignatureInvalid, match="another key than this card"):
+        verify_chain(entries, NODE.public)
+    assert verify_chain(entries[:3], NODE.public).counter == 3
+
+
+def test_an_old_key_signs_nothing_after_its_end() -> None:
+    entries, new = chain(3), second_key()
+    changed(entries, new)
+    entries.append(append(entries[-1], event(5), sign=NODE.sign))
+    with pytest.raises(SignatureInvalid, match="entry 5"):
+        verify_chain(entries, new.public)
+
+
+def test_a_revoked_key_signs_nothing_and_only_a_replacement_follows() -> None:
+    entries, new = chain(2), second_key()
+    entries.append(append(entries[-1], event(3, AuditKind.KEY_REVOKED), sign=NODE.sign))
+    for later in (event(4), event(4, AuditKind.REFUSED)):
+        with pytest.raises(SignatureInvalid, match="entry 4 was signed with a key that was revoked"):
+            verify_chain([*entries, append(entries[-1], later, sign=NODE.sign)], NODE.public)
+    rotated = list(entries)
+    changed(rotated, new)
+    with pytest.raises(SignatureInvalid, match="revoked"):
+        verify_chain(rotated, new.public)
+    changed(entries, new, lost=True)
+    assert verify_chain(entries, new.public).counter == 4
+
+
+def test_nobody_can_name_somebody_elses_key_as_the_successor() -> None:
+    entries, new = chain(2), second_key()
+    change = change_key(new, before=NODE.public.signing_key, previous_head=bytes(32))
+    said = AuditEvent(at=AT, kind=AuditKind.KEY_ROTATED, detail=change.to_text())
+    with pytest.raises(SignatureInvalid, match="entry 3"):
+        verify_chain([*entries, append(entries[-1], said, sign=NODE.sign)], new.public)
+    silent = AuditEvent(at=AT, kind=AuditKind.KEY_ROTATED, detail="no keys")
+    with pytest.raises(IntegrityError, match="entry 3 names no keys"):
+        verify_chain([*entries, append(entries[-1], silent, sign=NODE.sign)], NODE.public)
