@@ -1,0 +1,1 @@
+"""Tables of Chinese medical insurance as data: schema, code lists, validation rules, and their readers."""
