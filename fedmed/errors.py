@@ -353,6 +353,12 @@ class RehearsalFailed(IntegrityError):
     code = "rehearsal_failed"
 
 
+class ReleaseBroken(IntegrityError):
+    """Something in a release bundle does not hold."""
+
+    code = "release_broken"
+
+
 class UnknownVersion(IntegrityError):
     """A stored or received format has a version that this code does not know."""
 

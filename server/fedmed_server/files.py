@@ -16,7 +16,7 @@ from fedmed.types import DIGEST_BYTES, digest
 FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-_MAGIC: Final = b"fedmed-run 1\n"
+_MAGIC: Final = b"fedmed-run 2\n"
 
 
 def private_folder(path: Path) -> Path:
@@ -103,7 +103,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], tuple[bytes, ...]]:
         IntegrityError: it is cut or altered.
     """
     if not data.startswith(_MAGIC):
-        raise UnknownVersion("a run's record must be of version 1; resume with the FedMed that wrote it")
+        raise UnknownVersion("a run's record must be of version 2; resume with the FedMed that wrote it")
     body = data[:-DIGEST_BYTES]
     if digest("fedmed/run-record", body) != data[-DIGEST_BYTES:]:
         raise IntegrityError("a run's record is cut or altered; start the study anew")

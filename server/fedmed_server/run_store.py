@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ import numpy as np
 from fedmed.errors import ConfigError, IntegrityError
 from fedmed.protocol.coordinator_round import Standing
 from fedmed.protocol.steps import Replies, Reply
+from fedmed.release.exchange import Exchange
 from fedmed.training.optimiser import OptimiserState
 from fedmed.types import FloatArray
 from fedmed_server.files import create_private, pack, private_folder, read_private, replace_private, unpack
@@ -89,6 +91,22 @@ class RunStore:
             today=datetime.date.fromisoformat(head["today"]),
         )
 
+    def witness(self) -> Callable[[Exchange], None]:
+        """A notebook for every phase from the one that is due; what was noted before a kill is noted again.
+
+        Unlike a phase's replies an exchange stays for good: it is what the release of the study shows.
+        """
+        numbers = itertools.count(self._due)
+
+        def note(exchange: Exchange) -> None:
+            replace_private(self._folder / f"exchange-{next(numbers):06d}.json", exchange.to_line())
+
+        return note
+
+    def exchanges(self) -> tuple[bytes, ...]:
+        """The lines of all exchanges so far, in order."""
+        return tuple(read_private(path) for path in sorted(self._folder.glob("exchange-*.json")))
+
     def end(self) -> None:
         """Nothing is left to resume: the study finished, or its keys are destroyed."""
         replace_private(self._folder / _END, pack({}, ()))
@@ -101,8 +119,9 @@ class RunStore:
         """
         if self._has(_STATE):
             raise ConfigError("this study was proposed already: it is ended, never forgotten")
-        for path in (*self._folder.glob("phase-*.bin"), self._folder / _RUN):
-            path.unlink(missing_ok=True)
+        for pattern in ("phase-*.bin", "exchange-*.json", _RUN):
+            for path in self._folder.glob(pattern):
+                path.unlink()
         self._due = 1
 
     @property
@@ -190,17 +209,18 @@ class RunStore:
             "openers": list(summary.openers),
             "attempts": summary.attempts,
         }
-        data = pack(head, [summary.parameters.astype("<f8").tobytes()])
-        replace_private(self._round_path(summary.round_number), data)
+        parts = [summary.parameters.astype("<f8").tobytes(), summary.fields.astype("<u8").tobytes()]
+        replace_private(self._round_path(summary.round_number), pack(head, parts))
 
     def _round(self, number: int) -> RoundSummary:
         """Read one aggregation's summary."""
-        head, (parameters,) = unpack(read_private(self._round_path(number)))
+        head, (parameters, fields) = unpack(read_private(self._round_path(number)))
         return RoundSummary(
             round_number=number,
             contributors=tuple(head["contributors"]),
             openers=tuple(head["openers"]),
             attempts=head["attempts"],
+            fields=np.frombuffer(fields, dtype="<u8").astype(np.uint64),
             parameters=_floats(parameters),
         )
 

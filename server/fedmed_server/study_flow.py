@@ -20,17 +20,27 @@ from fedmed.protocol.schedule import Schedule, schedule_for, terms_for
 from fedmed.protocol.steps import Phase, PhaseKind, Steps
 from fedmed.study import StudySpec, canonical_bytes, study_digest
 from fedmed.training.optimiser import OptimiserState, begin, step
-from fedmed.types import FloatArray, Scheme
+from fedmed.types import FloatArray, Scheme, WordArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundSummary:
-    """One finished aggregation: who is in it, who opened it, how many attempts, the parameters after it."""
+    """One finished aggregation.
+
+    Attributes:
+        round_number: From 1.
+        contributors: Points in the sum.
+        openers: Points that opened it.
+        attempts: How many it took.
+        fields: The opened sum as it was decoded, shape (values,), uint64.
+        parameters: Of the model after it, shape (p,).
+    """
 
     round_number: int
     contributors: tuple[int, ...]
     openers: tuple[int, ...]
     attempts: int
+    fields: WordArray
     parameters: FloatArray
 
 
@@ -185,6 +195,7 @@ def _train(
             contributors=opened.contributors,
             openers=opened.openers,
             attempts=opened.attempts,
+            fields=opened.fields,
             parameters=optimiser.parameters,
         )
         state = replace(state, standing=standing, optimiser=optimiser, rounds=(*state.rounds, summary))
