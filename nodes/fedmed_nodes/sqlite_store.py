@@ -27,6 +27,9 @@ SCHEMA_VERSION: Final = 1
 APPLICATION_ID: Final = 0x46654D44
 """``FeMD`` in the file's header tells a FedMed store from any other database."""
 
+SEALED_KEY: Final = "audit/sealed"
+"""Value that says up to where the audit chain lies in sealed files; `sealed_value` writes it."""
+
 _FIRST_LINK: Final = bytes(DIGEST_BYTES)
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -140,23 +143,43 @@ class SqliteStore:
             return self._known
 
     def audit(self, last: int | None = None) -> tuple[AuditEntry, ...]:
-        """See `CustodianStore.audit`.
+        """See `CustodianStore.audit`; entries that were sealed (`drop_sealed_audit`) are not among them.
 
         Raises:
             IntegrityError: a row was altered, removed or moved. Signatures are checked by `verify_chain`.
         """
         require_last(last)
         with self._using() as db:
-            query = "SELECT counter, head, entry FROM audit ORDER BY counter DESC LIMIT ?"
-            rows = db.execute(query, (sys.maxsize if last is None else min(last, sys.maxsize),)).fetchall()
+            sealed = _sealed_until(db)
+            query = "SELECT counter, head, entry FROM audit WHERE counter > ? ORDER BY counter DESC LIMIT ?"
+            most = sys.maxsize if last is None else min(last, sys.maxsize)
+            rows = db.execute(query, (sealed.counter, most)).fetchall()
         entries = [self._entry(*row) for row in reversed(rows)]
         whole = last is None or len(entries) < last
-        before = EMPTY_CHAIN if whole or not entries else _before(entries[0])
+        before = sealed if whole or not entries else _before(entries[0])
         for entry in entries:
             if (entry.counter, entry.previous_head) != (before.counter + 1, before.head):
                 raise IntegrityError(f"audit row {before.counter + 1} of {self._path} is missing or altered")
             before = entry.chain_head
         return tuple(entries)
+
+    def sealed_until(self) -> ChainHead:
+        """Last audit entry that lies in a sealed file and no longer here; `EMPTY_CHAIN` for none."""
+        with self._using() as db:
+            return _sealed_until(db)
+
+    def drop_sealed_audit(self) -> None:
+        """Remove the audit rows that `SEALED_KEY` says lie in a sealed file; doing it again does nothing.
+
+        Guarantees:
+            The last row always stays, and with it the place that the next entry must follow.
+        """
+        with self._using() as db, _transaction(db):
+            until = min(_sealed_until(db).counter, _chain_head(db).counter - 1)
+            # The trigger stands again when the transaction ends, also when it fails.
+            db.execute("DROP TRIGGER audit_delete")
+            db.execute("DELETE FROM audit WHERE counter <= ?", (until,))
+            db.execute(_SCHEMA["audit_delete"])
 
     def close(self) -> None:
         """See `CustodianStore.close`."""
@@ -284,6 +307,21 @@ def _chain_head(db: sqlite3.Connection) -> ChainHead:
     """Where the stored audit chain ends."""
     row = db.execute("SELECT counter, head FROM audit ORDER BY counter DESC LIMIT 1").fetchone()
     return EMPTY_CHAIN if row is None else ChainHead(counter=row[0], head=row[1])
+
+
+def sealed_value(until: ChainHead) -> bytes:
+    """What the store keeps under `SEALED_KEY`: counter and head of the last sealed audit entry."""
+    return until.counter.to_bytes(8, "big") + until.head
+
+
+def _sealed_until(db: sqlite3.Connection) -> ChainHead:
+    """The last audit entry that was sealed."""
+    row = db.execute("SELECT value FROM item WHERE key = ?", (SEALED_KEY,)).fetchone()
+    if row is None:
+        return EMPTY_CHAIN
+    if len(row[0]) != 8 + DIGEST_BYTES:
+        raise IntegrityError("what the store says of sealed audit entries was altered; restore it")
+    return ChainHead(counter=int.from_bytes(row[0][:8], "big"), head=bytes(row[0][8:]))
 
 
 def _before(entry: AuditEntry) -> ChainHead:
