@@ -5,11 +5,13 @@ The tree; a branch answers *who must act*, and its number is the exit code of th
     FedMedError (1)
     |-- RowsNotIndependent (1)      whoever chose this machine's torch and processor
     |-- ConfigError (2)             the person who wrote the settings or the study file
-    |   `-- PlatformUnsupported
+    |   |-- PlatformUnsupported
+    |   `-- SignatureNeeded, ActStale, RaiseRefused
     |-- DataContractError (7)       the province's data steward
     |-- StudyRefused (3)            the study's owner: a province's policy said no
     |   |-- BudgetExceeded (4)
     |   |-- CohortTooSmall
+    |   |-- StudyRevoked
     |   `-- TooFewNodes (5)
     |-- ApprovalPending (8)         the province's operator
     |-- StoreFailed (1)             the province's operator: disk, permission or a second process
@@ -55,6 +57,24 @@ class PlatformUnsupported(ConfigError):
     code = "platform_unsupported"
 
 
+class SignatureNeeded(ConfigError):
+    """The policy lists operators: the act needs the signature of one of them, see --key."""
+
+    code = "signature_needed"
+
+
+class ActStale(ConfigError):
+    """The act was signed on another state of this node, or came twice: look again and sign anew."""
+
+    code = "act_stale"
+
+
+class RaiseRefused(ConfigError):
+    """A raise must be above the present cap of a registered dataset, signed by listed operators."""
+
+    code = "raise_refused"
+
+
 class DataContractError(FedMedError):
     """A province's table does not hold what the study needs."""
 
@@ -80,6 +100,12 @@ class CohortTooSmall(StudyRefused):
     """Fewer insured persons are declared than the study or the policy asks for."""
 
     code = "cohort_too_small"
+
+
+class StudyRevoked(StudyRefused):
+    """The province's operators withdrew their approval for good; propose a changed study."""
+
+    code = "study_revoked"
 
 
 class TooFewNodes(StudyRefused):
@@ -363,6 +389,18 @@ class UnknownVersion(IntegrityError):
     """A stored or received format has a version that this code does not know."""
 
     code = "unknown_version"
+
+
+class StoreSetBack(IntegrityError):
+    """A province's store is older than what this node wrote: an old copy was put back."""
+
+    code = "store_set_back"
+
+
+class KeyNotUsable(ConfigError):
+    """A province's key was revoked, or is not the one that its log names."""
+
+    code = "key_not_usable"
 
 
 class UnknownPrivacyEvent(ConfigError):

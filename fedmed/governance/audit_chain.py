@@ -33,6 +33,8 @@ class AuditKind(Enum):
     PROPOSED = "proposed"
     APPROVED = "approved"
     REVOKED = "revoked"
+    SIGNED = "signed"
+    BUDGET_RAISED = "budget_raised"
     ACCEPTED = "accepted"
     REFUSED = "refused"
     CONTRIBUTED = "contributed"
