@@ -1,0 +1,88 @@
+"""Kaplan-Meier and log-rank against lifelines; the noisy curve's error."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from fedmed.analytics.survival import kaplan_meier, log_rank, node_counts
+from fedmed.errors import ConfigError
+
+
+def lung():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # lifelines is not yet quiet under this pandas
+        from lifelines.datasets import load_lung
+
+        frame = load_lung()
+    time = frame.time.to_numpy().astype(np.int64)
+    event = frame.status.to_numpy().astype(float)
+    return time, event - event.min(), (frame.sex.to_numpy() == 2).astype(np.int64)
+
+
+def test_counts_of_nodes_add_up_to_the_curve_that_lifelines_gives():
+    from lifelines import KaplanMeierFitter
+
+    time, event, _ = lung()
+    one = np.zeros_like(time)
+    counts = sum(
+        node_counts(time=time[i::4], event=event[i::4], group=one[i::4], times=1100, groups=1)
+        for i in range(4)
+    )
+    curve = kaplan_meier(counts[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = KaplanMeierFitter().fit(time, event)
+        wanted = expected.survival_function_at_times(np.arange(1100)).to_numpy()
+        bounds = expected.confidence_interval_survival_function_
+    np.testing.assert_allclose(curve.survival, wanted, rtol=1e-9)
+    at = bounds.index.to_numpy().astype(int)[1:-1]
+    np.testing.assert_allclose(curve.low[at], bounds.to_numpy()[1:-1, 0], rtol=1e-6)
+    np.testing.assert_allclose(curve.high[at], bounds.to_numpy()[1:-1, 1], rtol=1e-6)
+
+
+def test_the_log_rank_test_equals_that_of_lifelines():
+    from lifelines.statistics import logrank_test
+
+    time, event, group = lung()
+    counts = node_counts(time=time, event=event, group=group, times=1100, groups=2)
+    found = log_rank(counts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = logrank_test(time[group == 0], time[group == 1], event[group == 0], event[group == 1])
+    assert found.statistic == pytest.approx(expected.test_statistic, rel=1e-9)
+    assert found.p_value == pytest.approx(expected.p_value, rel=1e-9)
+    assert found.degrees == 1
+
+
+def test_removing_a_person_moves_one_cell_by_one():
+    time, event, group = lung()
+    whole = node_counts(time=time, event=event, group=group, times=1100, groups=2)
+    less = node_counts(time=time[1:], event=event[1:], group=group[1:], times=1100, groups=2)
+    assert np.abs(whole - less).sum() == 1
+
+
+def test_noise_widens_the_interval():
+    time, event, _ = lung()
+    counts = node_counts(time=time // 30, event=event, group=0 * time, times=40, groups=1)[0]
+    exact, noisy = kaplan_meier(counts), kaplan_meier(counts, noise_variance=9.0)
+    inner = slice(2, 20)
+    assert np.all(noisy.high[inner] - noisy.low[inner] > exact.high[inner] - exact.low[inner])
+
+
+def test_negative_noisy_cells_are_not_cut_off_before_cumulating():
+    counts = np.array([[5.0, -2.0, 3.0], [1.0, -1.0, 2.0]])
+    curve = kaplan_meier(counts)
+    np.testing.assert_allclose(curve.at_risk, [8.0, 2.0, 5.0])
+    assert np.all(np.diff(curve.survival) <= 0)
+    assert np.all((curve.survival >= 0) & (curve.survival <= 1))
+
+
+def test_a_single_group_has_no_log_rank_test():
+    with pytest.raises(ConfigError, match="two or more groups"):
+        log_rank(np.zeros((1, 2, 4)))
+
+
+def test_a_time_outside_the_grid_is_refused():
+    with pytest.raises(ConfigError, match=r"times must lie in 0..2"):
+        node_counts(time=np.array([3]), event=np.ones(1), group=np.zeros(1, dtype=int), times=3, groups=1)
