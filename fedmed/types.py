@@ -23,10 +23,32 @@ DIGEST_BYTES = 32
 NONCE_BYTES = 16
 
 
+class StudyKind(Enum):
+    """What a study asks; `fedmed.study.kinds` says which of them can be run."""
+
+    TRAINING = "training"
+    STATISTICS = "statistics"
+    REGRESSION = "regression"
+    SURVIVAL = "survival"
+
+
 class Mode(Enum):
-    """How a study trains; closed, because an own variant could void the guarantee."""
+    """How a study computes; closed, because an own variant could void the guarantee.
+
+    ``aggregate`` sums clipped gradients round by round, ``local`` sums models that each node trained with
+    full noise of its own, ``statistics`` sums what persons count for, once.
+    """
 
     AGGREGATE = "aggregate"
+    LOCAL = "local"
+    STATISTICS = "statistics"
+
+
+class Protection(Enum):
+    """What protects a person in a released sum."""
+
+    NOISE = "noise"
+    EXACT = "exact"
 
 
 class Scheme(Enum):
@@ -47,6 +69,10 @@ class RoundKind(Enum):
     """What a round computes; fixed for every round number by the study, never by a plan."""
 
     TRAINING = "training"
+    EVALUATION = "evaluation"
+    STATISTICS = "statistics"
+    REGRESSION = "regression"
+    SURVIVAL = "survival"
     REHEARSAL = "rehearsal"
 
 

@@ -155,7 +155,7 @@ def test_all_faults_come_in_one_error() -> None:
         ({"privacy__epsilon": "1"}, "privacy.epsilon: must be a number, got '1'"),
         ({"privacy__epsilon": True}, "privacy.epsilon: must be a number"),
         ({"privacy__delta": 0}, "privacy.delta: must be > 0"),
-        ({"privacy__delta": 0.9}, "privacy.delta must be at most 1.79e-06 for 56000 training persons"),
+        ({"privacy__delta": 0.9}, "privacy.delta must be at most 1.79e-06 for 56000 protected persons"),
         ({"privacy__delta": 1}, "privacy.delta: must be < 1"),
         ({"privacy__clip_norm": -1}, "privacy.clip_norm: must be > 0"),
         ({"privacy__clip_norm": float("inf")}, "privacy.clip_norm"),
