@@ -97,6 +97,11 @@ class Children:
         """Process ids by name; each is also the id of its group."""
         return {name: process.pid for name, (_, process) in self._running.items()}
 
+    def exit_codes(self) -> dict[str, int]:
+        """Exit codes of the children that are over and were not yet collected by `ended`, by name."""
+        codes = {name: process.poll() for name, (_, process) in self._running.items()}
+        return {name: code for name, code in codes.items() if code is not None}
+
     def ended(self) -> list[Program]:
         """Programs whose process is over; they are known no more, and what they started is ended too."""
         over = [name for name, (_, process) in self._running.items() if process.poll() is not None]
