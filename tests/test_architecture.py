@@ -122,7 +122,7 @@ DOORS: Mapping[str, frozenset[str]] = {
             "fedmed_server",
         }
     ),
-    "duckdb": frozenset({"fedmed_nodes.duckdb_source"}),
+    "duckdb": frozenset({"fedmed_nodes.duckdb_source", "fedmed.data.duckdb_files"}),
     "psycopg": frozenset({"fedmed_nodes.postgres_source"}),
     "sqlite3": frozenset({"fedmed_nodes"}),
     "socket": frozenset({"fedmed.supervision", "fedmed_nodes", "fedmed_server"}),

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
+from fedmed.data.duckdb_files import FileKind
 from fedmed.errors import ConfigError, DataContractError
 from fedmed.types import DatasetSpec, require
-from fedmed_nodes.duckdb_source import DuckdbFiles, FileKind
+from fedmed_nodes.duckdb_source import DuckdbFiles
 from fedmed_nodes.fingerprint import content_fingerprint
 from fedmed_nodes.postgres_source import PostgresTable
 from fedmed_nodes.sources import PERSON, Registration, RowSource, StoredSource, StoredTable, require_columns

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fedmed.data.duckdb_files import LONGEST_HEADER, FileKind, open_engine, own_words
 from fedmed.errors import ConfigError, DataContractError, StoreFailed
 from fedmed.protocol.steps import PhaseKind
 from fedmed.types import Scheme
 from fedmed_nodes import duckdb_source
-from fedmed_nodes.duckdb_source import DuckdbFiles, FileKind
+from fedmed_nodes.duckdb_source import DuckdbFiles
 from fedmed_nodes.registration import DatasetEntry, open_source, register
 from fedmed_nodes.sources import StoredSource
 from tests.contracts.source_contract import (
@@ -207,7 +208,7 @@ def test_exactly_the_asked_columns_come(tmp_path: Path) -> None:
         ("psn_no,certno\np1,SECRET\n", "identifies persons directly"),
         ("psn_no,sick\n", "no rows"),
         ("", "the file is empty"),
-        ("a" * duckdb_source.LONGEST_HEADER, "not readable"),
+        ("a" * LONGEST_HEADER, "not readable"),
     ],
 )
 def test_a_broken_csv_is_refused_without_quoting_it(body: str | bytes, words: str, tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_the_engine_opens_the_named_files_and_nothing_else(tmp_path: Path) -> No
     for path in (mine, other):
         write_csv(contents(), path)
     settings = DuckdbFiles(pattern=mine, kind=FileKind.CSV)
-    with duckdb_source._engine(settings, (mine,)) as engine:
+    with open_engine((mine,), memory_mib=settings.memory_mib, threads=settings.threads) as engine:
         assert engine.execute(f"SELECT count(*) FROM read_csv('{mine}')").fetchall() == [(150,)]  # noqa: S608
         for attempt in (
             f"SELECT * FROM read_csv('{other}')",  # noqa: S608
@@ -264,8 +265,8 @@ def test_too_little_memory_is_said_and_nothing_goes_to_disk(
     hungry = "SELECT count(*) FROM (SELECT DISTINCT i, hash(i) h FROM range(40000000) t(i))"
     with (
         pytest.raises(StoreFailed, match="memory_mib is too small"),
-        duckdb_source._own_words("rows"),
-        duckdb_source._engine(settings, (path,)) as engine,
+        own_words("rows"),
+        open_engine((path,), memory_mib=settings.memory_mib, threads=settings.threads) as engine,
     ):
         engine.execute(hungry)
     assert os.listdir(tmp_path) == ["rows.parquet"]  # noqa: PTH208

@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
+from fedmed.data.duckdb_files import FileKind
 from fedmed.errors import ConfigError
-from fedmed_nodes.duckdb_source import DuckdbFiles, FileKind
+from fedmed_nodes.duckdb_source import DuckdbFiles
 from fedmed_nodes.postgres_source import PostgresTable
 from fedmed_nodes.registration import DatasetEntry, SourceKind, open_source
 from fedmed_nodes.sources import Registration
