@@ -2,9 +2,10 @@
 
 ::
 
-    node.toml    policy.toml    roster.bin    identity.key (0600)
-    store/custodian.db          ledger, audit chain, studies: back it up
-    secrets/                    key shares: never back them up
+    node.toml    policy.toml    roster.bin    card.toml    identity.key (0600)
+    store/custodian.db          ledger, audit chain, studies: ``fedmed node backup``
+    audit/                      the sealed, older part of the audit chain
+    secrets/                    key shares and the mark of the newest entry: never back them up
     run/                        sockets and the lock of the running custodian
 """
 
@@ -26,6 +27,9 @@ from fedmed.errors import ConfigError, FedMedError, RosterMismatch, StoreFailed
 from fedmed.governance.policy import Policy
 from fedmed.messages import Roster
 from fedmed_nodes import private_folder
+from fedmed_nodes.audit_archive import AuditArchive
+from fedmed_nodes.high_water import HighWater
+from fedmed_nodes.kept_store import KeptStore
 from fedmed_nodes.node_config import (
     NODE_FILE,
     NODE_TEMPLATE,
@@ -43,6 +47,7 @@ ROSTER_FILE: Final = "roster.bin"
 INNER: Final = Path("run") / "inner"
 _STORE: Final = Path("store") / "custodian.db"
 _SECRETS: Final = "secrets"
+_ARCHIVE: Final = "audit"
 _LOCK: Final = Path("run") / "lock"
 _MOST_KEY_BYTES: Final = 4_096
 _MOST_ROSTER_BYTES: Final = 1 << 20
@@ -112,9 +117,11 @@ class Home:
         """Folder for gRPC's own sockets."""
         return self.path / INNER
 
-    def store(self) -> SqliteStore:
+    def store(self) -> KeptStore:
         """The store that `create_home` made; a missing one is an error, never an empty ledger."""
-        return SqliteStore(self.path / _STORE, create=False)
+        mark = HighWater(self.path / _SECRETS)
+        archive = AuditArchive(self.path / _ARCHIVE)
+        return KeptStore(SqliteStore(self.path / _STORE, create=False), archive=archive, mark=mark)
 
     def secrets(self) -> FileSecretStore:
         """The key shares."""

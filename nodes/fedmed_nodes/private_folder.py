@@ -16,6 +16,7 @@ from typing import Final
 from fedmed.errors import ConfigError, IntegrityError, StoreFailed
 
 FILE_MODE: Final = 0o600
+SEALED_MODE: Final = 0o400
 FOLDER_MODE: Final = 0o700
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -76,15 +77,21 @@ def require_private_file(path: Path, status: os.stat_result) -> None:
         raise ConfigError(f"{path} must be closed to group and others; chmod {FILE_MODE:o} it")
 
 
-def create_file(name: str, data: bytes, *, folder: int) -> None:
-    """Write a new file with mode 0600 and flush it and its name to disk.
+def create_file(name: str, data: bytes, *, folder: int, mode: int = FILE_MODE) -> None:
+    """Write a new file and flush it and its name to disk.
+
+    Args:
+        name: The file's name in the folder.
+        data: What to write.
+        folder: The folder's descriptor.
+        mode: The file's mode from its first moment; `SEALED_MODE` for what nobody writes again.
 
     Raises:
         FileExistsError: something has that name.
         OSError: it cannot be written; what was begun is removed.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(name, flags, FILE_MODE, dir_fd=folder)
+    descriptor = os.open(name, flags, mode, dir_fd=folder)
     try:
         try:
             _write_all(descriptor, data)

@@ -39,7 +39,8 @@ _NOTES: Final = {
     "README": (
         "FedMed key shares. Leave this folder out of every backup, snapshot and copy.\n\n"
         "Destroying an epoch's key is what keeps old contributions closed for good; a copy undoes that.\n"
-        "If the folder is lost, hold a new ceremony: nothing else depends on it.\n"
+        "newest-entry says up to where this node's log was written: a copy of it would hide an old store.\n"
+        "If the folder is lost: fedmed node restore HOME --accept-store, then hold a new ceremony.\n"
     ),
 }
 
