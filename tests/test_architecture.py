@@ -61,6 +61,8 @@ ARROWS = {
     # The release bundle: it reads what the protocol signed, so it stands above it.
     "release": ARROWS["protocol"] | {"protocol", "phase_record", "report"},
 }
+# An edge: what can be wrong with a machine or a home; it recomputes margins and proves the kernel.
+ARROWS = {**ARROWS, "doctor": ROOMS_BELOW_MODELS | {"models"} | STUDY}
 # The last two rooms may look into all others below them.
 ARROWS = {
     **ARROWS,
@@ -109,7 +111,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "rich": frozenset({"fedmed.report.terminal", "fedmed.cli"}),
     "typer": frozenset({"fedmed.cli", "fedmed_nodes.cli", "fedmed_server.cli"}),
     "tomli_w": frozenset({"fedmed.study"}),
-    "psutil": frozenset({"fedmed.cli", "fedmed.simulation"}),
+    "psutil": frozenset({"fedmed.cli", "fedmed.doctor", "fedmed.simulation"}),
     # Clocks and machines are effects: the library has them in a few rooms only.
     "time": frozenset(
         {

@@ -188,25 +188,50 @@ def study_report(
     show_result(result, page=page, as_json=as_json)
 
 
-@app.command(epilog="Example: fedmed doctor --crypto")
+@app.command(
+    epilog="Example: fedmed doctor /var/lib/fedmed --study my.toml --front-door fedmed.example.cn:443"
+)
 def doctor(
+    home: Annotated[
+        Path | None, typer.Argument(metavar="[HOME]", help="A node's or a coordinator's home to look at.")
+    ] = None,
+    study: Annotated[
+        Path | None, typer.Option(help="Look also whether this home can serve this study file.")
+    ] = None,
+    front_door: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="The coordinator's front door, as nodes reach it.")
+    ] = "",
+    authority: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="ca.crt that the front door is verified by.")
+    ] = None,
     crypto: Annotated[bool, typer.Option("--crypto", help="Recompute the parameter sets' margins.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Look whether this machine can run FedMed, and whether everything is as it was tested."""
-    from dataclasses import asdict
+    """Look at this machine, at a home, and at the way to the front door; say what mends what is not well.
 
-    from fedmed.cli.doctor import findings
+    Ends with 0 when nothing must be mended, otherwise with 2. As root it becomes the home's user first.
+    """
+    from fedmed.cli.doctor import document, findings, lines
     from fedmed.cli.runs import quiet_stdout
+    from fedmed.doctor.finding import Question
+    from fedmed.errors import ConfigError
+    from fedmed.study import load_study
 
+    spec, question = None if study is None else load_study(_read(study)), None
+    if home is not None:
+        now = datetime.datetime.now(tz=datetime.UTC)
+        place = home.absolute()
+        question = Question(home=place, now=now, study=spec, front_door=front_door, authority=authority)
+    elif spec is not None:
+        raise ConfigError("--study needs a home to compare it with; name one, or use fedmed study check")
+    found = []
     with quiet_stdout(as_json):
-        found = []
-        for one in findings(crypto=crypto):
+        for one in findings(question, front_door=front_door, authority=authority, crypto=crypto):
             found.append(one)
             if not as_json:
-                typer.echo(f"{'ok  ' if one.ok else 'FAIL'}  {one.name}: {one.detail}")
+                typer.echo(lines(one))
     if as_json:
-        typer.echo(json.dumps({"findings": [asdict(one) for one in found]}, ensure_ascii=False, indent=2))
+        typer.echo(document(found))
     return 0 if all(one.ok for one in found) else 2
 
 

@@ -1,180 +1,77 @@
-"""What ``fedmed doctor`` looks at: can this machine run a custodian, and is everything as it was tested?"""
+"""``fedmed doctor``: asks everybody who knows something, and shows what is to be mended."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
-import re
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import datetime
+import json
+from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
-from fedmed.errors import ConfigError, FedMedError, IntegrityError
+from fedmed.doctor.door import examine_door
+from fedmed.doctor.finding import Examine, Finding, Level, Question
+from fedmed.doctor.machine import examine_machine
+from fedmed.errors import ConfigError
 
-LEAST_MEMORY_BYTES = 2_000_000_000
-LEAST_DISK_BYTES = 1_000_000_000
-PHONE_HOME = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that the doctor looked at.
-
-    Attributes:
-        name: What.
-        ok: Whether it is as it should be.
-        detail: What was found; with the remedy where it is not well.
-    """
-
-    name: str
-    ok: bool
-    detail: str
+_GROUP = "fedmed.doctor"
+_WORDS = {Level.OK: "ok  ", Level.NOTE: "note", Level.BAD: "FAIL"}
 
 
-def findings(*, crypto: bool) -> Iterator[Finding]:
-    """Look at everything, one after the other.
+def examine(question: Question | None, *, front_door: str, authority: Path | None) -> Iterator[Finding]:
+    """Look at the home that was named, and at the front door.
 
     Args:
-        crypto: Also recompute the parameter sets' margins.
+        question: About a home; None for none.
+        front_door: ``host:port``, where no home says it or another one is meant.
+        authority: Certificate that it is verified by.
+
+    Raises:
+        ConfigError: the folder is no home of anybody's.
     """
-    looks: list[tuple[str, Callable[[], str]]] = [
-        ("platform", _platform),
-        ("cores", lambda: f"{os.cpu_count()} cores"),
-        ("memory", _memory),
-        ("disk", _disk),
-        ("Flower's switches", _switches),
-        ("SEAL round trip", _seal_round_trip),
-        ("rows are independent", _row_independence),
+    if question is not None:
+        is_home = False
+        for entry in entry_points(group=_GROUP):
+            look: Examine = entry.load()
+            for one in look(question):
+                is_home = True
+                yield one
+        if not is_home:
+            raise ConfigError(
+                f"{question.home} is no home: it has neither node.toml nor coordinator.toml; "
+                "make one with fedmed node init or fedmed server init"
+            )
+    elif front_door:
+        yield from examine_door(front_door, authority, now=datetime.datetime.now(tz=datetime.UTC))
+
+
+def findings(
+    question: Question | None, *, front_door: str, authority: Path | None, crypto: bool
+) -> Iterator[Finding]:
+    """Everything: the home first, for whoever names one asks about it, then this machine."""
+    yield from examine(question, front_door=front_door, authority=authority)
+    yield from examine_machine(crypto=crypto)
+
+
+def lines(one: Finding) -> str:
+    """A finding for a terminal: one line, and two more where there is something to do."""
+    head = f"{_WORDS[one.level]}  {one.name}: {one.detail}"
+    if one.level is Level.OK:
+        return head
+    return f"{head}\n      why it matters: {one.why}\n      what to do: {one.mend}"
+
+
+def document(found: list[Finding]) -> str:
+    """All findings as one JSON document."""
+    told: list[dict[str, Any]] = [  # Any: JSON values
+        {
+            "name": one.name,
+            "ok": one.ok,
+            "level": one.level.value,
+            "detail": one.detail,
+            "why": one.why,
+            "mend": one.mend,
+        }
+        for one in found
     ]
-    for name, look in looks:
-        yield _finding(name, look)
-    yield from _versions()
-    if crypto:
-        yield from _parameter_sets()
-
-
-def _finding(name: str, look: Callable[[], str]) -> Finding:
-    """Run one look; what it raises is what is wrong."""
-    try:
-        return Finding(name=name, ok=True, detail=look())
-    except FedMedError as fault:
-        return Finding(name=name, ok=False, detail=f"{fault.code}: {fault}")
-    except (ImportError, OSError) as fault:
-        return Finding(name=name, ok=False, detail=f"{type(fault).__name__}; install FedMed again")
-
-
-def _platform() -> str:
-    """Linux on x86-64, where SEAL's serialisation was tested."""
-    from fedmed.crypto.seal import require_platform
-
-    require_platform()
-    return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-
-
-def _memory() -> str:
-    """Memory that is free now."""
-    import psutil
-
-    free = psutil.virtual_memory().available
-    _at_least(free, LEAST_MEMORY_BYTES, "free memory")
-    return f"{free / 1e9:.1f} GB free"
-
-
-def _disk() -> str:
-    """Space in this folder."""
-    free = shutil.disk_usage(Path.cwd()).free
-    _at_least(free, LEAST_DISK_BYTES, "free disk space")
-    return f"{free / 1e9:.1f} GB free here"
-
-
-def _at_least(found: int, least: int, name: str) -> None:
-    """Refuse too little of something."""
-    if found < least:
-        raise ConfigError(f"{name} is {found / 1e9:.1f} GB, at least {least / 1e9:.0f} GB are needed")
-
-
-def _switches() -> str:
-    """Flower reports usage and looks for updates unless told not to; `fedmed` tells it."""
-    wrong = [name for name, value in PHONE_HOME.items() if os.environ.get(name) != value]
-    if wrong:
-        raise ConfigError(f"{', '.join(wrong)} would let Flower phone home; unset or correct it")
-    return ", ".join(f"{name}={value}" for name, value in PHONE_HOME.items())
-
-
-def _seal_round_trip() -> str:
-    """X times X^(N-1) is -1 modulo X^N + 1: through memory, transform, product and back, in every prime."""
-    import numpy as np
-
-    from fedmed.crypto.parameters import PRIMES, RING_DEGREE
-    from fedmed.crypto.seal import Ring
-
-    ring = Ring(RING_DEGREE, PRIMES)
-    first, last, wanted = (np.zeros((len(PRIMES), RING_DEGREE), np.uint64) for _ in range(3))
-    first[:, 1] = last[:, -1] = 1
-    wanted[:, 0] = np.array(PRIMES, np.uint64) - np.uint64(1)
-    product = ring.products([ring.to_ntt(first)], ring.factor(ring.to_ntt(last)))[0]
-    if not np.array_equal(product, wanted):
-        raise IntegrityError("SEAL multiplies wrongly here; install the tenseal that constraints.txt names")
-    return f"ring degree {RING_DEGREE}, {len(PRIMES)} primes"
-
-
-def _row_independence() -> str:
-    """One person's gradient must not depend on another's row; that rests on the BLAS that is installed."""
-    from fedmed.models.layout import ModelLayout
-    from fedmed.models.row_independence import prove_row_independence
-
-    threads = os.cpu_count() or 1
-    for layout in (
-        ModelLayout(kind="logistic", inputs=430, hidden=()),
-        ModelLayout(kind="mlp", inputs=430, hidden=(64,)),
-    ):
-        prove_row_independence(layout, threads=threads)
-    return f"equal bits with 1 and {threads} threads"
-
-
-def _parameter_sets() -> Iterator[Finding]:
-    """Margins of all sets, worst cases."""
-    from fedmed.crypto.parameters import check_parameter_sets
-
-    try:
-        reports = check_parameter_sets()
-    except (FedMedError, ImportError) as fault:
-        yield Finding(name="parameter sets", ok=False, detail=str(fault))
-        return
-    for one in reports:
-        yield Finding(
-            name=f"parameter set {one.name}",
-            ok=one.margin_bits > 0 and one.modulus_bits <= one.security_limit_bits,
-            detail=f"up to {one.max_custodians} custodians, {one.max_threshold} answers; payload "
-            f"{one.payload_bits} bits; margin {one.margin_bits:.2f} bits; modulus {one.modulus_bits} of "
-            f"{one.security_limit_bits} bits",
-        )
-
-
-def _versions() -> Iterator[Finding]:
-    """Dependencies outside their bounds, one each; one line for all others."""
-    found = [_version_finding(line) for line in importlib.metadata.requires("fedmed") or ()]
-    yield from (one for one in found if not one.ok)
-    fit = [f"{one.name} {one.detail}" for one in found if one.ok]
-    yield Finding(name="versions", ok=bool(fit), detail=f"{len(fit)} inside their bounds: {', '.join(fit)}")
-
-
-def _version_finding(requirement: str) -> Finding:
-    """A dependency against FedMed's own bounds, as ``flwr<1.43,>=1.41``."""
-    name = re.split(r"[<>=!~;\s\[]", requirement, maxsplit=1)[0]
-    bounds = re.findall(r"(>=|<)\s*([0-9.]+)", requirement.split(";")[0])
-    try:
-        version = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        missing = "extra ==" in requirement
-        return Finding(name=name, ok=missing, detail="not installed" + (" (optional)" if missing else ""))
-    fits = all((_numbers(version) >= _numbers(b)) is (sign == ">=") for sign, b in bounds)
-    wanted = ", ".join(f"{sign}{bound}" for sign, bound in bounds)
-    return Finding(name=name, ok=fits, detail=version if fits else f"{version}, but {wanted} is needed")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """``2.13.0+cpu`` as (2, 13, 0)."""
-    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
+    return json.dumps({"findings": told}, ensure_ascii=False, indent=2)

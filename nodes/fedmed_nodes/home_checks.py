@@ -1,0 +1,242 @@
+"""What ``fedmed doctor`` looks at in a node's home; nothing here changes anything."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from fedmed.doctor.door import examine_door
+from fedmed.doctor.finding import Finding, Question, amiss, note, tried, well
+from fedmed.errors import CustodianUnreachable, FedMedError
+from fedmed.governance.policy import Policy
+from fedmed.study import StudySpec
+from fedmed_nodes.custodian_client import SocketCustodian
+from fedmed_nodes.home import KEY_FILE, Home, account, become, seated
+from fedmed_nodes.node_config import NODE_FILE, POLICY_FILE, DatasetTable, NodeFile, socket_of
+from fedmed_nodes.private_folder import FILE_MODE, FOLDER_MODE
+
+_PATIENCE_S: Final = 3.0
+_STORE: Final = Path("store") / "custodian.db"
+_CLOSED: Final = {
+    Path(): FOLDER_MODE,
+    Path(KEY_FILE): FILE_MODE,
+    Path(NODE_FILE): FILE_MODE,
+    Path(POLICY_FILE): FILE_MODE,
+    Path("store"): FOLDER_MODE,
+    _STORE: FILE_MODE,
+    Path("secrets"): FOLDER_MODE,
+}
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_OPEN_WHY: Final = "another user of this machine could read keys or change what is allowed; it will not serve"
+_SETTINGS_WHY: Final = "the custodian does not start"
+_ROSTER_WHY: Final = "the custodian does not start, or refuses every message with roster_mismatch"
+
+
+def examine(question: Question) -> Iterator[Finding]:
+    """Look at a node's home; as root it becomes the home's user, so that it sees what the custodian sees.
+
+    Args:
+        question: The home, and what else to compare it with.
+
+    Returns:
+        Findings; none where the folder is no node's home.
+    """
+    home = Home(question.home)
+    try:
+        if not (home.path / NODE_FILE).exists():
+            return
+    except PermissionError:
+        yield amiss(
+            "home",
+            f"{home.path} is closed to this user",
+            why="nothing in it can be looked at",
+            mend=f"run it as root or as the home's user: sudo fedmed doctor {home.path}",
+        )
+        return
+    yield from _permissions(home)
+    settings = tried("settings", lambda: _settings(home), why=_SETTINGS_WHY, mend=f"edit {home.path}")
+    yield settings
+    if not settings.ok:
+        return
+    node, policy = home.node(), home.policy()
+    user = tried("user", lambda: _user(home, node), why=_SETTINGS_WHY, mend=_chown(home, node.user))
+    yield user
+    if not user.ok:
+        return
+    yield tried(
+        "ledger", lambda: _ledger(home), why="nothing can be debited, so nothing leaves", mend=_RESTORE
+    )
+    yield _roster(home, node)
+    yield _custodian(home, node)
+    for dataset in node.dataset:
+        yield from _dataset(home, dataset, policy=policy)
+    if question.study is not None:
+        yield from _study(home, node, question.study, policy=policy)
+    if question.front_door:
+        yield from examine_door(question.front_door, question.authority, now=question.now)
+    yield _bundles()
+
+
+_RESTORE: Final = "look for a full or read-only disk; else put the latest backup of store/ back"
+
+
+def _chown(home: Home, user: str) -> str:
+    """The command that gives a home to its user."""
+    return f"chown -R {user} {home.path}"
+
+
+def _permissions(home: Home) -> Iterator[Finding]:
+    """Modes and owners, one finding for each path that is open or another user's."""
+    faults = 0
+    owner = home.path.stat().st_uid
+    for inside, mode in _CLOSED.items():
+        path = home.path / inside
+        try:
+            status = path.lstat()
+        except OSError:
+            continue  # what is missing is found by whoever needs it
+        if status.st_mode & _OTHERS:
+            faults += 1
+            detail = f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, {mode:04o} is needed"
+            yield amiss("permissions", detail, why=_OPEN_WHY, mend=f"chmod {mode:04o} {path}")
+        if status.st_uid != owner:
+            faults += 1
+            detail = f"{path} belongs to user {status.st_uid}, the home to user {owner}"
+            yield amiss("permissions", detail, why=_OPEN_WHY, mend=f"chown {owner} {path}")
+    if not faults:
+        yield well("permissions", "keys, settings and stores are closed to other users")
+
+
+def _settings(home: Home) -> str:
+    """Both files of the operator."""
+    node, policy = home.node(), home.policy()
+    return f"{len(node.dataset)} datasets; at most epsilon {policy.max_epsilon_per_year:g} a data year"
+
+
+def _user(home: Home, node: NodeFile) -> str:
+    """Become the home's user, as the custodian does."""
+    become(account(node.user), home=home.path)
+    return f"the custodian runs as {node.user}"
+
+
+def _ledger(home: Home) -> str:
+    """Whether the store opens and its ledger is whole."""
+    store = home.store()
+    try:
+        store.ledger()
+    finally:
+        store.close()
+    if not os.access(home.path / _STORE, os.W_OK):
+        raise OSError(0, "the file system is read-only", str(home.path / _STORE))
+    return "opens, and no record is missing"
+
+
+def _roster(home: Home, node: NodeFile) -> Finding:
+    """The pinned roster, and this node's seat in it."""
+
+    def look() -> str:
+        roster = seated(home.roster(node.roster_digest), home.identity().public)
+        return f"pinned by digest; {len(roster.members)} nodes, threshold {roster.threshold}"
+
+    mend = (
+        f"get roster.bin and its digest anew from the coordinator, by two ways; then write the digest into "
+        f"{home.path / NODE_FILE} as roster_digest, and start the custodian again"
+    )
+    return tried("roster", look, why=_ROSTER_WHY, mend=mend)
+
+
+def _custodian(home: Home, node: NodeFile) -> Finding:
+    """Whether the custodian runs, with the settings that stand in the files now."""
+    client = SocketCustodian(socket_of(node, home.path), patience_s=_PATIENCE_S, deadline_s=_PATIENCE_S)
+    try:
+        catalogue = client.catalogue()
+    except (CustodianUnreachable, FedMedError) as fault:
+        return note(
+            "custodian",
+            f"{fault.code}: it does not answer here",
+            why="no study can use this node",
+            mend=f"fedmed node serve {home.path}, or fedmed node up {home.path}",
+        )
+    finally:
+        client.close()
+    if catalogue.roster_digest.hex() != node.roster_digest:
+        return amiss(
+            "custodian",
+            "it runs with another roster than the settings pin now",
+            why="it refuses every message of the new roster with roster_mismatch",
+            mend="start the custodian again: it reads its settings when it starts",
+        )
+    return well("custodian", f"serves {len(catalogue.datasets)} datasets as {catalogue.node}")
+
+
+def _dataset(home: Home, dataset: DatasetTable, *, policy: Policy) -> Iterator[Finding]:
+    """One dataset: registered, still there with its columns, and enough people."""
+    name = f"dataset {dataset.name}"
+    register = f"fedmed node register {home.path} {dataset.name}"
+    if not dataset.fingerprint:
+        why = "the custodian does not start before it is registered"
+        yield amiss(name, "it was never registered", why=why, mend=register)
+        return
+
+    def look() -> str:
+        with dataset.entry(home.path).stored_table.snapshot() as snapshot:
+            missing = [c for c in dataset.columns if c not in snapshot.columns]
+        if missing:
+            raise OSError(0, f"columns are missing: {', '.join(missing)}", dataset.name)
+        return f"{len(dataset.columns)} columns, all there"
+
+    why = "every study that reads it is refused with data_unfit, after its plan was debited"
+    yield tried(name, look, why=why, mend=f"put the registered rows back, or for new ones: {register}")
+    if dataset.declared_persons < policy.min_cohort:
+        yield _cohort(
+            name, dataset.declared_persons, policy.min_cohort, f"min_cohort of {home.path / POLICY_FILE}"
+        )
+
+
+def _cohort(name: str, declared: int, least: int, of: str) -> Finding:
+    """Too few people; both numbers are public."""
+    return amiss(
+        f"{name}: cohort",
+        f"{declared} persons are declared, {of} asks for {least}",
+        why="the study is refused with cohort_too_small: few people are easily told apart",
+        mend="leave this node out, widen the cohort, or let the data holder lower min_cohort",
+    )
+
+
+def _study(home: Home, node: NodeFile, study: StudySpec, *, policy: Policy) -> Iterator[Finding]:
+    """Whether a study could be served from here; no row is read."""
+    name, data = f"study {study.id}", study.data
+    why = "this node refuses the study"
+    found = [d for d in node.dataset if d.name == data.dataset]
+    if not found:
+        mend = f"add a [[dataset]] {data.dataset} to {home.path / NODE_FILE} and register it"
+        yield amiss(name, f"there is no dataset {data.dataset} here", why=why, mend=mend)
+        return
+    (dataset,) = found
+    missing = [c for c in study.columns if c not in dataset.columns]
+    if missing:
+        mend = (
+            f"ask the study's owner to leave them out, or add them to the rows and run: "
+            f"fedmed node register {home.path} {dataset.name}"
+        )
+        detail = f"{dataset.name} has no registered column {', '.join(missing)}"
+        yield amiss(f"{name}: columns", detail, why="the study is refused with data_unfit", mend=mend)
+    least = max(data.min_cohort, policy.min_cohort)
+    if dataset.declared_persons < least:
+        yield _cohort(name, dataset.declared_persons, least, "the study or the policy")
+    if not missing and dataset.declared_persons >= least:
+        yield well(name, f"{dataset.name} has its columns and enough people")
+
+
+def _bundles() -> Finding:
+    """What a SuperNode without a list of trusted signers leaves open."""
+    return note(
+        "app bundles",
+        "nothing here shows that the SuperNode runs reviewed bundles only",
+        why="whoever controls the coordinator can start its own code as the SuperNode's user: it reaches no "
+        "row, key or ledger of the custodian, but that user's files and network",
+        mend="start the SuperNode with --trusted-entities and a review registry; give it a user of its own",
+    )
