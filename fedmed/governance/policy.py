@@ -2,17 +2,64 @@
 
 A policy decides on what the study declares, never on rows: a refusal that depended on data would itself
 tell something about the data (PROTOCOL.md section 6).
+
+Threat model: a coordinator asks for more than it may have, in columns, privacy or partners; a policy outlives
+the agreement that it was written for. Every rule therefore refuses by its name, a policy can carry a last
+day, and where a policy speaks of grades, a column without one is refused. Not covered: a data holder who
+writes a loose policy; that is theirs to decide, and their policy's digest is in every operator's signature.
 """
 
 from __future__ import annotations
 
 import datetime
+import json
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Final
 
+from fedmed.data.nhsa.schema import Grade
 from fedmed.errors import BudgetExceeded, CohortTooSmall, StudyExpired, StudyRefused
-from fedmed.study import PURPOSES, StudySpec
-from fedmed.types import Allowance, Mode, OnDropout, Scheme, require
+from fedmed.governance.operators import Operators
+from fedmed.study import PURPOSES, StudySpec, TrainingStudy
+from fedmed.types import Allowance, Mode, OnDropout, Scheme, digest, require
+
+Grades = Mapping[str, Grade]
+"""Grade by column, as the province registered them."""
+NO_GRADES: Final[Grades] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoApprove:
+    """Which of the allowed studies start without the operators; every condition must hold.
+
+    Attributes:
+        max_epsilon: Largest planned epsilon (> 0).
+        purposes: Purposes; None = all that the policy allows.
+        modes: Modes; None = all that the policy allows.
+        owners: Owners, exactly as studies name them; None = anybody. The coordinator signs a study, so this
+            trusts it for the owner's name.
+    """
+
+    max_epsilon: float
+    purposes: frozenset[str] | None = None
+    modes: frozenset[Mode] | None = None
+    owners: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        good = math.isfinite(self.max_epsilon) and self.max_epsilon > 0
+        require(good, f"auto_approve.max_epsilon must be > 0, got {self.max_epsilon}")
+        _require_purposes(self.purposes or frozenset(), where="auto_approve.purposes")
+
+    def covers(self, spec: StudySpec) -> bool:
+        """Whether a study may start by this rule."""
+        return (
+            spec.privacy.epsilon <= self.max_epsilon
+            and (self.purposes is None or spec.purpose in self.purposes)
+            and (self.modes is None or spec.privacy.mode in self.modes)
+            and (self.owners is None or spec.owner in self.owners)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +76,21 @@ class Policy:
         purposes: Purposes that may be served, of `fedmed.study.PURPOSES`.
         min_cohort: Least declared insured persons at this node (>= 1).
         min_contributors: Least contributors of a sum (>= 3).
+        models: Models that may be trained, and other kinds of study by their name; None = all.
+        grades: Grades of columns that may be computed on; None = the policy does not speak of grades. Where
+            it does, a column without a grade is refused. The pseudonym is only grouped by, never computed on.
+        allow_ungraded: Whether columns without a grade may be computed on all the same.
+        denied_columns: Columns that may not be computed on, whatever their grade.
+        min_threshold: Least shares that open; None = any.
         min_dropouts: Least allowance for lost contributors; None = any.
         min_colluders: Least allowance for colluders; None = any.
         allow_continue: Whether a study may go on after a contributor is lost. Each loss lets the
             coordinator subtract two sums, which publishes the lost node's noisy sum.
         research: Whether uploads may travel unencrypted, for tests and comparisons on public data.
-        auto_approve: Whether an allowed study starts without the operator's approval.
+        auto_approve: Which allowed studies start without the operators' approval: all, none, or by rules.
+        operators: Who may approve, by signature, and how many it takes; None = whoever the custodian's socket
+            lets in as operator, alone and without a signature.
+        expires: Last day on which this policy allows anything; None = no end.
     """
 
     max_epsilon_per_study: float
@@ -44,20 +100,43 @@ class Policy:
     purposes: frozenset[str] = frozenset(PURPOSES)
     min_cohort: int = 100
     min_contributors: int = 3
+    models: frozenset[str] | None = None
+    grades: frozenset[Grade] | None = None
+    allow_ungraded: bool = False
+    denied_columns: frozenset[str] = frozenset()
+    min_threshold: int | None = None
     min_dropouts: int | None = None
     min_colluders: int | None = None
     allow_continue: bool = False
     research: bool = False
-    auto_approve: bool = False
+    auto_approve: bool | AutoApprove = False
+    operators: Operators | None = None
+    expires: datetime.date | None = None
 
     def __post_init__(self) -> None:
         limits = (self.max_epsilon_per_study, self.max_epsilon_per_year)
         require(all(math.isfinite(e) and e > 0 for e in limits), f"epsilon limits must be > 0, got {limits}")
         require(limits[0] <= limits[1], f"max_epsilon_per_study must be <= the year's, got {limits}")
-        unknown = sorted(self.purposes - set(PURPOSES))
-        require(not unknown, f"unknown purposes {', '.join(unknown)}; use some of {', '.join(PURPOSES)}")
+        _require_purposes(self.purposes, where="purposes")
         require(self.min_cohort >= 1, f"min_cohort must be >= 1, got {self.min_cohort}")
         require(self.min_contributors >= 3, f"min_contributors must be >= 3, got {self.min_contributors}")
+        no_grades = self.grades is None and self.allow_ungraded
+        require(not no_grades, "allow_ungraded needs grades: without them no column is refused for its grade")
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes that stand for this policy: what operators sign their acts under.
+
+        Guarantees:
+            Policies that differ in any rule have different digests; the order in which rules or operators
+            are written does not matter.
+        """
+        values = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        return digest("fedmed/policy", json.dumps(values, sort_keys=True, allow_nan=False).encode())
+
+    def approves_by_itself(self, spec: StudySpec) -> bool:
+        """Whether a study that is allowed starts without the operators."""
+        return self.auto_approve if isinstance(self.auto_approve, bool) else self.auto_approve.covers(spec)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +159,7 @@ def decide(
     declared_persons: int,
     today: datetime.date,
     allowance: Allowance | None = None,
+    grades: Grades = NO_GRADES,
 ) -> Decision:
     """Judge a study by a province's policy.
 
@@ -90,6 +170,7 @@ def decide(
         today: The day at this province.
         allowance: The study's worked-out allowance. Without it only what the study file states counts,
             and a minimum that the file leaves open is refused.
+        grades: What this province registered for the study's dataset.
 
     Returns:
         The yes; every no is an error that starts with the rule that refused.
@@ -102,11 +183,50 @@ def decide(
     """
     if today > spec.expires:
         raise StudyExpired(f"expires: the study ended on {spec.expires}; propose it with a later day")
+    _check_day(policy, today)
     _check_kind(spec, policy)
+    _check_columns(spec, policy, grades)
     _check_cohort(spec, policy, declared_persons)
     _check_privacy(spec, policy)
     _check_allowance(spec, policy, allowance)
-    return Decision(waits_for_operator=not policy.auto_approve, remarks=_remarks(spec, allowance))
+    return Decision(waits_for_operator=not policy.approves_by_itself(spec), remarks=_remarks(spec, allowance))
+
+
+def computed_columns(spec: StudySpec) -> tuple[str, ...]:
+    """Columns that a study computes on: all that it reads but the pseudonym, by which rows are grouped."""
+    return tuple(name for name in spec.columns if name != spec.data.person)
+
+
+def computed_model(spec: StudySpec) -> str:
+    """What a study fits, as ``models`` of a policy names it: the model that it trains, else its kind."""
+    return spec.model.kind if isinstance(spec, TrainingStudy) else spec.kind.value
+
+
+def _check_day(policy: Policy, today: datetime.date) -> None:
+    """The policy itself has not ended."""
+    if policy.expires is not None:
+        _allow(
+            today <= policy.expires,
+            f"policy expires: the province's policy ended on {policy.expires}; its data holder must renew it",
+        )
+
+
+def _check_columns(spec: StudySpec, policy: Policy, grades: Grades) -> None:
+    """Every column that is computed on is neither denied nor of a grade that is."""
+    columns = computed_columns(spec)
+    denied = sorted(set(columns) & policy.denied_columns)
+    _allow(not denied, f"denied_columns: {', '.join(denied)} may not be used here; leave them out")
+    if policy.grades is None:
+        return
+    ungraded = [name for name in columns if name not in grades]
+    _allow(
+        policy.allow_ungraded or not ungraded,
+        f"grades: {', '.join(ungraded)} carry no grade in this node's registration; leave them out, or let "
+        "the province grade them",
+    )
+    graded = [(name, grades[name]) for name in columns if name in grades]
+    above = [f"{name} ({grade.value})" for name, grade in graded if grade not in policy.grades]
+    _allow(not above, f"grades: {', '.join(above)} are not of a grade that may be used here; leave them out")
 
 
 def _check_kind(spec: StudySpec, policy: Policy) -> None:
@@ -118,6 +238,10 @@ def _check_kind(spec: StudySpec, policy: Policy) -> None:
         f"{', '.join(sorted(policy.purposes)) or 'none'}",
     )
     _allow(spec.privacy.mode in policy.modes, f"modes: mode {spec.privacy.mode.value} is not allowed here")
+    _allow(
+        policy.models is None or computed_model(spec) in policy.models,
+        f"models: {computed_model(spec)} is not allowed here; use {' or '.join(sorted(policy.models or ()))}",
+    )
     _allow(scheme in policy.schemes, f"schemes: scheme {scheme.value} is not allowed here; use threshold")
     _allow(
         scheme is not Scheme.PLAIN or policy.research,
@@ -162,6 +286,7 @@ def _check_allowance(spec: StudySpec, policy: Policy, allowance: Allowance | Non
     contributors = 3 if stated.min_contributors is None else stated.min_contributors
     for rule, least, value in (
         ("min_contributors", policy.min_contributors, contributors),
+        ("min_threshold", policy.min_threshold, stated.threshold),
         ("min_dropouts", policy.min_dropouts, stated.dropouts),
         ("min_colluders", policy.min_colluders, stated.colluders),
     ):
@@ -190,6 +315,28 @@ def _remarks(spec: StudySpec, allowance: Allowance | None) -> tuple[str, ...]:
             "the planned epsilon does not hold"
         )
     return tuple(remarks)
+
+
+def _require_purposes(purposes: Iterable[str], *, where: str) -> None:
+    """Refuse purposes that no study can have."""
+    unknown = sorted(set(purposes) - set(PURPOSES))
+    require(not unknown, f"{where}: unknown {', '.join(unknown)}; use some of {', '.join(PURPOSES)}")
+
+
+def _plain(value: object) -> object:
+    """A rule as JSON, sets in order."""
+    if isinstance(value, frozenset):
+        return sorted(str(_plain(item)) for item in value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if isinstance(value, Operators):
+        keys = {name: key.hex() for name, key in value.keys.items()}
+        return {"keys": keys, "approvals_needed": value.approvals_needed}
+    if isinstance(value, AutoApprove):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return float(value) if type(value) is float or type(value) is int else value
 
 
 def _allow(condition: bool, message: str) -> None:

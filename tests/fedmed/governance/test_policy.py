@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedmed.data.nhsa.schema import Grade
 from fedmed.errors import BudgetExceeded, CohortTooSmall, ConfigError, FedMedError, StudyExpired, StudyRefused
-from fedmed.governance.policy import Decision, Policy, decide
+from fedmed.governance.operators import Operators
+from fedmed.governance.policy import AutoApprove, Decision, Policy, decide
 from fedmed.study import StudySpec, study_from_document
 from fedmed.types import Allowance, Mode, Scheme
 
@@ -70,6 +72,13 @@ def test_an_allowed_study_waits_for_the_operator_unless_the_policy_approves() ->
         (study(dropouts=0), {"min_dropouts": 1}, 500, StudyRefused, "min_dropouts"),
         (study(), {"min_dropouts": 1}, 500, StudyRefused, "min_dropouts"),
         (study(colluders=0), {"min_colluders": 1}, 500, StudyRefused, "min_colluders"),
+        (study(threshold=3), {"min_threshold": 4}, 500, StudyRefused, "min_threshold"),
+        (study(), {"min_threshold": 3}, 500, StudyRefused, "min_threshold"),
+        (study(), {"models": frozenset({"mlp"})}, 500, StudyRefused, "models"),
+        (study(), {"denied_columns": frozenset({"age"})}, 500, StudyRefused, "denied_columns"),
+        (study(), {"denied_columns": frozenset({"y"})}, 500, StudyRefused, "denied_columns"),
+        (study(), {"grades": frozenset(Grade)}, 500, StudyRefused, "grades"),
+        (study(), {"expires": datetime.date(2026, 4, 30)}, 500, StudyRefused, "policy expires"),
     ],
 )
 def test_a_refusal_starts_with_its_rule(
@@ -94,8 +103,71 @@ def test_a_refusal_starts_with_its_rule(
         assert judge(spec, loose).waits_for_operator
 
 
-def test_a_study_runs_on_its_last_day() -> None:
-    assert judge(study_with(study={"expires": "2026-05-01"}))
+def test_a_study_runs_on_its_own_and_the_policys_last_day() -> None:
+    last = dataclasses.replace(POLICY, expires=TODAY)
+    assert judge(study_with(study={"expires": "2026-05-01"}), last)
+
+
+GRADES = {"age": Grade.SENSITIVE, "y": Grade.INTERNAL}
+GRADED = dataclasses.replace(POLICY, grades=frozenset({Grade.INTERNAL, Grade.SENSITIVE}))
+
+
+def test_columns_are_allowed_by_grade_and_the_pseudonym_needs_none() -> None:
+    assert decide(study(), GRADED, declared_persons=500, today=TODAY, grades=GRADES)
+    restricted = {**GRADES, "age": Grade.RESTRICTED}
+    with pytest.raises(StudyRefused, match=r"grades: age \(restricted\)"):
+        decide(study(), GRADED, declared_persons=500, today=TODAY, grades=restricted)
+
+
+def test_a_column_without_a_grade_is_refused_unless_the_policy_says_otherwise() -> None:
+    known = {"y": Grade.INTERNAL}
+    with pytest.raises(StudyRefused, match="grades: age carry no grade"):
+        decide(study(), GRADED, declared_persons=500, today=TODAY, grades=known)
+    trusting = dataclasses.replace(GRADED, allow_ungraded=True)
+    assert decide(study(), trusting, declared_persons=500, today=TODAY, grades=known)
+    assert decide(study(), POLICY, declared_persons=500, today=TODAY, grades=known)
+
+
+@pytest.mark.parametrize(
+    ("rules", "waits"),
+    [
+        ({}, False),
+        ({"max_epsilon": 0.9}, True),
+        ({"purposes": frozenset({"healthcare"})}, False),
+        ({"purposes": frozenset({"security"})}, True),
+        ({"owners": frozenset({"o"})}, False),
+        ({"owners": frozenset()}, True),
+        ({"modes": frozenset({Mode.AGGREGATE})}, False),
+        ({"modes": frozenset()}, True),
+    ],
+)
+def test_rules_approve_only_what_meets_all_of_them(rules: dict[str, object], waits: bool) -> None:
+    rule = AutoApprove(**{"max_epsilon": 1.0, **rules})  # type: ignore[arg-type]
+    assert judge(study(), dataclasses.replace(POLICY, auto_approve=rule)).waits_for_operator is waits
+
+
+def test_a_policys_digest_stands_for_every_rule_and_for_no_order() -> None:
+    """Each changed rule gives another digest."""
+    changes: list[dict[str, object]] = [
+        {},
+        {"max_epsilon_per_year": 5.0},
+        {"grades": frozenset({Grade.PUBLIC})},
+        {"grades": frozenset()},
+        {"models": frozenset({"logistic"})},
+        {"denied_columns": frozenset({"age"})},
+        {"auto_approve": True},
+        {"auto_approve": AutoApprove(max_epsilon=1.0)},
+        {"auto_approve": AutoApprove(max_epsilon=1.0, owners=frozenset())},
+        {"operators": Operators(keys={"a": bytes([7]) * 32, "b": bytes([8]) * 32}, approvals_needed=1)},
+        {"operators": Operators(keys={"a": bytes([7]) * 32, "b": bytes([8]) * 32}, approvals_needed=2)},
+        {"expires": TODAY},
+    ]
+    policies = [dataclasses.replace(POLICY, **change) for change in changes]  # type: ignore[arg-type]
+    assert len({policy.digest for policy in policies}) == len(policies)
+    keys = {"b": bytes([8]) * 32, "a": bytes([7]) * 32}
+    turned = dataclasses.replace(POLICY, operators=Operators(keys=keys, approvals_needed=2))
+    assert turned.digest == policies[10].digest
+    assert dataclasses.replace(POLICY, max_epsilon_per_year=4).digest == POLICY.digest
 
 
 def test_the_worked_out_allowance_answers_for_what_the_file_leaves_open() -> None:
@@ -124,11 +196,20 @@ def test_plain_and_continue_are_remarked_upon() -> None:
         {"purposes": frozenset({"fun"})},
         {"min_cohort": 0},
         {"min_contributors": 2},
+        {"allow_ungraded": True},
     ],
 )
 def test_a_policy_checks_itself(change: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         dataclasses.replace(POLICY, **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "rules", [{"max_epsilon": 0.0}, {"max_epsilon": 1.0, "purposes": frozenset({"fun"})}]
+)
+def test_a_rule_of_approval_checks_itself(rules: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="auto_approve"):
+        AutoApprove(**rules)  # type: ignore[arg-type]
 
 
 @settings(deadline=None, max_examples=50)
