@@ -59,7 +59,7 @@ ARROWS = {
     "phase_record": ARROWS["protocol"] | {"protocol", "progress"},
     "outcome": ARROWS["protocol"] | {"protocol", "phase_record", "report"},
     # The release bundle: it reads what the protocol signed, so it stands above it.
-    "release": ARROWS["protocol"] | {"protocol", "phase_record", "report"},
+    "release": ARROWS["protocol"] | {"protocol", "phase_record", "report", "outcome"},
 }
 # An edge: what can be wrong with a machine or a home; it recomputes margins and proves the kernel.
 ARROWS = {**ARROWS, "doctor": ROOMS_BELOW_MODELS | {"models"} | STUDY}
@@ -109,7 +109,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "matplotlib": frozenset({"fedmed.report"}),
     "jinja2": frozenset({"fedmed.report"}),
     "rich": frozenset({"fedmed.report.terminal", "fedmed.cli"}),
-    "typer": frozenset({"fedmed.cli", "fedmed_nodes.cli", "fedmed_server.cli"}),
+    "typer": frozenset({"fedmed.cli", "fedmed_nodes.cli", "fedmed_nodes.run_commands", "fedmed_server.cli"}),
     "tomli_w": frozenset({"fedmed.study"}),
     "psutil": frozenset({"fedmed.cli", "fedmed.doctor", "fedmed.simulation"}),
     # Clocks and machines are effects: the library has them in a few rooms only.

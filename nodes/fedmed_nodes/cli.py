@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedmed_nodes import run_commands
+
 if TYPE_CHECKING:
     from fedmed_nodes.custodian_client import SocketCustodian
 
 app = typer.Typer(help="Run a province's node: its custodian, budget and log.", no_args_is_help=True)
+app.add_typer(run_commands.app)
 
 HomeFolder = Annotated[Path, typer.Argument(metavar="HOME", help="The node's home folder.")]
 Place = Annotated[Path, typer.Argument(metavar="HOME", help="The node's home, or its custodian's socket.")]

@@ -18,10 +18,9 @@ from fedmed.errors import ConfigError, FedMedError
 from fedmed.flower_parts import from_content, reply_to_content
 from fedmed.protocol.steps import PhaseKind, Reply
 from fedmed_nodes.custodian_client import SocketCustodian
-from fedmed_nodes.pieces import SOCKET
+from fedmed_nodes.pieces import SOCKET, SOCKET_KEY
 
 HOME_KEY: Final = "fedmed-home"
-SOCKET_KEY: Final = "fedmed-socket"
 
 
 class CustodianPort(Protocol):

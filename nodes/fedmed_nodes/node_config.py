@@ -193,6 +193,11 @@ def load_policy(path: Path) -> Policy:
         raise ConfigError(f"{path}: {fault}") from None
 
 
+def load_settings(path: Path, kind: type[File]) -> File:
+    """Read a settings file into its model; raises `ConfigError` as `load_node`."""
+    return _parsed(_text(path), kind, path=path)
+
+
 def socket_of(node: NodeFile, home: Path) -> Path:
     """Where the custodian of a home listens."""
     return Path(node.socket.path) if node.socket.path else home / SOCKET

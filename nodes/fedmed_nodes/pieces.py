@@ -27,6 +27,8 @@ METHODS: Final = {
 
 SOCKET: Final = Path("run") / "custodian.sock"
 """Where the custodian listens in its home, unless its settings name another place."""
+SOCKET_KEY: Final = "fedmed-socket"
+"""The key of a SuperNode's own settings (``--node-config``) by which the relay finds the socket."""
 
 MESSAGE_BYTES: Final = 1 << 28
 MOST_PARTS: Final = 4_096
