@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -255,16 +255,41 @@ class CeremonyDesk:
         """Make an epoch's keys unreadable; what was sealed for it can never be opened again."""
         self._secrets.destroy(epoch_id)
 
-    def ended_records(self) -> dict[str, bytes]:
-        """Records that end every epoch whose keys are here, to be written before `destroy_all`."""
-        kept = (epoch_id for epoch_id in self._secrets.epochs() if self._logbook.get(epoch_key(epoch_id)))
-        return {epoch_key(e): replace(self.record(e), is_active=False).to_bytes() for e in kept}
-
-    def destroy_all(self) -> None:
-        """Make the keys of all epochs unreadable, a ceremony under way included."""
+    def end_all(self, kind: AuditKind, *, puts: Mapping[str, bytes], detail: str) -> None:
+        """End every epoch, a ceremony under way included; arguments as `end_epochs`."""
         self.stop()
-        for epoch_id in self._secrets.epochs():
-            self.destroy(epoch_id)
+        epochs = self._secrets.epochs()
+        end_epochs(self._logbook, self._secrets, epochs, kind=kind, detail=detail, puts=puts)
+
+
+def end_epochs(
+    logbook: Logbook,
+    secrets: SecretStore,
+    epochs: Collection[bytes],
+    *,
+    kind: AuditKind,
+    detail: str = "",
+    puts: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write down that key epochs have ended, then destroy their keys.
+
+    Args:
+        logbook: Where it is written first: keys whose end is not on disk could serve after a crash.
+        secrets: The keys.
+        epochs: Ids; keys without a record (a ceremony that a crash stopped) are destroyed as well.
+        kind: Why, for the audit log.
+        detail: Public words for it.
+        puts: Values to write in the same batch.
+    """
+    records = {epoch_key(epoch): logbook.get(epoch_key(epoch)) for epoch in epochs}
+    ended = {
+        key: replace(EpochRecord.from_bytes(data), is_active=False).to_bytes()
+        for key, data in records.items()
+        if data is not None
+    }
+    logbook.write(kind, detail=detail, puts={**(puts or {}), **ended})
+    for epoch in epochs:
+        secrets.destroy(epoch)
 
 
 def _exactly(parts: Sequence[bytes], count: int) -> Sequence[bytes]:

@@ -51,7 +51,8 @@ from fedmed_nodes.parts import pack_parts, unpack_parts
 from fedmed_nodes.rollback import proves_rollback
 from fedmed_nodes.sources import RowSource
 from fedmed_nodes.stores import CustodianStore, SecretStore
-from fedmed_nodes.study_desk import Study, StudyDesk, charge_for, study_key
+from fedmed_nodes.study_desk import Study, StudyDesk, charge_for
+from fedmed_nodes.study_keys import study_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from fedmed_nodes.budget_desk import BudgetBook, read_book
 from fedmed_nodes.custodian import Custodian, Settings
 from fedmed_nodes.sources import RowSource
 from fedmed_nodes.stores import CustodianStore
-from fedmed_nodes.study_desk import INDEX, study_key
+from fedmed_nodes.study_keys import INDEX, study_key
 
 
 class Office:

@@ -34,10 +34,7 @@ from fedmed_nodes.ceremony_desk import CeremonyDesk, EpochRecord
 from fedmed_nodes.clock import Clock
 from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.sources import RowSource
-
-INDEX = "studies"
-RESTORED = "restored"
-"""Store key that says that a backup came back here, at any time."""
+from fedmed_nodes.study_keys import INDEX, RESTORED, known_studies, restored_values, study_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +45,6 @@ class Study:
     schedule: Schedule
     terms: Terms
     source: RowSource
-
-
-def study_key(digest: bytes, part: str) -> str:
-    """Store key of one part of a study: ``proposal``, ``approved``, ``state``, ``restored``..."""
-    return f"study/{digest.hex()}/{part}"
 
 
 def check_roster(proposal: StudyProposal, seat: Seat) -> None:
@@ -222,7 +214,7 @@ class StudyDesk:
 
     def known(self) -> tuple[str, ...]:
         """Hex digests of all studies ever proposed here."""
-        return tuple(json.loads(self._logbook.get(INDEX) or b"[]"))
+        return known_studies(self._logbook.get(INDEX))
 
     def _work_out(self, proposal: StudyProposal) -> Study:
         """Everything that follows from a proposal; refuses what does not fit this federation."""
@@ -295,14 +287,12 @@ class StudyDesk:
         return self._logbook.get(study_key(digest, "restored")) is not None
 
     def mark_restored(self) -> None:
-        """The operator restored a backup: studies begun before are answered no more.
+        """The store was set back: studies begun before are answered no more.
 
         A study that was begun after the backup is forgotten, so it would pass for a new one when it is
         proposed again. Therefore all key epochs end here, and from now on every study waits for the
         operator, whatever the policy says: one that this province took part in must not be approved.
         """
-        puts = {study_key(bytes.fromhex(known), "restored"): b"1" for known in self.known()}
-        self._logbook.write(
-            AuditKind.RESTORED, puts={**puts, **self._ceremonies.ended_records(), RESTORED: b"1"}
-        )
-        self._ceremonies.destroy_all()
+        words = "a later message of this node was shown"
+        puts = restored_values(self._logbook.get(INDEX), words)
+        self._ceremonies.end_all(AuditKind.RESTORED, puts=puts, detail=words)

@@ -25,6 +25,7 @@ from fedmed.protocol.node_ceremony import Dealt, Received
 from fedmed.protocol.schedule import rehearsal_terms
 from fedmed.protocol.steps import PhaseKind
 from fedmed.types import Allowance, Scheme
+from fedmed_nodes.stores import MemorySecretStore
 from tests.federation import (
     COORDINATOR,
     NOW,
@@ -128,8 +129,9 @@ def test_an_unnoticed_restore_answers_a_second_set_and_counts_as_one_more_collud
 def test_a_crash_while_a_restore_is_noted_leaves_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     trial = make_trial()
     node = trial.federation.nodes[VICTIM]
-    monkeypatch.setattr("fedmed_nodes.ceremony_desk.CeremonyDesk.destroy_all", no_check)
-    node.custodian.studies.mark_restored()
+    with monkeypatch.context() as crash:
+        crash.setattr(MemorySecretStore, "destroy", no_check)
+        node.custodian.studies.mark_restored()
     assert node.effects.secrets.epochs()
     node.restart()
     assert not node.effects.secrets.epochs()
