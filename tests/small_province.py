@@ -71,7 +71,7 @@ class CopyableStore(MemoryStore):
 
     def whole(self) -> Batch:
         """The batch that makes an empty store equal to this one."""
-        return Batch(puts=self.values(), ledger=self.ledger(), audit=self.audit())
+        return Batch(puts=self.values(), ledger=self.ledger(), audit=self.audit(), acts=self.acts())
 
 
 class UnreadableSource:

@@ -218,6 +218,18 @@ class SignedAct:
         return digest("fedmed/act", previous, self.body, self.signature)
 
 
+NO_ACT_HEAD: Final = bytes(DIGEST_BYTES)
+"""Head of a chain without acts."""
+
+
+def act_head(acts: Iterable[SignedAct]) -> bytes:
+    """Head of a chain of acts, 32 bytes."""
+    head = NO_ACT_HEAD
+    for act in acts:
+        head = act.head(head)
+    return head
+
+
 def sign_act(act: OperatorAct, identity: Identity) -> SignedAct:
     """Sign an act with the key of the operator that it names.
 

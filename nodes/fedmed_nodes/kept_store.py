@@ -9,6 +9,7 @@ from typing import Final
 
 from fedmed.errors import IntegrityError
 from fedmed.governance.audit_chain import AuditEntry, AuditKind
+from fedmed.governance.operators import SignedAct
 from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed.types import require
 from fedmed_nodes.audit_archive import AuditArchive, SealedFile
@@ -68,6 +69,10 @@ class KeptStore:
     def ledger(self) -> tuple[LedgerRecord, ...]:
         """See `CustodianStore.ledger`."""
         return self._database.ledger()
+
+    def acts(self) -> tuple[SignedAct, ...]:
+        """See `CustodianStore.acts`."""
+        return self._database.acts()
 
     def audit(self, last: int | None = None) -> tuple[AuditEntry, ...]:
         """See `CustodianStore.audit`; sealed entries are read from their files where they are asked for.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fedmed.crypto.identity import Identity
 from fedmed.errors import StoreConflict
 from fedmed.governance.audit_chain import EMPTY_CHAIN, AuditEntry, AuditEvent, AuditKind, ChainHead, append
+from fedmed.governance.operators import SignedAct
 from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed_nodes.clock import Clock
 from fedmed_nodes.stores import Batch, CustodianStore
@@ -44,6 +45,10 @@ class Logbook:
         """All charges so far."""
         return self._store.ledger()
 
+    def acts(self) -> tuple[SignedAct, ...]:
+        """All acts of operators so far."""
+        return self._store.acts()
+
     def now(self) -> str:
         """The present as ISO 8601 text with offset, whole seconds."""
         return self._clock.now().isoformat(timespec="seconds")
@@ -58,6 +63,7 @@ class Logbook:
         puts: Mapping[str, bytes] | None = None,
         deletes: frozenset[str] = frozenset(),
         ledger: tuple[LedgerRecord, ...] = (),
+        acts: tuple[SignedAct, ...] = (),
     ) -> None:
         """Commit one change with its audit entry; durable when this returns.
 
@@ -69,6 +75,7 @@ class Logbook:
             puts: Values to write.
             deletes: Keys to remove.
             ledger: Charges.
+            acts: Acts of operators.
 
         Raises:
             StoreConflict: another process wrote; nothing was changed, and the next decision starts from
@@ -78,7 +85,9 @@ class Logbook:
         event = AuditEvent(at=self.now(), kind=kind, study=study.hex(), code=code, detail=detail)
         entry = append(self._last, event, sign=self._identity.sign)
         try:
-            self._store.commit(Batch(puts=puts or {}, deletes=deletes, ledger=ledger, audit=(entry,)))
+            self._store.commit(
+                Batch(puts=puts or {}, deletes=deletes, ledger=ledger, audit=(entry,), acts=acts)
+            )
         except StoreConflict:
             self._last = self._read_end()
             raise

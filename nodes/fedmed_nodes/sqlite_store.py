@@ -16,51 +16,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from fedmed.errors import ConfigError, IntegrityError, StoreFailed, UnknownVersion
+from fedmed.errors import ConfigError, IntegrityError, StoreFailed
 from fedmed.governance.audit_chain import EMPTY_CHAIN, AuditEntry, ChainHead
+from fedmed.governance.operators import NO_ACT_HEAD, SignedAct
 from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed.types import DIGEST_BYTES, digest
 from fedmed_nodes import private_folder
-from fedmed_nodes.stores import Batch, require_following, require_key, require_last
-
-SCHEMA_VERSION: Final = 1
-APPLICATION_ID: Final = 0x46654D44
-"""``FeMD`` in the file's header tells a FedMed store from any other database."""
+from fedmed_nodes.store_schema import SCHEMA, prepare_schema, transaction
+from fedmed_nodes.stores import Batch, require_following, require_following_act, require_key, require_last
 
 SEALED_KEY: Final = "audit/sealed"
 """Value that says up to where the audit chain lies in sealed files; `sealed_value` writes it."""
 
 _FIRST_LINK: Final = bytes(DIGEST_BYTES)
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
-
-def _append_only(table: str, number: str) -> dict[str, str]:
-    """Triggers that refuse changes, removals and rows out of order.
-
-    The last one also stops INSERT OR REPLACE, which removes a row without firing a delete trigger.
-    """
-    following = f"(SELECT coalesce(max({number}), 0) + 1 FROM {table})"  # noqa: S608 - names of this module
-    occasions = {
-        f"{table}_update": f"BEFORE UPDATE ON {table}",
-        f"{table}_delete": f"BEFORE DELETE ON {table}",
-        f"{table}_order": f"BEFORE INSERT ON {table} WHEN NEW.{number} IS NOT {following}",
-    }
-    refusal = f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-    return {name: f"CREATE TRIGGER {name} {occasion} {refusal}" for name, occasion in occasions.items()}
-
-
-def _blob(column: str) -> str:
-    """A column that holds bytes; SQLite itself would take any type."""
-    return f"{column} BLOB NOT NULL CHECK (typeof({column}) = 'blob')"
-
-
-_SCHEMA: Final = {
-    "item": f"CREATE TABLE item (key TEXT PRIMARY KEY NOT NULL, {_blob('value')})",
-    "ledger": f"CREATE TABLE ledger (position INTEGER PRIMARY KEY, {_blob('link')}, {_blob('record')})",
-    "audit": f"CREATE TABLE audit (counter INTEGER PRIMARY KEY, {_blob('head')}, {_blob('entry')})",
-    **_append_only("ledger", "position"),
-    **_append_only("audit", "counter"),
-}
 
 
 class SqliteStore:
@@ -86,7 +55,7 @@ class SqliteStore:
 
         Raises:
             ConfigError: there is no store to open, it is another program's file, a link, or open to others.
-            UnknownVersion: its schema is another version's.
+            UnknownVersion: its schema is a newer version's; an older one is migrated (`store_schema`).
             IntegrityError: its tables or triggers were altered, or the file is damaged.
             StoreFailed: it cannot be made, opened or locked.
         """
@@ -100,7 +69,7 @@ class SqliteStore:
             _prepare_file(path, folder, create=create)
             db = _connect(path, patience_s)
             try:
-                _prepare_schema(db, path, create=create)
+                prepare_schema(db, path, folder=folder, create=create)
             except BaseException:
                 db.close()
                 raise
@@ -115,13 +84,14 @@ class SqliteStore:
 
     def commit(self, batch: Batch) -> None:
         """See `CustodianStore.commit`."""
-        with self._using() as db, _transaction(db):
+        with self._using() as db, transaction(db):
             require_following(_chain_head(db), batch.audit)
             db.executemany("DELETE FROM item WHERE key = ?", [(key,) for key in batch.deletes])
             db.executemany("INSERT OR REPLACE INTO item VALUES (?, ?)", list(batch.puts.items()))
             db.executemany("INSERT INTO ledger VALUES (?, ?, ?)", _ledger_rows(db, batch.ledger))
             entries = [(entry.counter, entry.head, entry.to_bytes()) for entry in batch.audit]
             db.executemany("INSERT INTO audit VALUES (?, ?, ?)", entries)
+            db.executemany("INSERT INTO act VALUES (?, ?, ?, ?)", _act_rows(db, batch.acts))
 
     def ledger(self) -> tuple[LedgerRecord, ...]:
         """See `CustodianStore.ledger`; rows read before are kept, since they cannot change.
@@ -141,6 +111,24 @@ class SqliteStore:
                 known.append(LedgerRecord.from_bytes(record))
             self._known, self._known_link = tuple(known), link
             return self._known
+
+    def acts(self) -> tuple[SignedAct, ...]:
+        """See `CustodianStore.acts`.
+
+        Raises:
+            IntegrityError: a row was altered, removed or moved; names its position.
+        """
+        with self._using() as db:
+            rows = db.execute("SELECT position, head, body, signature FROM act ORDER BY position").fetchall()
+        found: list[SignedAct] = []
+        head = NO_ACT_HEAD
+        for position, stored, body, signature in rows:
+            act = SignedAct(body=body, signature=signature)
+            head = act.head(head)
+            if (position, stored) != (len(found) + 1, head):
+                raise IntegrityError(f"act {len(found) + 1} of {self._path} is missing or was altered")
+            found.append(act)
+        return tuple(found)
 
     def audit(self, last: int | None = None) -> tuple[AuditEntry, ...]:
         """See `CustodianStore.audit`; entries that were sealed (`drop_sealed_audit`) are not among them.
@@ -174,12 +162,12 @@ class SqliteStore:
         Guarantees:
             The last row always stays, and with it the place that the next entry must follow.
         """
-        with self._using() as db, _transaction(db):
+        with self._using() as db, transaction(db):
             until = min(_sealed_until(db).counter, _chain_head(db).counter - 1)
             # The trigger stands again when the transaction ends, also when it fails.
             db.execute("DROP TRIGGER audit_delete")
             db.execute("DELETE FROM audit WHERE counter <= ?", (until,))
-            db.execute(_SCHEMA["audit_delete"])
+            db.execute(SCHEMA["audit_delete"])
 
     def close(self) -> None:
         """See `CustodianStore.close`."""
@@ -258,51 +246,6 @@ def _connect(path: Path, patience_s: float) -> sqlite3.Connection:
     return db
 
 
-def _prepare_schema(db: sqlite3.Connection, path: Path, *, create: bool) -> None:
-    """Refuse what is not our schema, before anything is written; make it in an empty file."""
-    found = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall())
-    application, version = _pragma(db, "application_id"), _pragma(db, "user_version")
-    empty = not found and application == version == 0
-    if application != APPLICATION_ID and not empty:
-        raise ConfigError(f"{path} is not a FedMed store; name another file")
-    if empty and not create:
-        raise ConfigError(f"the store {path} is empty; restore it, or create one on purpose")
-    if version != SCHEMA_VERSION and not empty:
-        raise UnknownVersion(f"{path} has schema {version}, this FedMed knows {SCHEMA_VERSION}: update it")
-    if found != _SCHEMA and not empty:
-        raise IntegrityError(f"the tables or triggers of {path} were altered; restore it from a backup")
-    if _pragma(db, "journal_mode = WAL") != "wal":
-        raise StoreFailed(f"{path} lies on a file system without write-ahead logs; use a local disk")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute(f"PRAGMA journal_size_limit = {1 << 26}")
-    if empty:
-        with _transaction(db):
-            for statement in _SCHEMA.values():
-                db.execute(statement)
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Hold the write lock from the first read on, so what was checked still holds when it is written."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        # A full disk ends the transaction by itself; a second error must not hide the first.
-        if db.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
-                db.execute("ROLLBACK")
-        raise
-
-
-def _pragma(db: sqlite3.Connection, text: str) -> object:
-    """Run a pragma and return its one value."""
-    return db.execute(f"PRAGMA {text}").fetchone()[0]
-
-
 def _chain_head(db: sqlite3.Connection) -> ChainHead:
     """Where the stored audit chain ends."""
     row = db.execute("SELECT counter, head FROM audit ORDER BY counter DESC LIMIT 1").fetchone()
@@ -338,6 +281,18 @@ def _ledger_rows(db: sqlite3.Connection, records: tuple[LedgerRecord, ...]) -> l
         data = record.to_bytes()
         position, link = position + 1, _link(link, data)
         rows.append((position, link, data))
+    return rows
+
+
+def _act_rows(db: sqlite3.Connection, acts: tuple[SignedAct, ...]) -> list[tuple[int, bytes, bytes, bytes]]:
+    """Number and link new acts after the last row; they must follow it."""
+    row = db.execute("SELECT position, head FROM act ORDER BY position DESC LIMIT 1").fetchone()
+    position, head = (0, NO_ACT_HEAD) if row is None else row
+    rows = []
+    for act in acts:
+        require_following_act(position, head, act)
+        position, head = position + 1, act.head(head)
+        rows.append((position, head, act.body, act.signature))
     return rows
 
 

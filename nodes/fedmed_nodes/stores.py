@@ -1,8 +1,9 @@
 """What a custodian keeps: the contracts of its two stores, and both of them in memory.
 
-`CustodianStore` holds values, the privacy ledger and the audit chain, changed by one all-or-nothing commit.
-`SecretStore` holds key shares, which must not come back from a backup. On disk: `fedmed_nodes.sqlite_store`
-and `fedmed_nodes.secret_store`. All implementations pass ``tests/contracts/store_contract.py``.
+`CustodianStore` holds values, the privacy ledger, operators' acts and the audit chain, changed by one
+all-or-nothing commit. `SecretStore` holds key shares, which must not come back from a backup. On disk:
+`fedmed_nodes.sqlite_store` and `fedmed_nodes.secret_store`. All implementations pass
+``tests/contracts/store_contract.py``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final, NoReturn, Protocol
 
 from fedmed.errors import StoreConflict, StoreFailed
 from fedmed.governance.audit_chain import EMPTY_CHAIN, AuditEntry, ChainHead
+from fedmed.governance.operators import SignedAct, act_head
 from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed.types import require
 
@@ -32,19 +34,21 @@ class Batch:
         deletes: Keys to remove; keys that are not there are no error.
         ledger: Records to append.
         audit: Entries to append; the first must follow the last one in the store.
+        acts: Operators' acts to append; the first must follow the last one in the store.
 
     Guarantees:
-        A batch with ledger records has an audit entry: the entry's place in the chain is what shows a
-        writer that decided on an old ledger, and two such writers could spend one budget twice.
+        A batch with ledger records or acts has an audit entry: the entry's place in the chain is what shows
+        a writer that decided on an old ledger, and two such writers could spend one budget twice.
 
     Raises:
-        ConfigError: a key or a value is not usable, or a debit comes without an audit entry.
+        ConfigError: a key or a value is not usable, or a debit or act comes without an audit entry.
     """
 
     puts: Mapping[str, bytes] = field(default_factory=dict)
     deletes: frozenset[str] = frozenset()
     ledger: tuple[LedgerRecord, ...] = ()
     audit: tuple[AuditEntry, ...] = ()
+    acts: tuple[SignedAct, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "puts", MappingProxyType(dict(self.puts)))
@@ -55,12 +59,12 @@ class Batch:
             require(len(value) <= MAX_VALUE_BYTES, f"value of {key} must be at most {MAX_VALUE_BYTES} bytes")
         both = sorted(self.deletes & set(self.puts))
         require(not both, f"keys are both put and deleted: {both[:3]}")
-        debited_unseen = bool(self.ledger) and not self.audit
-        require(not debited_unseen, "ledger records need an audit entry in the same batch")
+        unseen = bool(self.ledger or self.acts) and not self.audit
+        require(not unseen, "ledger records and acts need an audit entry in the same batch")
 
 
 class CustodianStore(Protocol):
-    """Values, ledger and audit chain of one custodian; safe to call from several threads.
+    """Values, ledger, acts and audit chain of one custodian; safe to call from several threads.
 
     A caller that decides on what it read must read the end of the audit chain first, then the rest, and
     commit an entry that follows that end: if anybody else wrote in between, the commit is refused.
@@ -74,7 +78,8 @@ class CustodianStore(Protocol):
         """Apply a batch, all or nothing, and on disk (where there is one) before this returns.
 
         Raises:
-            StoreConflict: the audit entries do not follow the last one in the store: somebody else wrote.
+            StoreConflict: the audit entries or acts do not follow the last one in the store: somebody else
+                wrote.
             StoreFailed: the store cannot be written or is closed.
 
         In both cases nothing has changed.
@@ -83,6 +88,10 @@ class CustodianStore(Protocol):
 
     def ledger(self) -> tuple[LedgerRecord, ...]:
         """Return all records in the order in which they were appended."""
+        ...
+
+    def acts(self) -> tuple[SignedAct, ...]:
+        """Return all acts of operators in the order in which they were appended."""
         ...
 
     def audit(self, last: int | None = None) -> tuple[AuditEntry, ...]:
@@ -122,6 +131,7 @@ class MemoryStore:
         self._values: dict[str, bytes] = {}
         self._ledger: tuple[LedgerRecord, ...] = ()
         self._audit: tuple[AuditEntry, ...] = ()
+        self._acts: tuple[SignedAct, ...] = ()
         self._closed = False
 
     def get(self, key: str) -> bytes | None:
@@ -137,16 +147,27 @@ class MemoryStore:
             self._require_open()
             last = self._audit[-1].chain_head if self._audit else EMPTY_CHAIN
             require_following(last, batch.audit)
+            acts = self._acts
+            for act in batch.acts:
+                require_following_act(len(acts), act_head(acts), act)
+                acts += (act,)
             kept = {key: value for key, value in self._values.items() if key not in batch.deletes}
             self._values = kept | dict(batch.puts)
             self._ledger += batch.ledger
             self._audit += batch.audit
+            self._acts = acts
 
     def ledger(self) -> tuple[LedgerRecord, ...]:
         """See `CustodianStore.ledger`."""
         with self._lock:
             self._require_open()
             return self._ledger
+
+    def acts(self) -> tuple[SignedAct, ...]:
+        """See `CustodianStore.acts`."""
+        with self._lock:
+            self._require_open()
+            return self._acts
 
     def audit(self, last: int | None = None) -> tuple[AuditEntry, ...]:
         """See `CustodianStore.audit`."""
@@ -209,6 +230,15 @@ def require_following(last: ChainHead, entries: tuple[AuditEntry, ...]) -> None:
                 " somebody else wrote to it; read it again and decide anew"
             )
         last = entry.chain_head
+
+
+def require_following_act(counter: int, head: bytes, signed: SignedAct) -> None:
+    """Raise `StoreConflict` unless an act follows ``counter`` acts that end with ``head``."""
+    act = signed.act
+    if (act.counter, act.previous) != (counter + 1, head):
+        raise StoreConflict(
+            f"act {act.counter} does not follow act {counter} of the store: read it again and decide anew"
+        )
 
 
 def require_key(key: str) -> None:

@@ -17,9 +17,11 @@ import pytest
 from fedmed.crypto.identity import Identity
 from fedmed.errors import ConfigError, StoreConflict, StoreFailed
 from fedmed.governance.audit_chain import AuditEntry, AuditEvent, AuditKind, append, verify_chain
+from fedmed.governance.operators import ActKind
 from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed_nodes.stores import Batch, CustodianStore, SecretStore
 from tests.ledger_record import RECORD
+from tests.operator_acts import PLACE, act_at, after, signed
 
 NODE = Identity("shanghai", signing_key=bytes([1]) * 32, sealing_key=bytes([2]) * 32)
 AT = "2026-01-31T08:00:00+00:00"
@@ -52,6 +54,7 @@ class CustodianStoreContract:
     def test_a_new_store_is_empty(self, store: CustodianStore) -> None:
         assert store.get("a") is None
         assert store.ledger() == ()
+        assert store.acts() == ()
         assert store.audit() == ()
         assert store.audit(3) == ()
 
@@ -69,6 +72,19 @@ class CustodianStoreContract:
             assert (seen.get("a"), seen.get("计划"), seen.get("empty")) == (b"1", b"\x00\xff", b"")
             assert seen.ledger() == (RECORD, RECORD)
             assert seen.audit() == (first, second)
+
+    def test_acts_are_kept_in_their_chain_and_never_twice(self, store: CustodianStore, opened: Open) -> None:
+        first = signed(act_at(PLACE, ActKind.APPROVE))
+        second = signed(act_at(after(PLACE, first), ActKind.RAISE, by="wang.fang"))
+        store.commit(Batch(acts=(first,), audit=(next_entry(store),)))
+        for stale in (first, signed(act_at(PLACE, ActKind.REVOKE))):
+            with pytest.raises(StoreConflict, match="act 1 does not follow"):
+                store.commit(Batch(acts=(stale,), audit=(next_entry(store),), puts={"a": b"1"}))
+        store.commit(Batch(acts=(second,), audit=(next_entry(store),)))
+        for seen in (store, opened()):
+            assert (seen.acts(), seen.get("a")) == ((first, second), None)
+        with pytest.raises(ConfigError, match="need an audit entry"):
+            Batch(acts=(first,))
 
     def test_values_are_replaced_and_deleted(self, store: CustodianStore) -> None:
         store.commit(Batch(puts={"a": b"1", "b": b"2", "c": b"3"}))

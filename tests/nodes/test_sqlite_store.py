@@ -119,11 +119,11 @@ def test_ledger_and_audit_rows_cannot_be_changed_through_sql(
 # --- what is refused on opening --------------------------------------------------------------------
 
 
-def test_a_store_of_another_schema_is_refused_and_left_alone(path: Path) -> None:
+def test_a_store_of_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     SqliteStore(path).close()
-    altered(path, "PRAGMA user_version = 2")
+    altered(path, "PRAGMA user_version = 3")
     before = path.read_bytes()
-    with pytest.raises(UnknownVersion, match="schema 2"):
+    with pytest.raises(UnknownVersion, match="schema 3"):
         SqliteStore(path)
     assert path.read_bytes() == before
 
