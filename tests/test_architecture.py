@@ -76,7 +76,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "tenseal": frozenset({"fedmed.crypto"}),
     "tenseal.sealapi": frozenset({"fedmed.crypto.seal"}),
     "opacus": frozenset({"fedmed.training.local"}),
-    "dp_accounting": frozenset({"fedmed.privacy.accounting"}),
+    "dp_accounting": frozenset({"fedmed.privacy.accounting", "fedmed.privacy.composition"}),
     "google.protobuf": frozenset({"fedmed.wire", "fedmed.socket_wire", "fedmed.proto"}),
     "fedmed.proto": frozenset({"fedmed.wire", "fedmed.socket_wire", "fedmed.proto"}),
     "flwr": frozenset(

@@ -16,7 +16,7 @@ from typing import Any
 from fedmed.errors import UnknownPrivacyEvent
 from fedmed.types import PrivacyEvent, require
 
-_INTERVAL = 1e-3  # width of a privacy-loss cell, PRIVACY.md section 2
+DISCRETIZATION = 1e-3  # width of a privacy-loss cell, PRIVACY.md section 2
 _FINE_UP_TO = 25.0  # beyond this sum of count / sigma**2 (epsilon about 30) cells widen, to bound memory
 _MEANINGFUL_UP_TO = 1e4  # beyond this sum epsilon is above 5,000
 _SAMPLING_SHARE = 0.01  # share of delta that the sampler may use up
@@ -45,13 +45,13 @@ def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
     Source:
         Koskela, Jaelkoe, Honkela 2020, arXiv:1906.03049; pessimistic estimate of dp_accounting 0.6.
     """
-    _check(events, delta)
+    check_events(events, delta)
     size = sum(e.count * e.sample_rate / e.noise_multiplier**2 for e in events)
     if size > _MEANINGFUL_UP_TO:
         return math.inf
     from dp_accounting import pld
 
-    interval = _INTERVAL * max(1.0, size / _FINE_UP_TO)
+    interval = DISCRETIZATION * max(1.0, size / _FINE_UP_TO)
     return _spent(pld.PLDAccountant(value_discretization_interval=interval), events, delta)
 
 
@@ -64,42 +64,57 @@ def epsilon_rdp(events: Sequence[PrivacyEvent], delta: float) -> float:
     Source:
         Mironov 2017, arXiv:1702.07476.
     """
-    _check(events, delta)
+    check_events(events, delta)
     from dp_accounting import rdp
 
     return _spent(rdp.RdpAccountant(), events, delta)
 
 
 @functools.lru_cache(maxsize=64)
-def noise_multiplier_for(epsilon_target: float, delta: float, count: int) -> float:
+def noise_multiplier_for(
+    epsilon_target: float, delta: float, count: int, *, beside: tuple[PrivacyEvent, ...] = ()
+) -> float:
     """Least noise multiplier with which ``count`` full-batch releases spend at most ``epsilon_target``.
 
     Args:
         epsilon_target: In (0, 100].
         delta: Chance of failure, in (0, 1).
         count: Releases, >= 1.
+        beside: Full-batch releases on the same persons that spend of the same target.
 
     Returns:
         A decimal number of five digits, rounded towards more noise. The few digits make custodians with
         different processors agree on it.
 
     Guarantees:
-        ``epsilon([PrivacyEvent(noise_multiplier=result, count=count)], delta) <= epsilon_target``.
+        ``epsilon([PrivacyEvent(noise_multiplier=result, count=count), *beside], delta) <= epsilon_target``.
 
     Raises:
-        ConfigError: an argument is outside its bounds.
+        ConfigError: an argument is outside its bounds, or ``beside`` leaves nothing of the target.
     """
     require(0 < epsilon_target <= 100, f"epsilon must be in (0, 100], got {epsilon_target}")
     require(count >= 1, f"count must be >= 1, got {count}")
 
-    least = math.sqrt(count) / _largest_ratio(epsilon_target, delta)
+    least = math.sqrt(count) / _ratio_left(epsilon_target, delta, beside)
     exponent = math.floor(math.log10(least)) - (_DIGITS - 1)
     units = math.ceil(least * 10.0**-exponent)
     while True:
         result = float(f"{units}e{exponent}")
-        if epsilon([PrivacyEvent(noise_multiplier=result, count=count)], delta) <= epsilon_target:
+        mine = PrivacyEvent(noise_multiplier=result, count=count)
+        if epsilon([mine, *beside], delta) <= epsilon_target:
             return result
         units += 1
+
+
+def _ratio_left(epsilon_target: float, delta: float, beside: tuple[PrivacyEvent, ...]) -> float:
+    """Largest sensitivity / sd of one Gaussian beside others: squares of full-batch ratios add up."""
+    whole = _largest_ratio(epsilon_target, delta)
+    if not beside:
+        return whole
+    require(all(event.sample_rate == 1 for event in beside), "only full-batch releases can stand beside")
+    left = whole**2 - math.fsum(event.count / event.noise_multiplier**2 for event in beside)
+    require(left > 0, f"the other releases spend all of epsilon {epsilon_target}: lower theirs")
+    return math.sqrt(left)
 
 
 @functools.lru_cache(maxsize=64)
@@ -145,7 +160,7 @@ def fallback_epsilon(events: Sequence[PrivacyEvent], delta: float, *, honest_con
         delta: Chance of failure, in (0, 1).
         honest_contributors: As in `fallback_noise_multiplier`.
     """
-    _check(events, delta)
+    check_events(events, delta)
     alone = [
         PrivacyEvent(
             noise_multiplier=fallback_noise_multiplier(e.noise_multiplier, honest_contributors),
@@ -188,7 +203,7 @@ def sampling_delta(epsilon: float, delta: float, *, variation_per_draw: float, d
     return extra
 
 
-def _check(events: Sequence[PrivacyEvent], delta: float) -> None:
+def check_events(events: Sequence[PrivacyEvent], delta: float) -> None:
     """Refuse what the accounting does not know; a subclass could mean something else."""
     _check_delta(delta)
     for event in events:
