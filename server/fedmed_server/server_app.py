@@ -19,7 +19,7 @@ from fedmed.messages import Roster
 from fedmed.phase_record import PhaseRecord
 from fedmed.study import StudySpec
 from fedmed_server.deployed_study import Order, run_order
-from fedmed_server.driver import GridDriver, MessageFactory
+from fedmed_server.driver import GridDriver, MessageFactory, Patience
 from fedmed_server.study_flow import OnRound, StudyOutcome, run_study
 
 
@@ -71,7 +71,7 @@ def build_server_app(**parts: Any) -> ServerApp:  # checked by the dataclass tha
             grid,
             settings.directory,
             make_message=settings.make_message(grid),
-            deadline_s=settings.deadline_s,
+            patience=Patience(deadline_s=settings.deadline_s),
             on_phase=settings.on_phase,
         )
         steps = run_study(
@@ -88,6 +88,9 @@ def build_server_app(**parts: Any) -> ServerApp:  # checked by the dataclass tha
 
 # Each look is an HTTP request; nodes sleep three seconds between theirs, so more of them gain nothing.
 DEPLOYED_POLL_S: Final = 0.25
+# A SuperNode that was killed may not come back before the SuperLink has missed two of its heartbeats, after
+# 60 s (measured with flwr 1.41: error 2004 until then); its supervisor then tries at most 60 s later.
+DEPLOYED_LOST_S: Final = 150.0
 
 
 def deployed_message(
@@ -110,8 +113,9 @@ def main(grid: Grid, context: Context) -> None:
             grid,
             directory,
             make_message=deployed_message,
-            deadline_s=order.phase_deadline_s,
-            poll_s=DEPLOYED_POLL_S,
+            patience=Patience(
+                deadline_s=order.phase_deadline_s, poll_s=DEPLOYED_POLL_S, lost_s=DEPLOYED_LOST_S
+            ),
             on_phase=on_phase,
         )
 

@@ -15,7 +15,7 @@ from fedmed.local_grid import NEVER, LocalGrid
 from fedmed.phase_record import PhaseRecord
 from fedmed.protocol.steps import LOST, Phase, PhaseKind, Replies, Reply, Steps
 from fedmed_nodes.client_app import build_client_app
-from fedmed_server.driver import GridDriver
+from fedmed_server.driver import GridDriver, Patience
 
 POINTS = (1, 2, 3)
 BASE = 100
@@ -39,14 +39,15 @@ def local(**faults: Any) -> LocalGrid:
     return LocalGrid(dict.fromkeys(contexts, app), contexts, **faults)
 
 
-def driver(grid: LocalGrid, *, deadline_s: float = 5.0, on_phase: Any = None) -> GridDriver:
+def driver(
+    grid: LocalGrid, *, deadline_s: float = 5.0, lost_s: float = 0.0, on_phase: Any = None
+) -> GridDriver:
     told = {} if on_phase is None else {"on_phase": on_phase}
     return GridDriver(
         grid,
         {p: BASE + p for p in POINTS},
         make_message=grid.create_message,
-        deadline_s=deadline_s,
-        poll_s=0.001,
+        patience=Patience(deadline_s=deadline_s, poll_s=0.001, lost_s=lost_s, again_s=0.001),
         **told,
     )
 
@@ -111,9 +112,44 @@ def test_messages_live_as_long_as_the_phase() -> None:
         lived.append(message.metadata.ttl)
         return message
 
-    one = GridDriver(grid, {p: BASE + p for p in POINTS}, make_message=make, deadline_s=3.5)
+    one = GridDriver(
+        grid, {p: BASE + p for p in POINTS}, make_message=make, patience=Patience(deadline_s=3.5)
+    )
     one.run(ask(PhaseKind.NONCE))
-    assert lived == [3.5] * 3
+    assert lived == pytest.approx([3.5] * 3, abs=0.5)
+
+
+def losing(times: int) -> tuple[LocalGrid, list[int]]:
+    """A grid that loses node 2's first replies, and how often each node was asked."""
+    asked: list[int] = []
+
+    def loses(node: int, kind: str) -> bool:
+        asked.append(node - BASE)
+        return node == BASE + 2 and asked.count(2) <= times
+
+    return local(loses_reply=loses), asked
+
+
+def test_a_node_that_comes_back_in_time_is_asked_again_with_the_same_bytes() -> None:
+    grid, asked = losing(3)
+    (replies,) = driver(grid, lost_s=5.0).run(ask(PhaseKind.CONTRIBUTE))
+    assert replies == {p: honest(PhaseKind.CONTRIBUTE, p) for p in POINTS}
+    assert sorted(asked) == [1, 2, 2, 2, 2, 3]
+
+
+def test_a_ceremonys_step_is_never_asked_twice() -> None:
+    grid, asked = losing(1)
+    (replies,) = driver(grid, lost_s=5.0).run(ask(PhaseKind.CEREMONY))
+    assert replies[2] == Reply(code=LOST)
+    assert sorted(asked) == [1, 2, 3]
+
+
+def test_a_node_that_is_gone_for_good_costs_its_patience_once() -> None:
+    grid, asked = losing(1 << 62)
+    first, second = driver(grid, lost_s=0.05).run(ask(PhaseKind.NONCE, PhaseKind.NONCE))
+    assert first[2] == second[2] == Reply(code=LOST)
+    assert asked.count(2) > 3
+    assert asked[-3:] == [1, 2, 3], "the second phase asked everybody once"
 
 
 class Meddling(LocalGrid):
