@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fedmed.models.layout import ModelLayout
-from fedmed.phase_record import PhaseTotals
+from fedmed.phase_record import PhaseTotals, spent
 from fedmed.privacy.accounting import epsilon_rdp, fallback_epsilon
 from fedmed.protocol.schedule import PLAIN_SET, Schedule
 from fedmed.report.result import (
@@ -90,7 +90,7 @@ def make_result(
             purpose=spec.purpose,
             owner=spec.owner,
         ),
-        privacy=_privacy(spec, schedule, run),
+        privacy=privacy_part(spec, schedule, run.plans),
         aggregation=_aggregation(spec, schedule, run),
         arms=arms,
         curve=curve,
@@ -113,15 +113,46 @@ def make_result(
     )
 
 
-def _privacy(spec: StudySpec, schedule: Schedule, run: FederatedRun) -> PrivacyPart:
-    """Planned and spent, and what is left if all other nodes collude."""
-    spent = [PrivacyEvent(noise_multiplier=schedule.noise_multiplier, count=run.plans)]
+def deployed_result(
+    spec: StudySpec, schedule: Schedule, run: FederatedRun, *, ended: datetime.datetime
+) -> Result:
+    """The document of a deployed run: no scores, for they would be releases of their own.
+
+    Args:
+        spec: The study.
+        schedule: The study worked out.
+        run: What the study gave.
+        ended: When it ended, with its time zone.
+    """
+    result = make_result(
+        spec,
+        schedule,
+        run,
+        arms=Arms(),
+        curve=(),
+        seconds={"baselines": 0.0, "total": run.seconds},
+        now=ended,
+    )
+    known = {name: seconds for name, seconds in result.seconds.items() if name != "baselines"}
+    data = None if result.data is None else result.data.model_copy(update={"synthetic": None})
+    return result.model_copy(update={"simulation": False, "seconds": known, "data": data})
+
+
+def privacy_part(spec: StudySpec, schedule: Schedule, plans: int) -> PrivacyPart:
+    """Planned and spent, and what is left if all other nodes collude.
+
+    Args:
+        spec: The study.
+        schedule: The study worked out.
+        plans: Attempts charged, at least 1.
+    """
+    events = [PrivacyEvent(noise_multiplier=schedule.noise_multiplier, count=plans)]
     delta = schedule.accounted_delta
     return PrivacyPart(
         mode=spec.privacy.mode,
         epsilon=schedule.epsilon,
-        epsilon_spent=run.epsilon_spent,
-        epsilon_rdp=epsilon_rdp(spent, delta),
+        epsilon_spent=spent(schedule, plans),
+        epsilon_rdp=epsilon_rdp(events, delta),
         delta=schedule.delta,
         unit=spec.privacy.unit,
         max_nodes_per_person=spec.privacy.max_nodes_per_person,
@@ -129,7 +160,7 @@ def _privacy(spec: StudySpec, schedule: Schedule, run: FederatedRun) -> PrivacyP
         dropouts=schedule.allowance.dropouts,
         colluders=schedule.allowance.colluders,
         fallback_epsilon=fallback_epsilon(
-            spent, delta, honest_contributors=schedule.allowance.honest_contributors
+            events, delta, honest_contributors=schedule.allowance.honest_contributors
         ),
         clip_norm=spec.privacy.clip_norm,
     )

@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from fedmed.report.findings import findings, went_wrong
+from fedmed.report.findings import NOT_SCORED, findings, went_wrong
 from fedmed.report.guarantee import limits, privacy_facts, privacy_statement
 from fedmed.report.looks import known_arms
 from fedmed.report.result import Result
@@ -90,9 +90,11 @@ def _preformatted(text: str) -> str:
 
 def _scores(result: Result) -> str:
     """The federated model's scores by node, then the means of all arms."""
-    score_rows = []
+    score_rows, federated = [], result.arms.federated
+    if not known_arms(result):
+        return NOT_SCORED
     for node in result.nodes:
-        score = result.arms.federated.per_node.get(node.key)
+        score = None if federated is None else federated.per_node.get(node.key)
         if score is not None:
             figures = (
                 metric(score.auc),

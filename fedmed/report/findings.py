@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fedmed.errors import ConfigError
 from fedmed.report.result import Arm, Result
 from fedmed.report.units import difference, epsilon, metric, metric_gap, plural, ratio
 from fedmed.types import Scheme
@@ -23,6 +24,12 @@ WELL_CALIBRATED = (0.8, 1.25)
 """Expected / observed inside this band (a factor of 1.25 either way) needs no warning."""
 
 NAMES_SHOWN = 6
+
+NOT_SCORED = (
+    "No scores are in this result: the rows stay in the provinces, and scoring a model on their held-out "
+    "persons is a release of its own, which costs privacy budget and was not part of this study."
+)
+"""What every report says where the scores would stand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +60,34 @@ def findings(result: Result) -> Findings:
 
     Guarantees:
         A federated model that does not beat ``alone_private`` by `NOTICEABLE_AUC` is never called worth
-        something and always gives a warning; no sentence speaks of an arm that is absent.
+        something and always gives a warning; no sentence speaks of an arm that is absent; a result without
+        scores says so and claims nothing about the model.
     """
+    if result.arms.federated is None:
+        return _without_scores(result)
     return Findings(
         headline=_headline(result),
         conclusions=(_worth(result), _price(result)),
         anchor=_anchor(result),
         warnings=(*_arm_warnings(result), *_node_warnings(result), *_privacy_warnings(result)),
+    )
+
+
+def _without_scores(result: Result) -> Findings:
+    """What can be said of a model that nobody has scored: who made it and what it cost."""
+    privacy, sums = result.privacy, result.aggregation
+    who = plural(len(result.nodes), site_noun(result))
+    return Findings(
+        headline=(
+            f"{who} trained one model together in {plural(sums.aggregations, 'aggregation')}, for epsilon "
+            f"{epsilon(privacy.epsilon_spent)} of {epsilon(privacy.epsilon)} planned. It was not scored."
+        ),
+        conclusions=(NOT_SCORED, "So this result does not show what training together is worth."),
+        anchor="What all rows in one place would reach is not known outside a simulation.",
+        warnings=(
+            "Nobody knows yet how well this model predicts. Do not use it before it was scored.",
+            *_privacy_warnings(result),
+        ),
     )
 
 
@@ -96,9 +124,17 @@ def went_wrong(result: Result) -> tuple[str, ...]:
     return tuple(said)
 
 
+def _federated(result: Result) -> Arm:
+    """The study's own arm; asked for only where it is there."""
+    arm = result.arms.federated
+    if arm is None:
+        raise ConfigError("this result holds no scores of the federated model")
+    return arm
+
+
 def _headline(result: Result) -> str:
     """One line."""
-    fed, alone = result.arms.federated, result.arms.alone_private
+    fed, alone = _federated(result), result.arms.alone_private
     who = plural(len(result.nodes), site_noun(result))
     eps = epsilon(result.privacy.epsilon)
     start = f"{who} training together reach AUC {metric(fed.auc)} at epsilon {eps}"
@@ -114,7 +150,7 @@ def _headline(result: Result) -> str:
 
 def _worth(result: Result) -> str:
     """First conclusion: against the nodes alone at the same epsilon."""
-    fed, alone = result.arms.federated, result.arms.alone_private
+    fed, alone = _federated(result), result.arms.alone_private
     over = f"mean over {plural(len(result.nodes), site_noun(result))}"
     if alone is None:
         return (
@@ -141,7 +177,7 @@ def _worth(result: Result) -> str:
 
 def _price(result: Result) -> str:
     """Second conclusion: against all rows in one place, with and without privacy."""
-    fed, central, pooled = result.arms.federated, result.arms.central, result.arms.pooled
+    fed, central, pooled = _federated(result), result.arms.central, result.arms.pooled
     if central is None:
         if pooled is None:
             return "What pooling all rows in one place would reach is not known outside a simulation."
@@ -177,7 +213,7 @@ def _anchor(result: Result) -> str:
 def _arm_warnings(result: Result) -> list[str]:
     """Warnings from the arms' means."""
     arms, said = result.arms, []
-    fed = arms.federated
+    fed = _federated(result)
     if arms.alone_private is not None and metric_gap(fed.auc, arms.alone_private.auc) < NOTICEABLE_AUC:
         said.append(
             f"Federated does not beat {site_noun(result)}s alone at the same epsilon. This result is no "
@@ -203,7 +239,7 @@ def _node_warnings(result: Result) -> list[str]:
     losing = _nodes_better_alone(result)
     if losing:
         said.append(f"Better off alone at the same epsilon, by AUC on their own persons: {_listed(losing)}.")
-    off = _badly_calibrated(result, result.arms.federated)
+    off = _badly_calibrated(result, _federated(result))
     if off:
         said.append(
             f"Expected / observed outside {WELL_CALIBRATED[0]}–{WELL_CALIBRATED[1]} for the federated model: "
@@ -224,7 +260,7 @@ def _nodes_better_alone(result: Result) -> list[str]:
     if alone is None:
         return []
     for node in result.nodes:
-        ours = result.arms.federated.per_node.get(node.key)
+        ours = _federated(result).per_node.get(node.key)
         own = alone.per_node.get(node.key)
         if ours is None or own is None or ours.auc is None or own.auc is None:
             continue

@@ -153,10 +153,11 @@ def limits(result: Result) -> tuple[str, ...]:
             f"Figures marked † are known in a simulation only: exact scores per {noun} and the arms that "
             "train elsewhere. A deployment learns its scores from noisy histograms, which cost budget."
         )
-    said.append(
-        "One run with one draw of noise: repeat it with other seeds before relying on a third digit, and do "
-        "not choose settings by these scores, since they were not charged for."
-    )
+    if result.arms.federated is not None:
+        said.append(
+            "One run with one draw of noise: repeat it with other seeds before relying on a third digit, and "
+            "do not choose settings by these scores, since they were not charged for."
+        )
     said.append(
         f"Differential privacy bounds what is learnt about a person. It hides neither the general level of a "
         f"{noun} nor an error in the model, and it promises nothing about fairness."

@@ -25,6 +25,7 @@ from fedmed.report.units import (
     epsilon,
     metric,
     metric_gap,
+    plural,
 )
 from fedmed.report.units import ratio as ratio_text
 
@@ -115,13 +116,11 @@ def _created(result: Result) -> str:
 def _tiles(result: Result) -> tuple[Tile, ...]:
     """The four figures at the top."""
     arms, privacy, sums = result.arms, result.privacy, result.aggregation
-    tiles = [
-        Tile(name="Federated AUC", value=metric(arms.federated.auc), note=f"mean over {site_noun(result)}s")
-    ]
-    if arms.alone_private is not None:
+    tiles = [_first_tile(result)]
+    if arms.federated is not None and arms.alone_private is not None:
         gain = metric_gap(arms.federated.auc, arms.alone_private.auc)
         tiles.append(Tile(name="Gain over alone", value=difference(gain), note="AUC, same epsilon"))
-    if arms.central is not None:
+    if arms.federated is not None and arms.central is not None:
         gap = metric_gap(arms.federated.auc, arms.central.auc)
         tiles.append(Tile(name="Against central", value=difference(gap), note="AUC, all rows in one place"))
     tiles.append(
@@ -139,6 +138,15 @@ def _tiles(result: Result) -> tuple[Tile, ...]:
         )
     )
     return tuple(tiles)
+
+
+def _first_tile(result: Result) -> Tile:
+    """The score, or what the study did where nobody scored it."""
+    federated, sums = result.arms.federated, result.aggregation
+    if federated is None:
+        note = f"in {plural(sums.attempts, 'attempt')}, none of them scored"
+        return Tile(name="Aggregations", value=count(sums.aggregations), note=note)
+    return Tile(name="Federated AUC", value=metric(federated.auc), note=f"mean over {site_noun(result)}s")
 
 
 def _sections(result: Result) -> tuple[MetricSection, ...]:

@@ -38,7 +38,8 @@ def curve_plot(result: Result, *, description: str) -> Plot | None:
 
 def calibration_plot(result: Result, *, description: str) -> Plot | None:
     """Draw observed against predicted risk of the federated model for each node; None without bins."""
-    scores = result.arms.federated.per_node
+    federated = result.arms.federated
+    scores = {} if federated is None else federated.per_node
     shown = [
         (node, scores[node.key])
         for node in result.nodes

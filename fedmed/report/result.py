@@ -197,7 +197,7 @@ class Arm(_Part):
 
 
 class Arms(_Part):
-    """All arms that are known.
+    """All arms that are known; none in a deployment that released no scores.
 
     Attributes:
         federated: The study itself: distributed noise, allowance for dropouts and colluders.
@@ -207,11 +207,18 @@ class Arms(_Part):
         pooled: All persons in one place without privacy.
     """
 
-    federated: Arm
+    federated: Arm | None = None
     central: Arm | None = None
     alone_private: Arm | None = None
     alone: Arm | None = None
     pooled: Arm | None = None
+
+    @model_validator(mode="after")
+    def _compare_with_something(self) -> Self:
+        """The other arms are there to be compared with the study's own."""
+        if self.federated is None and any(arm is not None for _, arm in self):
+            raise ValueError("other arms need the arm federated")
+        return self
 
 
 class CurvePoint(_Part):
@@ -270,14 +277,14 @@ class DataPart(_Part):
 
     Attributes:
         name: Name of the dataset, for instance ``person_year``.
-        synthetic: Whether a generator made it.
+        synthetic: Whether a generator made it; a deployment's coordinator does not know.
         outcome: The label in words.
         held_out: Share of persons kept for scoring.
         inputs: Width of the model's input.
     """
 
     name: str
-    synthetic: bool
+    synthetic: bool | None = None
     outcome: str | None = None
     held_out: Share | None = None
     inputs: Count | None = None

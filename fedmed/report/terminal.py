@@ -42,7 +42,7 @@ def summary_lines(result: Result) -> list[RenderableType]:
         f"{sums.bytes_up_per_value:.2f} bytes a value up, {plural(sums.aggregations, 'aggregation')} in "
         f"{plural(sums.attempts, 'attempt')}"
     )
-    lines: list[RenderableType] = [_arms_table(result)]
+    lines: list[RenderableType] = [_arms_table(result)] if known_arms(result) else []
     lines.append(Text.assemble(("Privacy  ", "bold"), guarantee))
     lines.append(Text.assemble(("Cost     ", "bold"), cost))
     lines += [Text.assemble(("Trouble  ", "bold yellow"), sentence) for sentence in went_wrong(result)]

@@ -169,3 +169,15 @@ def make_result() -> Callable[..., Result]:
         return Result.model_validate(document)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def unscored(make_result: Callable[..., Result]) -> Result:
+    """A deployment that released no scores."""
+
+    def change(document: dict[str, Any]) -> None:
+        document["arms"], document["curve"], document["simulation"] = {}, [], False
+        document["phases"].pop()
+        del document["data"]["synthetic"]
+
+    return make_result(change)

@@ -55,3 +55,9 @@ def test_a_card_of_a_deployment_names_only_what_is_known(make_result: Make) -> N
     assert "a deployment" in card
     assert "None" not in card
     assert "Pooled" not in card
+
+
+def test_a_card_without_scores_says_why(unscored: Result) -> None:
+    card = model_card(unscored, LAYOUT)
+    assert "## Scores\n\nNo scores are in this result" in card
+    assert "AUC" not in card

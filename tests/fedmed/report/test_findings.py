@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from fedmed.report.findings import NOTICEABLE_AUC, findings, site_noun, went_wrong
+from fedmed.report.findings import NOT_SCORED, NOTICEABLE_AUC, findings, site_noun, went_wrong
 from fedmed.report.result import Result
 from fedmed.report.units import metric, metric_gap
 
@@ -160,3 +161,19 @@ def test_lost_nodes_repeated_attempts_and_changed_sets_are_told(make_result: Mak
 def test_nodes_without_chinese_names_are_not_called_provinces(make_result: Make) -> None:
     assert site_noun(make_result()) == "province"
     assert site_noun(make_result(lambda d: d["nodes"][0].pop("name_zh"))) == "node"
+
+
+def test_a_deployment_without_scores_says_so_and_claims_nothing(unscored: Result) -> None:
+    found = findings(unscored)
+    assert found.headline == (
+        "4 provinces trained one model together in 40 aggregations, for epsilon 0.98 of 1.00 planned. "
+        "It was not scored."
+    )
+    assert found.conclusions[0] == NOT_SCORED
+    assert "AUC" not in " ".join([found.headline, *found.conclusions, found.anchor, *found.warnings])
+    assert any("Nobody knows yet" in warning for warning in found.warnings)
+
+
+def test_other_arms_need_the_federated_one(make_result: Make) -> None:
+    with pytest.raises(ValidationError, match="other arms need the arm federated"):
+        make_result(lambda document: document["arms"].pop("federated"))

@@ -170,3 +170,11 @@ def test_importing_the_report_loads_no_library_that_draws() -> None:
     code = "import sys, fedmed.report, fedmed.report.terminal; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert not {"matplotlib", "jinja2", "rich"} & set(loaded.split())
+
+
+def test_a_deployment_without_scores_has_no_empty_cells(unscored: Result) -> None:
+    text = render_html(unscored)
+    for words in ("No scores are in this result", "Aggregations", "It was not scored", "上海"):
+        assert words in text
+    for words in ("Scores by", "AUC", "None", "–</td>", "†"):
+        assert words not in text.partition("<body>")[2], words

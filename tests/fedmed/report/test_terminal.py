@@ -72,3 +72,9 @@ def test_a_lone_arm_without_scores_is_printed(make_result: Make) -> None:
     said = printed(make_result(lambda d: d.update(arms={"federated": {"auc": 0.8}})))
     assert "0.800   –" in said
     assert "None" not in said
+
+
+def test_a_summary_without_scores_has_no_table_of_arms(unscored: Result) -> None:
+    text = printed(unscored)
+    assert "Arm" not in text
+    assert "No scores are in this result" in text
