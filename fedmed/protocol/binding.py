@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedmed.errors import ChunkOutsidePlan, DigestMismatch, HeaderPlanMismatch
-from fedmed.messages import Header, Roster
+from fedmed.messages import Header, Rehearsals, Roster
 from fedmed.protocol import envelope
 from fedmed.types import digest
 from fedmed.wire import decode_header, decode_signed
@@ -37,6 +37,11 @@ def epoch_id_of(roster_digest: bytes, nonces: Sequence[bytes]) -> bytes:
 def transcript_of(epoch_id: bytes, dealings: Sequence[bytes]) -> bytes:
     """What all custodians sign in a ceremony: every signed dealing, and with it every sealed blob."""
     return digest("fedmed/transcript", epoch_id, *dealings)
+
+
+def result_digest(transcript: bytes, result: Rehearsals) -> bytes:
+    """What all custodians sign at the end: the transcript and the rehearsals."""
+    return digest("fedmed/epoch-active", transcript, *result.plan_digests, *result.header_digests)
 
 
 def payload_digest(chunk: bytes) -> bytes:

@@ -27,7 +27,7 @@ from fedmed.errors import (
 from fedmed.governance.audit_chain import ChainHead
 from fedmed.messages import EVERYONE, Dealing, Rehearsals, Roster
 from fedmed.protocol import envelope
-from fedmed.protocol.binding import epoch_id_of, payload_digest, transcript_of
+from fedmed.protocol.binding import epoch_id_of, payload_digest, result_digest, transcript_of
 from fedmed.protocol.schedule import rehearsal_rounds
 from fedmed.types import NONCE_BYTES, digest
 
@@ -300,11 +300,6 @@ def check_rehearsed(roster: Roster, result: Rehearsals, accepted: Sequence[bytes
     complete = len(accepted) == rehearsal_rounds(roster)
     if not complete or result.plan_digests != tuple(accepted):
         raise RehearsalFailed("the result does not name the rehearsals that this custodian took part in")
-
-
-def result_digest(transcript: bytes, result: Rehearsals) -> bytes:
-    """What all custodians sign at the end: the transcript and the rehearsals."""
-    return digest("fedmed/epoch-active", transcript, *result.plan_digests, *result.header_digests)
 
 
 def read_epoch_end(seat: Seat, request: bytes) -> bytes:

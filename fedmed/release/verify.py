@@ -1,0 +1,296 @@
+"""Verifies a release offline: walks through all of it and names the first thing that does not hold.
+
+Threat model: the bundle comes from a coordinator that may have altered, left out, reordered or replayed
+anything and signed the manifest anew. What provinces signed it cannot change. The reader trusts one thing:
+the digest of the roster, got from a province or by another way than the bundle. What a coordinator can still
+hide from a single reader is said in the bundle's README (`fedmed.release.bundle`).
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fedmed import wire
+from fedmed.aggregation.encoding import decode
+from fedmed.errors import ReleaseBroken
+from fedmed.messages import NO_EPOCH
+from fedmed.outcome import privacy_part
+from fedmed.phase_record import spent
+from fedmed.protocol import envelope
+from fedmed.protocol.schedule import Schedule, Terms, schedule_for, terms_for
+from fedmed.protocol.steps import PhaseKind
+from fedmed.release.bundle import (
+    MANIFEST,
+    MODEL,
+    RESULT,
+    SUMS,
+    Release,
+    check_manifest,
+    read_release,
+    read_roster,
+)
+from fedmed.release.ceremony import follow_ceremony, is_ceremony
+from fedmed.release.exchange import Exchange
+from fedmed.release.rounds import Rounds, follow_contribution, follow_nonces, follow_opening
+from fedmed.release.trail import Trail, answers_of_all, asked_of_all, named, need, take_nonce
+from fedmed.training.optimiser import OptimiserState, begin, step
+from fedmed.types import FloatArray, Scheme, WordArray
+
+# Epsilon comes out of Fourier transforms whose last digits differ from machine to machine.
+EPSILON_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """One thing that holds.
+
+    Attributes:
+        name: What was checked, a word or two.
+        detail: What was found, one line for people.
+    """
+
+    name: str
+    detail: str
+
+
+def verify(files: Mapping[str, bytes], *, roster_digest: bytes | None = None) -> Iterator[Verified]:
+    """Verify a release.
+
+    Args:
+        files: The bundle: bytes of each file, by name.
+        roster_digest: The roster that the reader trusts; None takes the bundle's own, and then a forger's
+            bundle of his own making verifies too.
+
+    Yields:
+        Each thing that holds, in the order in which it was checked.
+
+    Raises:
+        ReleaseBroken: the first thing that does not hold.
+        UnknownVersion: the release has another format.
+
+    Guarantees:
+        A bundle in which any file was altered, or any exchange was dropped, doubled, reordered or taken from
+        elsewhere, is refused, even if the coordinator itself did so and signed the manifest anew.
+    """
+    roster = read_roster(files)
+    own = wire.roster_digest(roster)
+    if roster_digest is not None and own != roster_digest:
+        raise ReleaseBroken(
+            f"the roster of this release is {own.hex()}, not the one that you trust: others than those whom "
+            "you know may have signed it"
+        )
+    how = "assumed from the bundle: compare it with a province's" if roster_digest is None else "as you gave"
+    yield Verified(name="roster", detail=f"{own.hex()}, {how}")
+    check_manifest(files, roster)
+    yield Verified(
+        name="manifest", detail=f"{len(files)} files, {MANIFEST} signed by {roster.coordinator.name}"
+    )
+    release = read_release(files)
+    yield Verified(
+        name="study",
+        detail=f"{release.spec.id}, {release.study_digest.hex()}, {len(release.spec.nodes)} nodes",
+    )
+    yield from _follow(release)
+
+
+def _follow(release: Release) -> Iterator[Verified]:
+    """Everything after the files themselves."""
+    with named("study"):
+        schedule = schedule_for(release.spec)
+    trail = Trail.begin(release.roster, today=_ended(release))
+    exchanges = release.exchanges
+    count = next((at for at, e in enumerate(exchanges) if not is_ceremony(e)), len(exchanges))
+    epoch_id = NO_EPOCH
+    if release.spec.aggregation.scheme is Scheme.THRESHOLD:
+        held = follow_ceremony(trail, exchanges[:count], roster_digest=release.roster_digest)
+        trail, epoch_id = held.trail, held.epoch_id
+        detail = f"epoch {epoch_id.hex()[:16]}, {len(release.roster.members)} signatures, {held.rehearsals} rehearsals"
+        yield Verified(name="ceremony", detail=detail)
+    else:
+        need(count == 0, "a ceremony does not belong to this study")
+    need(len(exchanges) > count + 1, "the proposal or the end of the study is missing")
+    terms = _terms(release, schedule, epoch_id)
+    trail = _proposed(release, trail, exchanges[count], epoch_id=epoch_id)
+    yield Verified(name="proposal", detail=f"accepted by {len(release.roster.members)} provinces")
+    walk = _Walk(release=release, schedule=schedule)
+    rounds = walk.rounds(Rounds(trail=trail, terms=terms), exchanges[count + 1 : -1])
+    yield from _told_of_rounds(rounds)
+    _closed(release, rounds, exchanges[-1])
+    yield Verified(name="end", detail="the coordinator ended the study and its keys")
+    yield from _outcome(release, schedule, rounds, walk.state.parameters)
+
+
+def _ended(release: Release) -> datetime.date:
+    """The day on which the result says that the study ended."""
+    return datetime.datetime.fromisoformat(release.result.created).date()
+
+
+def _terms(release: Release, schedule: Schedule, epoch_id: bytes) -> Terms:
+    """What every plan must say, worked out from the study anew."""
+    digests = (release.study_digest, release.roster_digest, epoch_id)
+    with named("study"):
+        return terms_for(release.spec, schedule, release.roster, digests=digests)
+
+
+def _proposed(release: Release, trail: Trail, exchange: Exchange, *, epoch_id: bytes) -> Trail:
+    """The study was proposed to all custodians under this epoch, and all accepted it."""
+    with named("proposal"):
+        need(exchange.kind is PhaseKind.PROPOSE, "the study was not proposed after the ceremony")
+        (signed,) = asked_of_all(trail.roster, exchange, 1)
+        statement = trail.hear_coordinator(signed, envelope.STUDY, context=release.study_digest)
+        proposal = wire.decode_proposal(statement.content)
+        need(proposal.canonical == release.canonical, "another study was proposed")
+        need(proposal.roster_digest == release.roster_digest, "it was proposed under another roster")
+        need(proposal.epoch_id == epoch_id, "it was proposed under another key epoch")
+        for point, (part,) in answers_of_all(trail.roster, exchange, 1).items():
+            trail = take_nonce(trail, point, part, context=release.study_digest)
+    return trail
+
+
+class _Walk:
+    """Follows the rounds and takes the optimiser's steps alongside, so that inputs can be checked."""
+
+    def __init__(self, *, release: Release, schedule: Schedule) -> None:
+        self._release = release
+        self._schedule = schedule
+        self.state: OptimiserState = begin(schedule.model.initial(release.study_digest))
+
+    def rounds(self, rounds: Rounds, exchanges: tuple[Exchange, ...]) -> Rounds:
+        """Follow all phases between proposal and end; the state is then the one after the last sum."""
+        stepped = 0
+        for exchange in exchanges:
+            if exchange.kind is PhaseKind.CONTRIBUTE:
+                # A sum is stepped over when the next plan needs it: an attempt may have been repeated.
+                while stepped < min(rounds.round_number - 1, len(rounds.opened)):
+                    self._step(rounds, stepped)
+                    stepped += 1
+                inputs = self.state.parameters.astype("<f8").tobytes()
+                rounds = follow_contribution(rounds, exchange, inputs=inputs)
+            elif exchange.kind is PhaseKind.OPEN:
+                rounds = follow_opening(rounds, exchange)
+            else:
+                need(exchange.kind is PhaseKind.NONCE, f"{exchange.name} does not belong between the rounds")
+                rounds = follow_nonces(rounds, exchange)
+        planned, opened = self._release.spec.training.aggregations, len(rounds.opened)
+        need(opened == planned, f"{opened} aggregations are opened, the study plans {planned}")
+        need(len(self._release.sums) == opened, f"{SUMS} holds {len(self._release.sums)} sums, not {opened}")
+        for at in range(stepped, opened):
+            self._step(rounds, at)
+        return rounds
+
+    def _step(self, rounds: Rounds, at: int) -> None:
+        """Decode one opened sum and take the optimiser's step."""
+        spec, contributors = self._release.spec, rounds.opened[at].contributors
+        with named(f"{SUMS}, aggregation {at + 1}"):
+            need(at < len(self._release.sums), "it is missing")
+            fields: WordArray = self._release.sums[at]
+            gradient = decode(fields, self._schedule.layout, len(contributors))
+        self.state = step(
+            self.state,
+            gradient,
+            persons=sum(spec.training_persons(spec.nodes[p - 1]) for p in contributors),
+            learning_rate=spec.training.learning_rate,
+            momentum=spec.training.momentum,
+        )
+
+
+def _told_of_rounds(rounds: Rounds) -> Iterator[Verified]:
+    """What holds of the rounds, in figures."""
+    attempts, opened = rounds.attempts, rounds.opened
+    most = rounds.terms.most_plans
+    yield Verified(name="plans", detail=f"{len(attempts)} of at most {most}, for {len(opened)} aggregations")
+    headers = sum(len(a.headers) for a in attempts)
+    yield Verified(
+        name="contributions", detail=f"{headers} signed headers, layout and noise as the study gives"
+    )
+    sets = dict.fromkeys(a.contributors for a in opened)
+    words = ", then ".join(str(len(s)) for s in sets)
+    yield Verified(
+        name="openings", detail=f"{words} contributors, {rounds.terms.roster.threshold} openers each"
+    )
+    trail = rounds.trail
+    words = ", ".join(f"{trail.roster.member(p).name} {w.head.counter}" for p, w in trail.custodians.items())
+    yield Verified(name="audit heads", detail=f"only growing, no fork; last counters: {words}")
+
+
+def _closed(release: Release, rounds: Rounds, exchange: Exchange) -> None:
+    """The coordinator ended this study and this epoch for everybody."""
+    with named("end of the study"):
+        need(exchange.kind is PhaseKind.CLOSE, "the study was not ended")
+        (signed,) = asked_of_all(release.roster, exchange, 1)
+        statement = rounds.trail.hear_coordinator(signed, envelope.STUDY_END, context=release.study_digest)
+        need(statement.content == rounds.terms.epoch_id, "another key epoch was ended")
+
+
+def _outcome(
+    release: Release, schedule: Schedule, rounds: Rounds, parameters: FloatArray
+) -> Iterator[Verified]:
+    """The model and the result are what the rounds give."""
+    due = schedule.model.split(parameters)
+    need(
+        list(release.tensors) == sorted(due) or set(release.tensors) == set(due), f"{MODEL} has other arrays"
+    )
+    for name, array in due.items():
+        same = release.tensors[name].dtype == np.float64 and np.array_equal(release.tensors[name], array)
+        need(same, f"{MODEL}: {name} is not what the opened sums give")
+    yield Verified(name="model", detail=f"{len(parameters)} parameters, bit by bit what the sums give")
+    plans = len(rounds.attempts)
+    with named(RESULT):
+        _check_privacy(release, schedule, plans)
+        _check_rest(release, schedule, rounds)
+    detail = f"epsilon {spent(schedule, plans):.6f} spent of {schedule.epsilon:g}, recomputed"
+    yield Verified(name="privacy", detail=detail)
+    yield Verified(
+        name="result", detail="study, nodes, sets and attempts agree; scores and times are not covered"
+    )
+
+
+def _check_privacy(release: Release, schedule: Schedule, plans: int) -> None:
+    """Every figure of the guarantee is the one that the accountant gives for this many plans."""
+    due = privacy_part(release.spec, schedule, plans).model_dump()
+    told = release.result.privacy.model_dump()
+    for name, value in due.items():
+        need(_agree(told[name], value), f"privacy.{name} is not what {plans} plans of this study give")
+
+
+def _agree(told: Any, due: Any) -> bool:  # Any: figures and words of a document
+    """Equal, or equal within `EPSILON_TOLERANCE`."""
+    if isinstance(due, float) and isinstance(told, float):
+        return abs(told - due) <= EPSILON_TOLERANCE * abs(due)
+    return bool(told == due)
+
+
+def _check_rest(release: Release, schedule: Schedule, rounds: Rounds) -> None:
+    """Study, nodes, sets and counts of the result are those of the exchanges."""
+    result, spec = release.result, release.spec
+    told, sums = result.study, result.aggregation
+    named_sets = tuple(tuple(spec.nodes[p - 1] for p in a.contributors) for a in rounds.opened)
+    pairs = {
+        "study": (
+            (told.id, told.title, told.digest, told.purpose, told.owner),
+            (spec.id, spec.title, release.study_digest.hex(), spec.purpose, spec.owner),
+        ),
+        "nodes": (
+            tuple((n.key, n.point, n.declared_persons) for n in result.nodes),
+            tuple((n, p, spec.data.declared_persons[n]) for p, n in enumerate(spec.nodes, start=1)),
+        ),
+        "aggregation.contributors": (sums.contributors, tuple(dict.fromkeys(named_sets))),
+        "aggregation": (
+            (sums.scheme, sums.nodes, sums.aggregations, sums.attempts, sums.values, sums.parameter_set),
+            (
+                spec.aggregation.scheme,
+                len(spec.nodes),
+                len(rounds.opened),
+                len(rounds.attempts),
+                schedule.layout.values,
+                schedule.layout.parameter_set,
+            ),
+        ),
+    }
+    for name, (found, due) in pairs.items():
+        need(found == due, f"{name} is not what the exchanges show")

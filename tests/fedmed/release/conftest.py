@@ -1,0 +1,82 @@
+"""A real study of four provinces, run once, and the release that its coordinator would make of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from safetensors.numpy import save
+
+from fedmed.outcome import FederatedRun, deployed_result
+from fedmed.phase_record import spent
+from fedmed.protocol.steps import Phase, Reply
+from fedmed.release.bundle import Material, make_bundle
+from fedmed.release.exchange import witnessed
+from fedmed.study import canonical_bytes
+from fedmed.types import Scheme
+from fedmed_server.study_flow import StudyRun, conduct
+from tests.federation import COORDINATOR, NOW, fresh_federation, identity_of, small_study
+
+ENDED = NOW + datetime.timedelta(minutes=5)
+
+
+def run_material(*, scheme: Scheme = Scheme.THRESHOLD, lose: Callable[..., Any] | None = None) -> Material:
+    """Run the small study with real custodians and keep what a release is made of."""
+    spec = small_study(4, scheme=scheme)
+    federation, lines = fresh_federation(4), []
+    run = StudyRun(
+        spec=spec, identity=identity_of(COORDINATOR), roster=federation.roster, today=NOW.date()
+    )
+    steps = witnessed(
+        conduct(run, on_state=lambda state: None), lambda exchange: lines.append(exchange.to_line())
+    )
+
+    def garble(phase: Phase, point: int, reply: Reply) -> Reply | None:
+        return reply if lose is None else lose(phase, point, reply)
+
+    outcome = federation.drive(steps, garble=garble)
+    done = FederatedRun(
+        parameters=outcome.parameters,
+        history=tuple(r.parameters for r in outcome.rounds),
+        contributors=tuple(tuple(spec.nodes[p - 1] for p in r.contributors) for r in outcome.rounds),
+        plans=outcome.plans,
+        lost=(),
+        totals={},
+        seconds=1.0,
+        epsilon_spent=spent(outcome.schedule, outcome.plans),
+    )
+    result = deployed_result(spec, outcome.schedule, done, ended=ENDED)
+    return Material(
+        canonical=canonical_bytes(spec),
+        roster=federation.roster,
+        exchanges=tuple(lines),
+        sums=tuple(r.fields for r in outcome.rounds),
+        model=save(dict(outcome.schedule.model.split(outcome.parameters))),
+        result=result.to_json().encode(),
+    )
+
+
+@pytest.fixture(scope="session")
+def material() -> Material:
+    """Of a study without losses."""
+    return run_material()
+
+
+@pytest.fixture(scope="session")
+def files(material: Material) -> dict[str, bytes]:
+    """Its bundle."""
+    return make_bundle(material, identity_of(COORDINATOR))
+
+
+@pytest.fixture(scope="session")
+def resigned(material: Material) -> Callable[..., dict[str, bytes]]:
+    """The bundle of a coordinator that changed something and signed the manifest anew."""
+
+    def make(*, exchanges: Sequence[bytes] | None = None, **changes: Any) -> dict[str, bytes]:
+        given = {} if exchanges is None else {"exchanges": tuple(exchanges)}
+        return make_bundle(dataclasses.replace(material, **given, **changes), identity_of(COORDINATOR))
+
+    return make
