@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +53,28 @@ def flower_environment(home: Path) -> dict[str, str]:
         Variables that also keep Flower from reporting usage and from looking for updates.
     """
     return {"FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+
+
+@contextlib.contextmanager
+def fresh_flower_home() -> Iterator[None]:
+    """Give this process a Flower folder inside its present one that nobody used before; it is removed after.
+
+    Flower keeps apps unpacked in its folder and runs them again without looking at their digest: what one
+    task's process leaves there would be the next one's code (FLOWER.md, hole 6).
+
+    Raises:
+        ProcessFailed: there is no such folder, or it cannot be written.
+    """
+    try:
+        made = tempfile.mkdtemp(prefix="task-", dir=os.environ["FLWR_HOME"])
+    except (KeyError, OSError) as error:
+        raise ProcessFailed(f"FLWR_HOME must name a folder of this user: {type(error).__name__}") from error
+    before, os.environ["FLWR_HOME"] = os.environ["FLWR_HOME"], made
+    try:
+        yield
+    finally:
+        os.environ["FLWR_HOME"] = before
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:

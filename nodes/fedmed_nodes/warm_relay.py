@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from fedmed.errors import ConfigError
+from fedmed.supervision.processes import fresh_flower_home
 from fedmed_nodes import private_folder
 
 PROGRAM: Final = "flwr-clientapp"
@@ -89,7 +90,8 @@ def serve(host: Path) -> NoReturn:
             pass
     # Only a forked process comes here: as fresh as the real program, with its own arguments and outputs.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    run()
+    with fresh_flower_home():
+        run()
     sys.exit(0)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -23,7 +24,8 @@ pytestmark = pytest.mark.slow
 def running_host(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A host in a process of its own, ready to fork."""
     folder.mkdir(mode=0o700)
-    process = subprocess.Popen([sys.executable, "-m", "fedmed_nodes.warm_relay", str(folder / "host")])
+    command = [sys.executable, "-m", "fedmed_nodes.warm_relay", str(folder / "host")]
+    process = subprocess.Popen(command, env={**os.environ, "FLWR_HOME": str(folder)})
     deadline = time.monotonic() + 60
     while not (folder / "host").exists() and time.monotonic() < deadline:
         assert process.poll() is None
@@ -59,6 +61,7 @@ def test_a_stub_runs_flowers_program_in_a_fork_of_the_host(tmp_path: Path) -> No
                 caller.shutdown(socket.SHUT_WR)
                 assert caller.recv(1) == b"", "nothing was started"
         assert "usage" in run_stub(folder, "--help").stdout
+        assert not list(folder.glob("task-*")), "each had a Flower folder of its own, and left none"
         host.send_signal(signal.SIGTERM)
         host.wait(10)
     assert "usage" in run_stub(folder, "--help").stdout, "without a host the real program runs"

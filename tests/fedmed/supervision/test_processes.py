@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
@@ -12,6 +13,7 @@ from fedmed.supervision.processes import (
     Program,
     children,
     free_ports,
+    fresh_flower_home,
     is_listening,
     run_to_end,
     wait_until,
@@ -109,3 +111,22 @@ def test_free_ports_differ_and_a_listener_is_seen() -> None:
     assert not is_listening("127.0.0.1", one)
     with socket.create_server(("127.0.0.1", one)):
         assert is_listening("127.0.0.1", one)
+
+
+def test_a_flower_home_for_one_task_is_new_and_gone_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLWR_HOME", str(tmp_path))
+    seen = []
+    for _ in range(2):
+        with fresh_flower_home():
+            seen.append(Path(os.environ["FLWR_HOME"]))
+            assert seen[-1].parent == tmp_path
+            assert list(seen[-1].iterdir()) == []
+            (seen[-1] / "apps").mkdir()
+    assert seen[0] != seen[1]
+    assert list(tmp_path.iterdir()) == []
+    assert os.environ["FLWR_HOME"] == str(tmp_path)
+    monkeypatch.delenv("FLWR_HOME")
+    with pytest.raises(ProcessFailed, match="FLWR_HOME"), fresh_flower_home():
+        pass
