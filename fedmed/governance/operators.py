@@ -297,6 +297,17 @@ def raised_caps(acts: Iterable[OperatorAct]) -> Mapping[tuple[bytes, int], float
     return MappingProxyType(caps)
 
 
+def cap_of(acts: Iterable[OperatorAct], rows: tuple[bytes, int], *, least: float) -> float:
+    """The cap of a year's epsilon on a dataset.
+
+    Args:
+        acts: All acts of a node, in order.
+        rows: The dataset's fingerprint, and the year that its rows describe.
+        least: What the policy allows without any raise.
+    """
+    return max(least, raised_caps(acts).get(rows, 0.0))
+
+
 def require_operator_name(name: str) -> None:
     """Raise `ConfigError` unless ``name`` can stand in a policy: lower case, digits, dots and dashes."""
     good = _NAME.fullmatch(name) is not None

@@ -31,7 +31,7 @@ from fedmed.errors import (
     RestoredFromBackup,
 )
 from fedmed.governance.audit_chain import AuditKind
-from fedmed.governance.policy import Policy
+from fedmed.governance.policy import Grades, Policy
 from fedmed.messages import NO_EPOCH, Answer, Header, OpeningRequest, Roster
 from fedmed.models.gradients import clipped_gradient_sum
 from fedmed.models.layout import PersonClip
@@ -64,6 +64,7 @@ class Settings:
         roster: The roster that the operator pinned.
         policy: The province's policy.
         datasets: Registered datasets by name.
+        grades: Grades of each dataset's columns, as far as the operator gave any.
         response_tick_s: Contributions and answers leave at the next multiple of this; 0 in simulations.
     """
 
@@ -71,6 +72,7 @@ class Settings:
     roster: Roster
     policy: Policy
     datasets: Mapping[str, RowSource]
+    grades: Mapping[str, Grades] = field(default_factory=dict)
     response_tick_s: float = 1.0
 
 
@@ -122,6 +124,7 @@ class Custodian:
             logbook=self._logbook,
             ceremonies=self._ceremonies,
             clock=effects.clock,
+            grades=settings.grades,
         )
         # In memory only: a restart voids nonces and forgets which plans were accepted (PROTOCOL.md 4).
         self._nonces: dict[bytes, bytes] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fedmed import wire
@@ -14,11 +14,14 @@ from fedmed.errors import (
     DataContractError,
     EpochMismatch,
     RosterMismatch,
+    SignatureNeeded,
     StudyRefused,
+    StudyRevoked,
     StudyUnknown,
 )
 from fedmed.governance.audit_chain import AuditKind
-from fedmed.governance.policy import Decision, Policy, decide
+from fedmed.governance.operators import SignedAct, cap_of
+from fedmed.governance.policy import NO_GRADES, Decision, Grades, Policy, decide
 from fedmed.messages import NO_EPOCH, StudyProposal
 from fedmed.models.layout import ModelLayout
 from fedmed.models.row_independence import prove_row_independence
@@ -75,6 +78,12 @@ def check_person(spec: StudySpec, source: RowSource) -> None:
     """
     if spec.data.person != source.person:
         raise StudyRefused("person: the study names another pseudonym column than this node registered")
+
+
+def check_not_revoked(*, revoked: bool) -> None:
+    """Operators withdrew the study for good: what it had not spent is free for others."""
+    if revoked:
+        raise StudyRevoked("the approval of this study was withdrawn for good; propose a changed study")
 
 
 def check_approved(*, approved: bool, reserved: bool) -> None:
@@ -134,9 +143,11 @@ class StudyDesk:
         logbook: Logbook,
         ceremonies: CeremonyDesk,
         clock: Clock,
+        grades: Mapping[str, Grades] | None = None,
     ) -> None:
         self._seat = seat
         self._policy = policy
+        self._grades = grades or {}
         self._datasets = datasets
         self._logbook = logbook
         self._ceremonies = ceremonies
@@ -160,6 +171,7 @@ class StudyDesk:
         proposal = wire.decode_proposal(statement.content)
         digest = study_digest(proposal.canonical)
         envelope.check_context(statement, digest)
+        check_not_revoked(revoked=self.is_revoked(digest))
         study = self._work_out(proposal)
         decision = self._judge(study)
         book = self._reserve(digest, study)
@@ -183,6 +195,7 @@ class StudyDesk:
             declared_persons=study.source.declared_persons,
             today=self._clock.now().date(),
             allowance=study.schedule.allowance,
+            grades=self._grades.get(study.spec.data.dataset, NO_GRADES),
         )
 
     def _end_replaced(self, before: bytes | None, epoch_id: bytes) -> None:
@@ -206,11 +219,71 @@ class StudyDesk:
         kind = AuditKind.ACCEPTED if approved else AuditKind.PROPOSED
         self._logbook.write(kind, study=digest, detail="study", puts=puts)
 
-    def approve(self, digest: bytes) -> None:
-        """The operator's yes to a proposal that waits; the coordinator then proposes it again."""
+    @property
+    def logbook(self) -> Logbook:
+        """The one hand on this node's store; `fedmed_nodes.operator_desk` writes with it too."""
+        return self._logbook
+
+    def approve(self, digest: bytes, *, acts: tuple[SignedAct, ...] = (), detail: str = "") -> None:
+        """The operators' yes to a proposal that waits; the coordinator then proposes it again.
+
+        Args:
+            digest: The study.
+            acts: The signature that completed the yes; none where the policy lists no operators.
+            detail: Who signed, for the audit log.
+
+        Raises:
+            SignatureNeeded: the policy lists operators and nobody signed.
+            StudyUnknown, StudyRevoked: there is nothing to approve.
+        """
+        self._require_act(digest, acts)
+        puts = {study_key(digest, "approved"): b"1"}
+        self._logbook.write(AuditKind.APPROVED, study=digest, detail=detail, puts=puts, acts=acts)
+
+    def revoke(self, digest: bytes, *, acts: tuple[SignedAct, ...] = (), detail: str = "") -> None:
+        """Withdraw a study for good, whether it waits, runs or is over; arguments and errors as `approve`.
+
+        Guarantees:
+            The study is answered no more, not even what was stored for it, also after a restart. What it
+            spent stays spent; only what it can never spend any more is free again. Its key epoch ends,
+            unless another study that goes on uses it.
+        """
+        self._require_act(digest, acts)
+        puts = {
+            study_key(digest, "revoked"): b"1",
+            RESERVATIONS: read_book(self._logbook).without_unspent(digest).to_bytes(),
+        }
+        deletes = frozenset({study_key(digest, "approved")})
+        self._logbook.write(
+            AuditKind.REVOKED, study=digest, detail=detail, puts=puts, deletes=deletes, acts=acts
+        )
+        self._studies.pop(digest, None)
+        self._examples.pop(digest, None)
+        epoch_id = self._epoch_of(digest)
+        going_on = {self._epoch_of(known) for known in self._live()}
+        if epoch_id not in (NO_EPOCH, *going_on):
+            self._ceremonies.destroy(epoch_id)
+
+    def is_revoked(self, digest: bytes) -> bool:
+        """Whether operators withdrew the study."""
+        return self._logbook.get(study_key(digest, "revoked")) is not None
+
+    def _require_act(self, digest: bytes, acts: tuple[SignedAct, ...]) -> None:
+        """There is a study to decide on, and who decides has signed where the policy asks for it."""
+        if self._policy.operators is not None and not acts:
+            raise SignatureNeeded("the policy lists operators: approve or revoke with --key and a key file")
         if self._logbook.get(study_key(digest, "proposal")) is None:
             raise StudyUnknown("no such study was proposed here")
-        self._logbook.write(AuditKind.APPROVED, study=digest, puts={study_key(digest, "approved"): b"1"})
+        check_not_revoked(revoked=self.is_revoked(digest))
+
+    def _live(self) -> Iterator[bytes]:
+        """Studies that were proposed here and not revoked."""
+        digests = map(bytes.fromhex, self.known())
+        return (digest for digest in digests if not self.is_revoked(digest))
+
+    def _epoch_of(self, digest: bytes) -> bytes:
+        """The key epoch that a study was last proposed under."""
+        return wire.decode_proposal(self._logbook.get(study_key(digest, "proposal")) or b"").epoch_id
 
     def known(self) -> tuple[str, ...]:
         """Hex digests of all studies ever proposed here."""
@@ -244,15 +317,21 @@ class StudyDesk:
     def _reserve(self, digest: bytes, study: Study) -> BudgetBook:
         """The budget with this study in it, which must fit the cap; nothing is written yet."""
         book = read_book(self._logbook).with_study(digest, reservation_for(study.schedule, study.source))
-        check_budget(book.committed(study.source), self._policy.max_epsilon_per_year)
+        acts = [signed.act for signed in self._logbook.acts()]
+        rows = (study.source.fingerprint, study.source.data_year)
+        check_budget(
+            book.committed(study.source), cap_of(acts, rows, least=self._policy.max_epsilon_per_year)
+        )
         return book
 
     def get(self, digest: bytes) -> Study:
         """An approved study; after a restart it is worked out again from the stored bytes.
 
         Raises:
+            StudyRevoked: operators withdrew it.
             StudyUnknown: never proposed here, not approved, or approved without a reservation.
         """
+        check_not_revoked(revoked=self.is_revoked(digest))
         if digest not in self._studies:
             content = self._logbook.get(study_key(digest, "proposal"))
             if content is None:
