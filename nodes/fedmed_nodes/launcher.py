@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,24 +19,6 @@ from fedmed_nodes.pieces import SOCKET_KEY
 CUSTODIAN, RELAY, SUPERNODE, SUPEREXEC = "custodian", "relay", "supernode", "superexec"
 # Flower's own second would be most of the wait for a message (range: FLOWER.md section 7).
 _POLL_S: Final = "0.25"
-
-
-def node_programs(home: Path, courier: Path, *, suffix: str = "") -> Sequence[Program]:
-    """All processes of a node: custodian, relay, SuperNode, SuperExec, in the order of their start.
-
-    Args:
-        home: The custodian's home.
-        courier: The courier's folder.
-        suffix: Ends each name, where several nodes share a supervisor.
-    """
-    place = Courier(courier)
-    programs = (
-        custodian_program(home, log=place.log(CUSTODIAN)),
-        relay_program(place),
-        supernode_program(place),
-        superexec_program(place),
-    )
-    return tuple(replace(program, name=f"{program.name}{suffix}") for program in programs)
 
 
 def custodian_program(home: Path, *, log: Path) -> Program:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -66,11 +67,29 @@ def up(
     courier: Annotated[
         Path | None, typer.Option(help="The home's courier, where it is not HOME/courier.")
     ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Say what would run, for another supervisor; run nothing.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run custodian, SuperNode and SuperExec until SIGTERM; what ends or stands still is started again."""
+    from fedmed_nodes.watchdog import planned
     from fedmed_nodes.watchdog import up as run
 
-    run(place.absolute(), courier=courier, say=_stamped)
+    if not show:
+        run(place.absolute(), courier=courier, say=_stamped)
+        return
+    programs = [
+        {
+            "name": program.name,
+            "command": list(program.command),
+            "environment": dict(program.environment),
+            "log": str(program.log),
+        }
+        for program in planned(place.absolute(), courier=courier)
+    ]
+    lines = [f"{program['name']}: {shlex.join(program['command'])}" for program in programs]
+    typer.echo(json.dumps({"programs": programs}, ensure_ascii=False) if as_json else "\n".join(lines))
 
 
 def _stamped(text: str) -> None:

@@ -19,12 +19,13 @@ from fedmed.supervision.keeper import (
     keep,
     turns_of_main_thread,
 )
-from fedmed.supervision.processes import Children, children, is_listening, wait_until
+from fedmed.supervision.processes import Children, Program, children, is_listening, wait_until
 from fedmed_nodes import private_folder
 from fedmed_nodes.courier import COURIER, COURIER_FILE, Courier
 from fedmed_nodes.custodian_client import SocketCustodian
 from fedmed_nodes.home import Home, account, become
 from fedmed_nodes.launcher import (
+    CUSTODIAN,
     custodian_program,
     relay_program,
     superexec_program,
@@ -56,8 +57,7 @@ def up(place: Path, *, courier: Path | None, say: Say) -> None:
         Started as root, it is the home's user before it starts anything, for good. However it is left, short
         of SIGKILL, none of its processes is left behind; what a killed one left, the next start ends.
     """
-    home = _home_at(place)
-    flower = Courier((courier or (place / COURIER if home else place)).absolute())
+    home, flower = _parts(place, courier)
     user = pwd.getpwuid(flower.path.stat().st_uid) if home is None else account(home.node().user)
     become(user, home=flower.path)
     settings = flower.require_ready()
@@ -82,12 +82,20 @@ def up(place: Path, *, courier: Path | None, say: Say) -> None:
     folder.forget()
 
 
-def _home_at(place: Path) -> Home | None:
-    """The home at a place; None where it is a courier's folder."""
+def planned(place: Path, *, courier: Path | None) -> tuple[Program, ...]:
+    """What `up` would run, in the order of its start; arguments and `ConfigError` as there."""
+    home, flower = _parts(place, courier)
+    flower.require_ready()
+    custodian = () if home is None else (custodian_program(home.path, log=flower.log(CUSTODIAN)),)
+    return (*custodian, relay_program(flower), supernode_program(flower), superexec_program(flower))
+
+
+def _parts(place: Path, courier: Path | None) -> tuple[Home | None, Courier]:
+    """The home at a place, None where it is a courier's folder; and the courier."""
     if (place / NODE_FILE).exists():
-        return Home(place.absolute())
-    if (place / COURIER_FILE).exists():
-        return None
+        return Home(place.absolute()), Courier((courier or place / COURIER).absolute())
+    if courier is None and (place / COURIER_FILE).exists():
+        return None, Courier(place.absolute())
     raise ConfigError(
         f"{place} has neither {NODE_FILE} nor {COURIER_FILE}; make a home with fedmed node init, or a "
         "courier's folder with fedmed node courier"
@@ -99,7 +107,7 @@ def _start_custodian(
 ) -> None:
     """Start the custodian and wait until it listens, or until it is time to stop."""
     path = socket_of(home.node(), home.path)
-    program = custodian_program(home.path, log=courier.log("custodian"))
+    program = custodian_program(home.path, log=courier.log(CUSTODIAN))
     keeper.start(Kept(program=program, sign=answers(path), quiet_s=CUSTODIAN_QUIET_S))
     courier.run_folder.note(running.pids())
     wait_until(

@@ -12,7 +12,6 @@ import json
 import os
 import pwd
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Final
 
 from fedmed import wire
-from fedmed.crypto.supernode_key import make_supernode_key
 from fedmed.errors import ConfigError
 from fedmed.outcome import FederatedRun
 from fedmed.progress import OnProgress, Progress
@@ -30,15 +28,13 @@ from fedmed.supervision.processes import (
     Children,
     Program,
     children,
-    flower_environment,
     free_ports,
     run_to_end,
-    search_path,
     wait_until,
 )
 from fedmed.types import OnDropout, Scheme
 from fedmed_server import control, coordinator
-from fedmed_server.files import create_private, private_folder, replace_private
+from fedmed_server.files import private_folder, replace_private
 from fedmed_server.home import Addresses, Home, NodeCard, create_home, read_card
 from fedmed_server.launch import Pace, follow, submit
 
@@ -47,7 +43,6 @@ _REGISTER_S: Final = 600.0
 _CUSTODIAN_S: Final = 180.0
 # A unix socket's path may have 107 bytes; the longest below the folder is nodes/<name>/run/inner/<socket>.
 _MOST_FOLDER_BYTES: Final = 50
-_SECRET_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +52,7 @@ class LocalNode:
     Attributes:
         name: In the roster.
         home: Its custodian's home.
-        flower: Folder of its SuperNode and SuperExec.
+        flower: Its courier's folder.
         port: Of its SuperNode's own interface, on loopback.
     """
 
@@ -142,9 +137,9 @@ def set_up(
     )
     private_folder(folder / "nodes")
     private_folder(folder / "flower")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        cards = list(pool.map(_make_node, nodes))
     addresses = Addresses(names=("localhost",), host="127.0.0.1", port=ports[0], superlink_port=ports[1])
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        cards = list(pool.map(lambda node: _make_node(node, front_door=f"localhost:{ports[0]}"), nodes))
     now = datetime.datetime.now(tz=datetime.UTC)
     home = create_home(folder / "coordinator", cards, addresses=addresses, now=now)
     for node in nodes:
@@ -159,10 +154,12 @@ def federation(
     home: Home, nodes: tuple[LocalNode, ...], *, on_progress: OnProgress
 ) -> Iterator[LocalFederation]:
     """Run all processes of a federation while the body runs; raises `ProcessFailed`, `ConfigError`."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        programs = list(pool.map(node_programs, nodes))
     with children() as running:
-        for node in nodes:
-            running.start(custodian_program(node))
-            running.start(relay_program(node))
+        for of_node in programs:
+            for program in of_node[:2]:  # custodian and relay; the others need the front door
+                running.start(program)
         on_progress(Progress(phase="start", note="SuperLink, front door"))
         coordinator.start(home, running)
         on_progress(Progress(phase="start", note="registering SuperNodes"))
@@ -170,89 +167,50 @@ def federation(
         on_progress(Progress(phase="start", note="custodians, SuperNodes"))
         for node in nodes:
             _wait_for_custodian(node, while_waiting=running.require_alive)
-        for node in nodes:
-            running.start(supernode_program(node, home))
-            running.start(superexec_program(node))
+        for of_node in programs:
+            for program in of_node[2:]:
+                running.start(program)
         yield LocalFederation(home=home, nodes=nodes, running=running)
 
 
-def custodian_program(node: LocalNode) -> Program:
-    """The province's custodian."""
-    return Program(
-        name=f"custodian-{node.name}",
-        command=("fedmed", "node", "serve", str(node.home)),
-        log=node.flower / "custodian.log",
-    )
-
-
-def supernode_program(node: LocalNode, home: Home) -> Program:
-    """The province's SuperNode, which reaches the front door."""
-    return Program(
-        name=f"supernode-{node.name}",
-        command=(
-            "flower-supernode",
-            *("--superlink", f"localhost:{home.addresses().port}"),
-            *("--root-certificates", str(home.authority_certificate)),
-            *("--auth-supernode-private-key", str(node.flower / "supernode")),
-            *("--host", "127.0.0.1", "--port", str(node.port)),
-            *("--isolation", "process", "--superexec-auth-secret-file", str(node.flower / "secret")),
-            *("--node-config", f"fedmed-home={json.dumps(str(node.home))}"),
-        ),
-        log=node.flower / "supernode.log",
-        environment=flower_environment(private_folder(node.flower / "home")),
-    )
-
-
-def relay_program(node: LocalNode) -> Program:
-    """The province's host of warm relays: without it a message costs seconds of imports."""
-    return Program(
-        name=f"relay-{node.name}",
-        command=(sys.executable, "-m", "fedmed_nodes.warm_relay", str(node.flower / "relay" / "host")),
-        log=node.flower / "relay.log",
-        environment=flower_environment(private_folder(node.flower / "home")),
-    )
-
-
-def superexec_program(node: LocalNode) -> Program:
-    """The province's SuperExec, which starts a relay for each message: the stub of the host, found first."""
-    environment = flower_environment(private_folder(node.flower / "home"))
-    environment["PATH"] = search_path(node.flower / "relay" / "bin")
-    environment["FLWR_SUPEREXEC_TASK_POLL_INTERVAL"] = "0.25"
-    return Program(
-        name=f"superexec-{node.name}",
-        command=(
-            "flower-superexec",
-            *("--runtime-api-address", f"127.0.0.1:{node.port}"),
-            "--insecure",  # loopback without TLS; the secret keeps other users out
-            *("--superexec-auth-secret-file", str(node.flower / "secret")),
-        ),
-        log=node.flower / "superexec.log",
-        environment=environment,
-    )
-
-
-def _make_node(node: LocalNode) -> NodeCard:
-    """Keys of a province: its custodian's and its SuperNode's."""
-    private_folder(node.flower)
+def _make_node(node: LocalNode, *, front_door: str) -> NodeCard:
+    """Keys and folders of a province: its custodian's and its courier's."""
     user = pwd.getpwuid(os.geteuid()).pw_name
-    made = run_to_end(
-        Program(
-            name=f"init-{node.name}",
-            command=("fedmed", "node", "init", str(node.home), "--name", node.name, "--user", user, "--json"),
-            log=node.flower / "init.log",
-        ),
-        timeout_s=_COMMAND_S,
-    )
-    key = make_supernode_key(node.name)
-    create_private(node.flower / "supernode", key.private_key)
-    create_private(node.flower / "secret", os.urandom(_SECRET_BYTES))
-    return read_card(made, key.public_key.decode())
+    made = _fedmed(node, "init", str(node.home), "--name", node.name, "--user", user, "--json")
+    place = ("--home", str(node.home), "--front-door", front_door, "--port", str(node.port))
+    told = _fedmed(node, "courier", str(node.flower), "--name", node.name, *place, "--user", user, "--json")
+    return read_card(made, json.loads(told)["supernode_key"])
+
+
+def _fedmed(node: LocalNode, *words: str, timeout_s: float = _COMMAND_S) -> str:
+    """Run one ``fedmed node`` command of a province's operator; what it wrote to stdout."""
+    log = node.home.with_suffix(".log")
+    program = Program(name=f"{words[0]}-{node.name}", command=("fedmed", "node", *words), log=log)
+    return run_to_end(program, timeout_s=timeout_s)
+
+
+def node_programs(node: LocalNode) -> tuple[Program, ...]:
+    """What ``fedmed node up`` runs for a province: custodian, relay, SuperNode, SuperExec, in this order.
+
+    This room may not import the nodes' room, so the command is asked, which starts nothing.
+    """
+    told = _fedmed(node, "up", str(node.home), "--courier", str(node.flower), "--show", "--json")
+    programs = []
+    for one in json.loads(told)["programs"]:
+        log, environment = Path(one["log"]), dict(one["environment"])
+        folders = (log.parent, *(Path(environment[name]) for name in ("FLWR_HOME",) if name in environment))
+        for folder in folders:
+            private_folder(folder)
+        name, command = f"{one['name']}-{node.name}", tuple(one["command"])
+        programs.append(Program(name=name, command=command, log=log, environment=environment))
+    return tuple(programs)
 
 
 def _settle_node(node: LocalNode, spec: StudySpec, table: Path, *, home: Home) -> None:
-    """What the province's operator would write: the pinned roster, the dataset, the policy."""
+    """What the province's operator would write: pinned roster, authority, dataset, policy."""
     roster = home.roster()
     replace_private(node.home / "roster.bin", wire.encode_roster(roster))
+    replace_private(node.flower / "ca.crt", home.authority_certificate.read_bytes())
     user = pwd.getpwuid(os.geteuid()).pw_name
     replace_private(
         node.home / "node.toml",
@@ -270,9 +228,7 @@ def _settle_node(node: LocalNode, spec: StudySpec, table: Path, *, home: Home) -
 
 def _register(node: LocalNode, dataset: str) -> None:
     """The province's operator registers the dataset."""
-    command = ("fedmed", "node", "register", str(node.home), dataset)
-    log = node.flower / "register.log"
-    run_to_end(Program(name=f"register-{node.name}", command=command, log=log), timeout_s=_REGISTER_S)
+    _fedmed(node, "register", str(node.home), dataset, timeout_s=_REGISTER_S)
 
 
 def policy_text(spec: StudySpec) -> str:
@@ -298,5 +254,5 @@ def _wait_for_custodian(node: LocalNode, *, while_waiting: Callable[[], None]) -
             return False
         return True
 
-    what = f"the custodian of {node.name} listens (log: {node.flower / 'custodian.log'})"
+    what = f"the custodian of {node.name} listens (log: {node.flower / 'log' / 'custodian.log'})"
     wait_until(is_there, timeout_s=_CUSTODIAN_S, what=what, while_waiting=while_waiting)
