@@ -1,0 +1,1 @@
+"""Seeded synthetic claims of four provinces, in the tables that a medical-insurance platform holds."""
