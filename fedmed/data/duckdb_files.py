@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -20,13 +20,16 @@ import pyarrow as pa
 from fedmed.data.tables import refuse_identifiers
 from fedmed.errors import DataContractError, StoreFailed
 
+Engine: TypeAlias = duckdb.DuckDBPyConnection
+"""An open DuckDB."""
+
 LONGEST_HEADER = 1 << 20
 """Characters in the header line of a CSV file."""
 
 # Every column is text until a study says what it is; the dialect is never guessed from the first rows.
 _CSV = (
     "auto_detect=false, header=true, delim=',', quote='\"', escape='\"', nullstr='', skip=0, "
-    "strict_mode=true, null_padding=false, ignore_errors=false"
+    "strict_mode=true, null_padding=false, ignore_errors=false, hive_partitioning=false"
 )
 _PARQUET = "hive_partitioning=false, filename=false, union_by_name=false"
 _UNREADABLE = (duckdb.Error, pa.ArrowException, OSError, UnicodeError, csv.Error, EOFError)
@@ -50,9 +53,7 @@ def literal(text: str) -> str:
 
 
 @contextmanager
-def open_engine(
-    files: Sequence[Path], *, memory_mib: int, threads: int
-) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_engine(files: Sequence[Path], *, memory_mib: int, threads: int) -> Iterator[Engine]:
     """A DuckDB in memory that can open the files and nothing else.
 
     Args:
@@ -120,6 +121,19 @@ def relation(path: Path, kind: FileKind) -> str:
     return f"read_csv({literal(str(path))}, columns={{{columns}}}, {_CSV})"
 
 
+def united(paths: Sequence[Path], kind: FileKind) -> str:
+    """SQL that stands for the rows of several files of one kind; columns go together by name.
+
+    Raises:
+        DataContractError: a file is empty, or its header is unusable.
+    """
+    each = [relation(path, kind) for path in paths]
+    if kind is FileKind.CSV:
+        return "(" + " UNION ALL BY NAME ".join(f"SELECT * FROM {source}" for source in each) + ")"  # noqa: S608
+    listed = ", ".join(literal(str(path)) for path in paths)
+    return f"read_parquet([{listed}], hive_partitioning=false, filename=false, union_by_name=true)"
+
+
 def _header(path: Path) -> list[str]:
     """The column names of a CSV file; DuckDB would rename doubled ones in silence."""
     packed = path.suffix.lower() == ".gz"
@@ -140,7 +154,7 @@ def _short_lines(text: TextIO) -> Iterator[str]:
         yield line
 
 
-def column_types(engine: duckdb.DuckDBPyConnection, source: str, path: Path) -> Mapping[str, str]:
+def column_types(engine: Engine, source: str, path: Path) -> Mapping[str, str]:
     """Columns of a file with DuckDB's types, in the file's order.
 
     Args:
