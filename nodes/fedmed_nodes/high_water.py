@@ -14,6 +14,8 @@ the coordinator hold (`fedmed_nodes.rollback`), and the operators, who are told 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +40,14 @@ class HighWater:
     def path(self) -> Path:
         """The file."""
         return self._path / MARK_FILE
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let one writer at a time commit and mark; raises `StoreFailed` where the folder cannot be used."""
+        private_folder.prepare_folder(self._path, hidden=True)
+        with private_folder.open_folder(self._path, hidden=True) as folder:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
 
     def read(self) -> AuditEntry | None:
         """The newest entry; None if none was ever written here.

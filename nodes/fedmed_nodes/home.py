@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from fedmed import wire
+from fedmed.crypto.card import card_text, read_card
 from fedmed.crypto.identity import Identity, PublicIdentity
 from fedmed.errors import ConfigError, FedMedError, RosterMismatch, StoreFailed
 from fedmed.governance.policy import Policy
@@ -43,11 +44,12 @@ from fedmed_nodes.secret_store import FileSecretStore
 from fedmed_nodes.sqlite_store import SqliteStore
 
 KEY_FILE: Final = "identity.key"
+CARD_FILE: Final = "card.toml"
 ROSTER_FILE: Final = "roster.bin"
 INNER: Final = Path("run") / "inner"
-_STORE: Final = Path("store") / "custodian.db"
-_SECRETS: Final = "secrets"
-_ARCHIVE: Final = "audit"
+STORE: Final = Path("store") / "custodian.db"
+SECRETS: Final = "secrets"
+ARCHIVE: Final = "audit"
 _LOCK: Final = Path("run") / "lock"
 _MOST_KEY_BYTES: Final = 4_096
 _MOST_ROSTER_BYTES: Final = 1 << 20
@@ -74,13 +76,28 @@ class Home:
             ConfigError: the key file is missing, a link, another user's or open to others.
             IntegrityError: it is cut or altered.
         """
-        with private_folder.open_folder(self.path, hidden=True) as folder:
-            data = private_folder.read_file(KEY_FILE, folder=folder, path=self.path, most=_MOST_KEY_BYTES)
-        if data is None:
+        identity = self.identity_in(KEY_FILE)
+        if identity is None:
             raise ConfigError(
-                f"there is no {self.path / KEY_FILE}; restore it, or begin with fedmed node init"
+                f"there is no {self.path / KEY_FILE}; put it back, or if it is lost: "
+                f"fedmed node key replace {self.path}"
             )
-        return Identity.from_private_bytes(data)
+        return identity
+
+    def identity_in(self, name: str) -> Identity | None:
+        """The private keys in a file of the home, None if there is no such file; errors as `identity`."""
+        data = self._read(name, most=_MOST_KEY_BYTES)
+        return None if data is None else Identity.from_private_bytes(data)
+
+    def card(self) -> PublicIdentity:
+        """The public card of the key that signs now; a home of an earlier version has it in its key alone."""
+        data = self._read(CARD_FILE, most=_MOST_KEY_BYTES)
+        return self.identity().public if data is None else read_card(data.decode(errors="replace"))
+
+    def _read(self, name: str, *, most: int) -> bytes | None:
+        """A private file of the home."""
+        with private_folder.open_folder(self.path, hidden=True) as folder:
+            return private_folder.read_file(name, folder=folder, path=self.path, most=most)
 
     def roster(self, pinned: str) -> Roster:
         """The roster whose digest the operator pinned.
@@ -119,13 +136,13 @@ class Home:
 
     def store(self) -> KeptStore:
         """The store that `create_home` made; a missing one is an error, never an empty ledger."""
-        mark = HighWater(self.path / _SECRETS)
-        archive = AuditArchive(self.path / _ARCHIVE)
-        return KeptStore(SqliteStore(self.path / _STORE, create=False), archive=archive, mark=mark)
+        mark = HighWater(self.path / SECRETS)
+        archive = AuditArchive(self.path / ARCHIVE)
+        return KeptStore(SqliteStore(self.path / STORE, create=False), archive=archive, mark=mark)
 
     def secrets(self) -> FileSecretStore:
         """The key shares."""
-        return FileSecretStore(self.path / _SECRETS)
+        return FileSecretStore(self.path / SECRETS)
 
     def policy(self) -> Policy:
         """``policy.toml``; raises `ConfigError`."""
@@ -201,11 +218,12 @@ def create_home(path: Path, name: str, *, user: pwd.struct_passwd) -> PublicIden
     try:
         with private_folder.open_folder(path, hidden=True) as folder:
             private_folder.create_file(KEY_FILE, identity.private_bytes(), folder=folder)
+            private_folder.create_file(CARD_FILE, card_text(identity.public).encode(), folder=folder)
             node = NODE_TEMPLATE.format(user=json.dumps(user.pw_name))
             private_folder.create_file(NODE_FILE, node.encode(), folder=folder)
             private_folder.create_file(POLICY_FILE, POLICY_TEMPLATE.encode(), folder=folder)
-        SqliteStore(path / _STORE).close()
-        FileSecretStore(path / _SECRETS)
+        SqliteStore(path / STORE).close()
+        FileSecretStore(path / SECRETS)
         _hand_over(path, user)
     except FileExistsError:
         raise ConfigError(f"{path} is a home already; nothing was changed. Name another folder") from None

@@ -5,6 +5,7 @@ Everybody who asks for the chain gets the whole of it, wherever its parts lie.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from fedmed.errors import IntegrityError
@@ -59,12 +60,13 @@ class KeptStore:
 
     def commit(self, batch: Batch) -> None:
         """See `CustodianStore.commit`; raises `StoreSetBack` as the class says."""
-        if not self._is_newest:
-            require_not_set_back(self, self._mark)
-            self._is_newest = True
-        self._database.commit(batch)
-        if batch.audit:
-            self._mark.write(batch.audit[-1])
+        with self._mark.alone():
+            if not self._is_newest:
+                require_not_set_back(self, self._mark)
+                self._is_newest = True
+            self._database.commit(batch)
+            if batch.audit:
+                self._mark.write(batch.audit[-1])
 
     def ledger(self) -> tuple[LedgerRecord, ...]:
         """See `CustodianStore.ledger`."""
@@ -89,6 +91,10 @@ class KeptStore:
         if older[-1].chain_head != sealed:
             raise IntegrityError(f"audit entry {sealed.counter} is not the one that was sealed: a fork")
         return older + live
+
+    def copy_to(self, path: Path) -> None:
+        """Copy the database; see `SqliteStore.copy_to`."""
+        self._database.copy_to(path)
 
     def live_entries(self) -> int:
         """Entries that are not sealed."""

@@ -151,6 +151,11 @@ class SqliteStore:
             before = entry.chain_head
         return tuple(entries)
 
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy into an empty private file, also while a custodian writes here."""
+        with self._using() as db, contextlib.closing(_connect(path, 0.0)) as copy:
+            db.backup(copy)
+
     def sealed_until(self) -> ChainHead:
         """Last audit entry that lies in a sealed file and no longer here; `EMPTY_CHAIN` for none."""
         with self._using() as db:
