@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from fedmed.report.dots import dot_plot
 from fedmed.report.findings import findings, site_noun, went_wrong
@@ -15,6 +12,7 @@ from fedmed.report.looks import known_arms
 from fedmed.report.plots import calibration_plot, curve_plot, phase_plot
 from fedmed.report.result import Arm, NodePart, Result
 from fedmed.report.svg import Plot
+from fedmed.report.templates import load_template, style
 from fedmed.report.units import (
     ABSENT,
     byte_size,
@@ -28,9 +26,6 @@ from fedmed.report.units import (
     plural,
 )
 from fedmed.report.units import ratio as ratio_text
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +69,8 @@ def render_html(result: Result) -> str:
         Every text from the result is escaped; the same result gives the same page.
     """
     arms = known_arms(result)
-    return _template().render(
+    return load_template("page.html.j2").render(
+        style=style(),
         result=result,
         noun=site_noun(result),
         found=findings(result),
@@ -93,19 +89,6 @@ def render_html(result: Result) -> str:
         created=_created(result),
         transport=_transport(result),
     )
-
-
-@cache
-def _template() -> Template:
-    """Load the page's template; everything it prints is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(count=count, byte_size=byte_size, duration=duration)
-    source = files("fedmed.report").joinpath("page.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(source)
 
 
 def _created(result: Result) -> str:
