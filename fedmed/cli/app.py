@@ -188,6 +188,23 @@ def study_report(
     show_result(result, page=page, as_json=as_json)
 
 
+@app.command(epilog="Example: fedmed verify release.zip --roster 3f0c...e1 (exit code 6: it does not hold)")
+def verify(
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="Folder or ZIP file of fedmed server export.")
+    ],
+    roster: Annotated[
+        str | None,
+        typer.Option(metavar="DIGEST", help="The roster that you trust, as a province pinned it."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Check a finished study's release offline: signatures, protocol, privacy spent and model."""
+    from fedmed.cli.verify import verify_and_show
+
+    return verify_and_show(bundle, roster=roster, as_json=as_json)
+
+
 @app.command(
     epilog="Example: fedmed doctor /var/lib/fedmed --study my.toml --front-door fedmed.example.cn:443"
 )

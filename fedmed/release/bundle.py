@@ -175,7 +175,8 @@ def _file_digest(data: bytes) -> str:
 
 def read_roster(files: Mapping[str, bytes]) -> Roster:
     """The roster of a bundle, which everything else is checked against; raises `ReleaseBroken`."""
-    return _read(ROSTER, lambda: wire.decode_roster(_file(files, ROSTER)))
+    data = _file(files, ROSTER)
+    return _read(ROSTER, lambda: wire.decode_roster(data))
 
 
 def check_manifest(files: Mapping[str, bytes], roster: Roster) -> None:
@@ -228,7 +229,7 @@ def read_release(files: Mapping[str, bytes]) -> Release:
     Raises:
         ReleaseBroken: names the file that is not what it should be.
     """
-    roster, canonical = read_roster(files), _file(files, STUDY)
+    roster, canonical, result = read_roster(files), _file(files, STUDY), _file(files, RESULT)
     return Release(
         spec=_read(STUDY, lambda: from_canonical_bytes(canonical)),
         study_digest=study_digest(canonical),
@@ -238,7 +239,7 @@ def read_release(files: Mapping[str, bytes]) -> Release:
         exchanges=tuple(_exchanges(_file(files, EXCHANGES))),
         sums=_sums(_file(files, SUMS)),
         tensors=_tensors(MODEL, _file(files, MODEL)),
-        result=_read(RESULT, lambda: Result.from_json(_file(files, RESULT))),
+        result=_read(RESULT, lambda: Result.from_json(result)),
     )
 
 

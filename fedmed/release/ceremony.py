@@ -59,8 +59,9 @@ def follow_ceremony(trail: Trail, exchanges: Sequence[Exchange], *, roster_diges
     transcript = transcript_of(epoch_id, [p.kept for p in dealings])
     trail, signed = _share(trail, (deal, share), epoch_id=epoch_id, transcript=transcript)
     with named("ceremony agree"):
-        asked = asked_of_all(trail.roster, agree, 1 + len(signed))
-        need(asked[1:] == signed, "a custodian was shown other transcripts than were signed")
+        step, *asked = asked_of_all(trail.roster, agree, 1 + len(signed))
+        _step(step, "agree")
+        need(tuple(asked) == signed, "a custodian was shown other transcripts than were signed")
         for point, (part,) in answers_of_all(trail.roster, agree, 1).items():
             trail = take_nonce(trail, point, part, context=transcript)
     terms = rehearsal_terms(

@@ -76,6 +76,9 @@ class Exchange:
     asked: Mapping[int, tuple[Part, ...]]
     answered: Mapping[int, Said]
 
+    def __post_init__(self) -> None:
+        require(all(self.asked.values()), "every point was asked something")
+
     def to_line(self) -> bytes:
         """Write it in its one canonical form: a line of JSON; a broadcast's parts stand there once."""
         groups: dict[tuple[Part, ...], list[int]] = {}

@@ -12,6 +12,7 @@ from safetensors.numpy import save
 
 from fedmed.outcome import FederatedRun, deployed_result
 from fedmed.phase_record import spent
+from fedmed.plans.training import model_of
 from fedmed.protocol.steps import Phase, Reply
 from fedmed.release.bundle import Material, make_bundle
 from fedmed.release.exchange import witnessed
@@ -27,9 +28,7 @@ def run_material(*, scheme: Scheme = Scheme.THRESHOLD, lose: Callable[..., Any] 
     """Run the small study with real custodians and keep what a release is made of."""
     spec = small_study(4, scheme=scheme)
     federation, lines = fresh_federation(4), []
-    run = StudyRun(
-        spec=spec, identity=identity_of(COORDINATOR), roster=federation.roster, today=NOW.date()
-    )
+    run = StudyRun(spec=spec, identity=identity_of(COORDINATOR), roster=federation.roster, today=NOW.date())
     steps = witnessed(
         conduct(run, on_state=lambda state: None), lambda exchange: lines.append(exchange.to_line())
     )
@@ -39,7 +38,7 @@ def run_material(*, scheme: Scheme = Scheme.THRESHOLD, lose: Callable[..., Any] 
 
     outcome = federation.drive(steps, garble=garble)
     done = FederatedRun(
-        parameters=outcome.parameters,
+        state=outcome.state,
         history=tuple(r.parameters for r in outcome.rounds),
         contributors=tuple(tuple(spec.nodes[p - 1] for p in r.contributors) for r in outcome.rounds),
         plans=outcome.plans,
@@ -54,7 +53,7 @@ def run_material(*, scheme: Scheme = Scheme.THRESHOLD, lose: Callable[..., Any] 
         roster=federation.roster,
         exchanges=tuple(lines),
         sums=tuple(r.fields for r in outcome.rounds),
-        model=save(dict(outcome.schedule.model.split(outcome.parameters))),
+        model=save(dict(model_of(spec).split(outcome.parameters))),
         result=result.to_json().encode(),
     )
 
