@@ -10,9 +10,10 @@ from typing import Final
 
 from fedmed.doctor.door import examine_door
 from fedmed.doctor.finding import Finding, Question, amiss, note, tried, well
-from fedmed.errors import CustodianUnreachable, FedMedError
+from fedmed.errors import FedMedError
 from fedmed.governance.policy import Policy
 from fedmed.study import StudySpec
+from fedmed_nodes.courier import COURIER, COURIER_FILE, Courier
 from fedmed_nodes.custodian_client import SocketCustodian
 from fedmed_nodes.home import KEY_FILE, Home, account, become, seated
 from fedmed_nodes.node_config import NODE_FILE, POLICY_FILE, DatasetTable, NodeFile, socket_of
@@ -75,8 +76,7 @@ def examine(question: Question) -> Iterator[Finding]:
         yield from _dataset(home, dataset, policy=policy)
     if question.study is not None:
         yield from _study(home, node, question.study, policy=policy)
-    if question.front_door:
-        yield from examine_door(question.front_door, question.authority, now=question.now)
+    yield from _front_door(home, question)
     yield _bundles()
 
 
@@ -150,16 +150,20 @@ def _roster(home: Home, node: NodeFile) -> Finding:
 
 def _custodian(home: Home, node: NodeFile) -> Finding:
     """Whether the custodian runs, with the settings that stand in the files now."""
-    client = SocketCustodian(socket_of(node, home.path), patience_s=_PATIENCE_S, deadline_s=_PATIENCE_S)
+    path = socket_of(node, home.path)
+    away = note(
+        "custodian",
+        f"nobody answers on {path}",
+        why="no study can use this node",
+        mend=f"fedmed node serve {home.path}, or fedmed node up {home.path}",
+    )
+    if not path.exists():
+        return away
+    client = SocketCustodian(path, patience_s=_PATIENCE_S, deadline_s=_PATIENCE_S)
     try:
         catalogue = client.catalogue()
-    except (CustodianUnreachable, FedMedError) as fault:
-        return note(
-            "custodian",
-            f"{fault.code}: it does not answer here",
-            why="no study can use this node",
-            mend=f"fedmed node serve {home.path}, or fedmed node up {home.path}",
-        )
+    except FedMedError:
+        return away
     finally:
         client.close()
     if catalogue.roster_digest.hex() != node.roster_digest:
@@ -229,6 +233,24 @@ def _study(home: Home, node: NodeFile, study: StudySpec, *, policy: Policy) -> I
         yield _cohort(name, dataset.declared_persons, least, "the study or the policy")
     if not missing and dataset.declared_persons >= least:
         yield well(name, f"{dataset.name} has its columns and enough people")
+
+
+def _front_door(home: Home, question: Question) -> Iterator[Finding]:
+    """The way to the coordinator, as the question or the home's courier names it."""
+    courier = Courier(home.path / COURIER)
+    address, authority = question.front_door, question.authority
+    if not address and (courier.path / COURIER_FILE).is_file():
+        ready = tried(
+            "courier",
+            lambda: courier.require_ready().front_door,
+            why="the SuperNode does not start",
+            mend=f"edit {courier.path / COURIER_FILE}, and copy the coordinator's tls/ca.crt to "
+            f"{courier.authority}",
+        )
+        yield ready
+        address, authority = ready.detail if ready.ok else "", authority or courier.authority
+    if address:
+        yield from examine_door(address, authority, now=question.now)
 
 
 def _bundles() -> Finding:
