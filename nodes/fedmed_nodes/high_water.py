@@ -15,18 +15,23 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from fedmed.errors import StoreSetBack
+from fedmed.errors import IntegrityError, StoreSetBack
 from fedmed.governance.audit_chain import AuditEntry, ChainHead
+from fedmed.types import DIGEST_BYTES, digest
 from fedmed_nodes import private_folder
 from fedmed_nodes.rollback import is_on_chain
 from fedmed_nodes.stores import CustodianStore
 
 MARK_FILE: Final = "newest-entry"
-_MOST_BYTES: Final = 1 << 16
+_HEAD: Final = struct.Struct("<QI")
+_SLOT_BYTES: Final = 1 << 13
+"""An entry takes at most about 3 kB: 1,024 bytes of detail, each written with at most two."""
 
 
 class HighWater:
@@ -55,20 +60,54 @@ class HighWater:
         Raises:
             IntegrityError: the file is cut or altered.
         """
-        if not self._path.is_dir():
-            return None
-        with private_folder.open_folder(self._path, hidden=True) as folder:
-            data = private_folder.read_file(MARK_FILE, folder=folder, path=self._path, most=_MOST_BYTES)
-        return None if data is None else AuditEntry.from_bytes(data)
+        newest = max(self._slots(), default=None)
+        return None if newest is None else AuditEntry.from_bytes(newest[1])
 
     def write(self, entry: AuditEntry) -> None:
-        """Remember an entry that is on disk in the store.
+        """Remember an entry that is on disk in the store; the caller holds `alone`.
 
-        A full disk is no error: the commit has happened, and a mark that stays behind is still on the
-        chain. It then notices a little less.
+        Two slots take turns and nothing is flushed: after a crash of the machine one of them is whole, and a
+        mark that stays a little behind is still on the chain. For the same reason a full disk is no error:
+        the commit has happened.
         """
+        try:
+            turn = max((number for number, _ in self._slots()), default=0) + 1
+        except IntegrityError:  # the operator accepted the store in spite of it
+            turn = 1
+        data = entry.to_bytes()
+        slot = _HEAD.pack(turn, len(data)) + data
+        slot += digest("fedmed/newest-entry", slot)
         with contextlib.suppress(OSError), private_folder.open_folder(self._path, hidden=True) as folder:
-            private_folder.replace_file(MARK_FILE, entry.to_bytes(), folder=folder)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(MARK_FILE, flags, private_folder.FILE_MODE, dir_fd=folder)
+            try:
+                os.pwrite(descriptor, slot.ljust(_SLOT_BYTES, b"\0"), turn % 2 * _SLOT_BYTES)
+            finally:
+                os.close(descriptor)
+
+    def _slots(self) -> list[tuple[int, bytes]]:
+        """Turn and entry of each slot that is whole; raises `IntegrityError` if there is a file without."""
+        if not self._path.is_dir():
+            return []
+        with private_folder.open_folder(self._path, hidden=True) as folder:
+            data = private_folder.read_file(MARK_FILE, folder=folder, path=self._path, most=2 * _SLOT_BYTES)
+        if data is None:
+            return []
+        found = [s for at in (0, _SLOT_BYTES) if (s := _whole(data[at : at + _SLOT_BYTES])) is not None]
+        if not found:
+            raise IntegrityError(f"{self.path} was altered or cut; {_REMEDY}")
+        return found
+
+
+def _whole(slot: bytes) -> tuple[int, bytes] | None:
+    """Turn and entry of a slot; None for one that is empty, cut or half written."""
+    if len(slot) < _HEAD.size:
+        return None
+    turn, size = _HEAD.unpack_from(slot)
+    end = _HEAD.size + size
+    if slot[end : end + DIGEST_BYTES] != digest("fedmed/newest-entry", slot[:end]):
+        return None
+    return turn, slot[_HEAD.size : end]
 
 
 def require_not_set_back(store: CustodianStore, mark: HighWater) -> None:

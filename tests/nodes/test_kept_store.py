@@ -176,6 +176,31 @@ def test_a_chain_begun_anew_and_a_missing_mark_are_refused(tmp_path: Path) -> No
     store.close()
 
 
+def test_a_half_written_slot_leaves_the_one_before(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    filled(store, 3)
+    store.close()
+    mark = store.mark.path
+    assert mark.stat().st_mode & 0o777 == 0o600
+    slots = bytearray(mark.read_bytes())
+    slots[8192 + 100] ^= 1  # the third write went into the second slot
+    mark.write_bytes(slots)
+    newest = store.mark.read()
+    assert newest is not None
+    assert newest.counter == 2
+    slots[100] ^= 1
+    mark.write_bytes(slots)
+    store = open_store(tmp_path)
+    with pytest.raises(IntegrityError, match="newest-entry was altered or cut"):
+        filled(store, 1)
+    store.accept()
+    filled(store, 1)
+    newest = store.mark.read()
+    assert newest is not None
+    assert newest.counter == 4
+    store.close()
+
+
 def test_a_mark_that_stays_behind_is_no_fault(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     filled(store, 1)
