@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer()
+_WATCH_S = 5.0
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; logs go to stderr.")]
 
@@ -90,6 +91,38 @@ def up(
     ]
     lines = [f"{program['name']}: {shlex.join(program['command'])}" for program in programs]
     typer.echo(json.dumps({"programs": programs}, ensure_ascii=False) if as_json else "\n".join(lines))
+
+
+@app.command(epilog="Example: fedmed node status /var/lib/fedmed --watch")
+def status(
+    place: Annotated[
+        Path, typer.Argument(metavar="HOME", help="A home, a courier's folder, or a custodian's socket.")
+    ],
+    courier: Annotated[
+        Path | None, typer.Option(help="The home's courier, where it is not HOME/courier.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every 5 s until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Show processes, front door, budget and studies; exit code 1 when something needs the operator."""
+    import datetime
+    import time
+
+    from fedmed.errors import ConfigError
+    from fedmed_nodes.status_view import status_document, status_lines
+
+    if watch and as_json:
+        raise ConfigError("--watch and --json exclude each other: ask again for another document")
+    while True:
+        now = datetime.datetime.now(tz=datetime.UTC)
+        document = status_document(place.absolute(), courier=courier, now=now)
+        if watch:
+            typer.clear()
+            typer.echo(f"{now.astimezone().isoformat(timespec='seconds')} {place}")
+        typer.echo(json.dumps(document, ensure_ascii=False) if as_json else status_lines(document))
+        if not watch:
+            return 1 if document["faults"] else 0
+        time.sleep(_WATCH_S)
 
 
 def _stamped(text: str) -> None:

@@ -57,7 +57,7 @@ def up(place: Path, *, courier: Path | None, say: Say) -> None:
         Started as root, it is the home's user before it starts anything, for good. However it is left, short
         of SIGKILL, none of its processes is left behind; what a killed one left, the next start ends.
     """
-    home, flower = _parts(place, courier)
+    home, flower = parts_of(place, courier)
     user = pwd.getpwuid(flower.path.stat().st_uid) if home is None else account(home.node().user)
     become(user, home=flower.path)
     settings = flower.require_ready()
@@ -84,14 +84,18 @@ def up(place: Path, *, courier: Path | None, say: Say) -> None:
 
 def planned(place: Path, *, courier: Path | None) -> tuple[Program, ...]:
     """What `up` would run, in the order of its start; arguments and `ConfigError` as there."""
-    home, flower = _parts(place, courier)
+    home, flower = parts_of(place, courier)
     flower.require_ready()
     custodian = () if home is None else (custodian_program(home.path, log=flower.log(CUSTODIAN)),)
     return (*custodian, relay_program(flower), supernode_program(flower), superexec_program(flower))
 
 
-def _parts(place: Path, courier: Path | None) -> tuple[Home | None, Courier]:
-    """The home at a place, None where it is a courier's folder; and the courier."""
+def parts_of(place: Path, courier: Path | None) -> tuple[Home | None, Courier]:
+    """The home at a place, None where it is a courier's folder; and the courier.
+
+    Raises:
+        ConfigError: it is neither.
+    """
     if (place / NODE_FILE).exists():
         return Home(place.absolute()), Courier((courier or place / COURIER).absolute())
     if courier is None and (place / COURIER_FILE).exists():

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import datetime
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedmed.governance.audit_chain import AuditEntry, AuditEvent, AuditKind
+from fedmed.socket_messages import StudyBudget, StudyStanding
+from fedmed.supervision.processes import free_ports
+from fedmed_nodes.courier import Courier
+from fedmed_nodes.status_view import door_document, status_document, status_lines, study_document
+from fedmed_server.authority import issue_server, make_authority
+from tests.nodes.test_courier import SETTINGS, make
+
+NOW = datetime.datetime.now(tz=datetime.UTC)
+STUDY = bytes(range(32))
+
+
+def entry(counter: int, kind: AuditKind, detail: str = "", *, study: bytes = STUDY) -> AuditEntry:
+    event = AuditEvent(at="2026-03-01T08:00:00+08:00", kind=kind, study=study.hex(), detail=detail)
+    return AuditEntry(counter=counter, previous_head=bytes(32), event=event, signature=bytes(64))
+
+
+def budget(standing: StudyStanding) -> StudyBudget:
+    return StudyBudget(
+        study_digest=STUDY,
+        id="s",
+        title="A study",
+        standing=standing,
+        reserved_epsilon=1.0,
+        spent_epsilon=0.5,
+        delta=1e-6,
+    )
+
+
+ACCEPTED = entry(1, AuditKind.ACCEPTED, "study")
+PLANNED = entry(2, AuditKind.ACCEPTED, "plan of round 2 attempt 1")
+OPENED = entry(3, AuditKind.OPENED)
+ENDED = entry(4, AuditKind.EPOCH_DESTROYED, study=b"")
+
+
+@pytest.mark.parametrize(
+    ("standing", "entries", "state"),
+    [
+        (StudyStanding.WAITING, [], "waiting for approval"),
+        (StudyStanding.RESERVED, [ACCEPTED], "approved, not begun"),
+        (StudyStanding.RESERVED, [ACCEPTED, PLANNED], "running"),
+        (StudyStanding.RESERVED, [ACCEPTED, PLANNED, OPENED, ENDED], "done"),
+        (StudyStanding.RESERVED, [ACCEPTED, ENDED], "over before its first round"),
+    ],
+)
+def test_a_studys_state_follows_from_budget_and_audit_log(
+    standing: StudyStanding, entries: list[AuditEntry], state: str
+) -> None:
+    told = study_document(budget(standing), entries)
+    assert told["state"] == state
+    assert told["round"] == (2 if PLANNED in entries else 0)
+    assert told["opened"] == (1 if OPENED in entries else 0)
+
+
+def test_another_studys_entries_say_nothing_of_this_one() -> None:
+    other = [entry(1, AuditKind.ACCEPTED, "plan of round 3 attempt 1", study=bytes(32))]
+    assert study_document(budget(StudyStanding.RESERVED), other)["round"] == 0
+
+
+@contextmanager
+def front_door(folder: Path, *, name: str, now: datetime.datetime) -> Iterator[Courier]:
+    """A courier whose front door shows a certificate for ``name``, issued at ``now``."""
+    authority = make_authority("test", now=NOW)
+    server = issue_server(authority, [name], now=now)
+    for file, data in (("s.pem", server.certificate), ("s.key", server.private_key)):
+        (folder / file).write_bytes(data)
+    (folder / "ca.crt").write_bytes(authority.certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "s.pem", folder / "s.key")
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        address = f"localhost:{door.getsockname()[1]}"
+        settings = SETTINGS.model_copy(update={"front_door": address})
+        make(folder / "courier", authority=folder / "ca.crt", settings=settings)
+
+        def answer() -> None:
+            try:
+                with context.wrap_socket(door.accept()[0], server_side=True) as caller:
+                    caller.recv(1)
+            except OSError:
+                return
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield Courier(folder / "courier")
+        thread.join(5)
+
+
+def test_a_front_door_is_reached_and_its_certificates_are_counted(tmp_path: Path) -> None:
+    with front_door(tmp_path, name="localhost", now=NOW) as courier:
+        told = door_document(courier, now=NOW)
+    assert told["reachable"]
+    assert (told["certificate_days"], told["authority_days"]) in ((396, 3649), (397, 3650))
+
+
+@pytest.mark.parametrize(
+    ("name", "age_days", "why"), [("other.example", 0, "ostname mismatch"), ("localhost", 500, "expired")]
+)
+def test_a_certificate_that_does_not_hold_says_why(
+    tmp_path: Path, name: str, age_days: int, why: str
+) -> None:
+    with front_door(tmp_path, name=name, now=NOW - datetime.timedelta(days=age_days)) as courier:
+        told = door_document(courier, now=NOW)
+    assert not told["reachable"]
+    assert why in told["why"]
+
+
+def test_a_node_that_is_down_says_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    settings = SETTINGS.model_copy(update={"front_door": f"localhost:{port}", "socket": str(tmp_path / "c")})
+    (tmp_path / "ca.crt").write_bytes(make_authority("test", now=NOW - datetime.timedelta(3640)).certificate)
+    make(tmp_path / "courier", authority=tmp_path / "ca.crt", settings=settings)
+    document: dict[str, Any] = status_document(tmp_path / "courier", courier=None, now=NOW)
+    json.dumps(document)
+    text = status_lines(document)
+    for words in ("supernode does not run", "is not reached", "authority days: 9 left", "no custodian at"):
+        assert f"!! {words}" in text.replace(f"the front door localhost:{port} is", "is")
+    assert "custodian does not run" not in text, "another service runs it"
