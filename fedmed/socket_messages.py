@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final
 
 from fedmed.messages import require_form
-from fedmed.types import DIGEST_BYTES
+from fedmed.types import DIGEST_BYTES, ActPlace
 
 PIECE_BYTES: Final = 1 << 20
 """Longest piece of a part: what either side must hold besides the parts themselves."""
@@ -67,6 +67,7 @@ class StudyStanding(Enum):
     WAITING = "waiting for approval"
     APPROVED = "approved, to be proposed again"
     RESERVED = "approved, budget reserved"
+    REVOKED = "revoked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,8 @@ class StudyBudget:
         reserved_epsilon: Epsilon of all its planned releases; 0 without a reservation.
         spent_epsilon: Epsilon of the attempts that were charged; infinite above 5,000.
         delta: At which both are counted.
+        dataset: Name of the dataset that it reads.
+        data_year: Year whose budget it uses; 0 where neither reservation nor registration says.
     """
 
     study_digest: bytes
@@ -90,12 +93,19 @@ class StudyBudget:
     reserved_epsilon: float
     spent_epsilon: float
     delta: float
+    dataset: str = ""
+    data_year: int = 0
 
     def __post_init__(self) -> None:
         require_form(len(self.study_digest) == DIGEST_BYTES, f"study_digest must be {DIGEST_BYTES} bytes")
         sums = (self.reserved_epsilon, self.spent_epsilon)
         require_form(all(e >= 0 for e in sums), "epsilons must be >= 0")
         require_form(0 < self.delta < 1, "delta must be in (0, 1)")
+
+    @property
+    def left_epsilon(self) -> float:
+        """What is left of its reservation, at least: composing is not adding."""
+        return max(0.0, self.reserved_epsilon - self.spent_epsilon)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,17 +115,23 @@ class DatasetBudget:
     Attributes:
         name: The dataset's name.
         data_year: Year that its rows describe.
-        cap_epsilon: The policy's ``max_epsilon_per_year``.
+        cap_epsilon: The policy's ``max_epsilon_per_year``, or what operators raised it to.
         committed_epsilon: Of everything reserved and charged, composed, as the custodian counts it.
+        spent_epsilon: Of the charges alone.
+        fingerprint: Of the dataset version that the budget belongs to, 32 bytes.
     """
 
     name: str
     data_year: int
     cap_epsilon: float
     committed_epsilon: float
+    spent_epsilon: float
+    fingerprint: bytes
 
     def __post_init__(self) -> None:
-        require_form(self.committed_epsilon >= 0, "committed_epsilon must be >= 0")
+        sums = (self.committed_epsilon, self.spent_epsilon)
+        require_form(all(e >= 0 for e in sums), "epsilons must be >= 0")
+        require_form(len(self.fingerprint) == DIGEST_BYTES, f"fingerprint must be {DIGEST_BYTES} bytes")
         require_form(math.isfinite(self.cap_epsilon) and self.cap_epsilon > 0, "cap_epsilon must be > 0")
 
     @property
@@ -125,8 +141,100 @@ class DatasetBudget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetRaise:
+    """A raise that operators signed, or some of those whom it takes.
+
+    Attributes:
+        fingerprint: The dataset version, 32 bytes.
+        data_year: Year that its rows describe.
+        cap_epsilon: The new cap.
+        signed_by: Operators who signed so far.
+        needed: Signatures that it takes.
+        reason: The first signer's words.
+        signed_at: When the last one signed, by the signer's clock.
+    """
+
+    fingerprint: bytes
+    data_year: int
+    cap_epsilon: float
+    signed_by: tuple[str, ...]
+    needed: int
+    reason: str
+    signed_at: str
+
+    @property
+    def is_agreed(self) -> bool:
+        """Whether it holds."""
+        return len(self.signed_by) >= self.needed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The operator's view of the ledger."""
+    """The operator's view of the ledger.
+
+    Attributes:
+        studies: Every study ever proposed.
+        datasets: Every registered dataset.
+        raises: Every raise, in the order of its first signature.
+        place: What an operator's next act must name.
+    """
 
     studies: tuple[StudyBudget, ...]
     datasets: tuple[DatasetBudget, ...]
+    raises: tuple[BudgetRaise, ...]
+    place: ActPlace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyReview:
+    """A study as an operator should see it before a yes.
+
+    Attributes:
+        canonical: The study's canonical bytes: whoever signs works their digest out again.
+        place: What the operator's act must name.
+        operators: Those whom the policy lists.
+        signed_by: Those who approved already, under the policy in force.
+        standing: How far the study got.
+        dataset: Name of the dataset.
+        data_year: Year whose budget it would use; 0 where the dataset is not registered.
+        cap_epsilon: The year's cap.
+        spent_epsilon: Of what was charged in that year.
+        committed_epsilon: Of everything reserved and charged in it, as the study stands now.
+        with_study_epsilon: The same once the study has its reservation.
+        grades: (column, grade) of the columns that carry one.
+        remarks: What is allowed and yet worth a thought.
+        refusal: Code that the policy or the budget gives today; empty where they allow the study.
+    """
+
+    canonical: bytes
+    place: ActPlace
+    operators: tuple[str, ...]
+    signed_by: tuple[str, ...]
+    standing: StudyStanding
+    dataset: str
+    data_year: int
+    cap_epsilon: float
+    spent_epsilon: float
+    committed_epsilon: float
+    with_study_epsilon: float
+    grades: tuple[tuple[str, str], ...]
+    remarks: tuple[str, ...]
+    refusal: str
+
+    @property
+    def left_after_epsilon(self) -> float:
+        """What further studies of the year may still spend, at most, once this one is reserved."""
+        return max(0.0, self.cap_epsilon - self.with_study_epsilon)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActOutcome:
+    """What became of an operator's act: who signed the same so far, and how many it takes."""
+
+    signed_by: tuple[str, ...]
+    needed: int
+
+    @property
+    def is_agreed(self) -> bool:
+        """Whether it was carried out."""
+        return len(self.signed_by) >= self.needed

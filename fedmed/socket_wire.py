@@ -12,15 +12,18 @@ from google.protobuf.message import Message as Proto
 from fedmed.errors import MessageMalformed, error_from_code
 from fedmed.proto.v1 import custodian_pb2 as pb
 from fedmed.socket_messages import (
+    ActOutcome,
     Budget,
+    BudgetRaise,
     Catalogue,
     DatasetBudget,
     DatasetCard,
     Piece,
     StudyBudget,
+    StudyReview,
     StudyStanding,
 )
-from fedmed.types import DIGEST_BYTES
+from fedmed.types import DIGEST_BYTES, ActPlace
 from fedmed.wire import build, parse, serialise
 
 SOURCE = "the custodian"
@@ -102,14 +105,14 @@ def decode_catalogue(data: bytes) -> Catalogue:
     )
 
 
-def encode_approve(study_digest: bytes) -> bytes:
-    """Digest of the study to approve, to bytes."""
-    return serialise(pb.ApproveRequest(study_digest=study_digest))
+def encode_study(study_digest: bytes) -> bytes:
+    """Digest of the study to review, approve or revoke, to bytes."""
+    return serialise(pb.StudyRequest(study_digest=study_digest))
 
 
-def decode_approve(data: bytes) -> bytes:
+def decode_study(data: bytes) -> bytes:
     """Bytes to a digest of 32 bytes; raises `MessageMalformed`."""
-    value = bytes(parse(pb.ApproveRequest, data).study_digest)
+    value = bytes(parse(pb.StudyRequest, data).study_digest)
     if len(value) != DIGEST_BYTES:
         raise MessageMalformed(f"study_digest must be {DIGEST_BYTES} bytes")
     return value
@@ -125,6 +128,95 @@ def decode_done(data: bytes) -> None:
     _accepted(parse(pb.Outcome, data))
 
 
+def encode_act(body: bytes, signature: bytes) -> bytes:
+    """An act as it was signed to bytes."""
+    return serialise(pb.ActRequest(body=body, signature=signature))
+
+
+def decode_act(data: bytes) -> tuple[bytes, bytes]:
+    """Bytes to an act's exact bytes and its signature; raises `MessageMalformed`."""
+    m = parse(pb.ActRequest, data)
+    return bytes(m.body), bytes(m.signature)
+
+
+def encode_act_outcome(value: ActOutcome) -> bytes:
+    """What became of an act, to bytes."""
+    return serialise(pb.ActReply(signed_by=value.signed_by, needed=value.needed))
+
+
+def decode_act_outcome(data: bytes) -> ActOutcome:
+    """Bytes to what became of an act; raises the error that a code names, or `MessageMalformed`."""
+    m = _accepted(parse(pb.ActReply, data))
+    return build(lambda: ActOutcome(signed_by=tuple(m.signed_by), needed=m.needed))
+
+
+def encode_review(value: StudyReview) -> bytes:
+    """Review to bytes."""
+    return serialise(
+        pb.ReviewReply(
+            canonical=value.canonical,
+            place=_place_message(value.place),
+            operators=value.operators,
+            signed_by=value.signed_by,
+            state=value.standing.value,
+            dataset=value.dataset,
+            data_year=value.data_year,
+            cap_epsilon=value.cap_epsilon,
+            spent_epsilon=value.spent_epsilon,
+            committed_epsilon=value.committed_epsilon,
+            with_study_epsilon=value.with_study_epsilon,
+            grades=[pb.ColumnGrade(column=column, grade=grade) for column, grade in value.grades],
+            remarks=value.remarks,
+            refusal=value.refusal,
+        )
+    )
+
+
+def decode_review(data: bytes) -> StudyReview:
+    """Bytes to review; raises the error that a code names, or `MessageMalformed`."""
+    m = _accepted(parse(pb.ReviewReply, data))
+    return build(
+        lambda: StudyReview(
+            canonical=m.canonical,
+            place=_place(m.place),
+            operators=tuple(m.operators),
+            signed_by=tuple(m.signed_by),
+            standing=StudyStanding(m.state),
+            dataset=m.dataset,
+            data_year=m.data_year,
+            cap_epsilon=m.cap_epsilon,
+            spent_epsilon=m.spent_epsilon,
+            committed_epsilon=m.committed_epsilon,
+            with_study_epsilon=m.with_study_epsilon,
+            grades=tuple((g.column, g.grade) for g in m.grades),
+            remarks=tuple(m.remarks),
+            refusal=m.refusal,
+        )
+    )
+
+
+def _place_message(value: ActPlace) -> pb.ActPlace:
+    return pb.ActPlace(
+        node=value.node,
+        roster_digest=value.roster_digest,
+        policy_digest=value.policy_digest,
+        approvals_needed=value.approvals_needed,
+        counter=value.counter,
+        head=value.head,
+    )
+
+
+def _place(m: pb.ActPlace) -> ActPlace:
+    return ActPlace(
+        node=m.node,
+        roster_digest=m.roster_digest,
+        policy_digest=m.policy_digest,
+        approvals_needed=m.approvals_needed,
+        counter=m.counter,
+        head=m.head,
+    )
+
+
 def encode_budget(value: Budget) -> bytes:
     """Budget to bytes."""
     studies = [
@@ -136,6 +228,8 @@ def encode_budget(value: Budget) -> bytes:
             reserved_epsilon=s.reserved_epsilon,
             spent_epsilon=s.spent_epsilon,
             delta=s.delta,
+            dataset=s.dataset,
+            data_year=s.data_year,
         )
         for s in value.studies
     ]
@@ -145,10 +239,26 @@ def encode_budget(value: Budget) -> bytes:
             data_year=d.data_year,
             cap_epsilon=d.cap_epsilon,
             committed_epsilon=d.committed_epsilon,
+            spent_epsilon=d.spent_epsilon,
+            fingerprint=d.fingerprint,
         )
         for d in value.datasets
     ]
-    return serialise(pb.BudgetReply(studies=studies, datasets=datasets))
+    raises = [_raise_message(r) for r in value.raises]
+    place = _place_message(value.place)
+    return serialise(pb.BudgetReply(studies=studies, datasets=datasets, raises=raises, place=place))
+
+
+def _raise_message(r: BudgetRaise) -> pb.BudgetRaise:
+    return pb.BudgetRaise(
+        fingerprint=r.fingerprint,
+        data_year=r.data_year,
+        cap_epsilon=r.cap_epsilon,
+        signed_by=r.signed_by,
+        needed=r.needed,
+        reason=r.reason,
+        signed_at=r.signed_at,
+    )
 
 
 def decode_budget(data: bytes) -> Budget:
@@ -157,16 +267,33 @@ def decode_budget(data: bytes) -> Budget:
     return build(
         lambda: Budget(
             studies=tuple(_study_budget(s) for s in m.studies),
-            datasets=tuple(
-                DatasetBudget(
-                    name=d.name,
-                    data_year=d.data_year,
-                    cap_epsilon=d.cap_epsilon,
-                    committed_epsilon=d.committed_epsilon,
-                )
-                for d in m.datasets
-            ),
+            datasets=tuple(_dataset_budget(d) for d in m.datasets),
+            raises=tuple(_raise(r) for r in m.raises),
+            place=_place(m.place),
         )
+    )
+
+
+def _dataset_budget(m: pb.DatasetBudget) -> DatasetBudget:
+    return DatasetBudget(
+        name=m.name,
+        data_year=m.data_year,
+        cap_epsilon=m.cap_epsilon,
+        committed_epsilon=m.committed_epsilon,
+        spent_epsilon=m.spent_epsilon,
+        fingerprint=m.fingerprint,
+    )
+
+
+def _raise(m: pb.BudgetRaise) -> BudgetRaise:
+    return BudgetRaise(
+        fingerprint=m.fingerprint,
+        data_year=m.data_year,
+        cap_epsilon=m.cap_epsilon,
+        signed_by=tuple(m.signed_by),
+        needed=m.needed,
+        reason=m.reason,
+        signed_at=m.signed_at,
     )
 
 
@@ -179,6 +306,8 @@ def _study_budget(m: pb.StudyBudget) -> StudyBudget:
         reserved_epsilon=m.reserved_epsilon,
         spent_epsilon=m.spent_epsilon,
         delta=m.delta,
+        dataset=m.dataset,
+        data_year=m.data_year,
     )
 
 
@@ -206,7 +335,7 @@ def encode_refusal(method: str, code: str) -> bytes:
     """A refusal in the form that the method's caller reads.
 
     Args:
-        method: ``Describe``, ``Approve``, ``Budget``, ``AuditTail``; any other is a phase.
+        method: A method of the operator's service or ``Describe``; any other is a phase.
         code: Stable code of the error.
     """
     return serialise(_REFUSALS.get(method, pb.ReplyPiece)(code=code))
@@ -214,7 +343,10 @@ def encode_refusal(method: str, code: str) -> bytes:
 
 _REFUSALS = {
     "Describe": pb.Catalogue,
+    "Review": pb.ReviewReply,
     "Approve": pb.Outcome,
+    "Revoke": pb.Outcome,
+    "Act": pb.ActReply,
     "Budget": pb.BudgetReply,
     "AuditTail": pb.AuditReply,
 }

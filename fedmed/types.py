@@ -295,3 +295,30 @@ class DatasetSpec:
     def inputs(self) -> int:
         """Width of the model's input."""
         return sum(f.inputs for f in self.features)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActPlace:
+    """Where a node stands, as an act of its operators must name it (`fedmed.governance.operators`).
+
+    Attributes:
+        node: Its name in the roster.
+        roster_digest: The roster that it pinned, 32 bytes.
+        policy_digest: Its policy, 32 bytes.
+        approvals_needed: Signatures that the policy asks for; 0 where it lists no operators.
+        counter: Acts so far.
+        head: Head of the chain of acts, 32 bytes; zeros before the first.
+    """
+
+    node: str
+    roster_digest: bytes
+    policy_digest: bytes
+    approvals_needed: int
+    counter: int
+    head: bytes
+
+    def __post_init__(self) -> None:
+        for name in ("roster_digest", "policy_digest", "head"):
+            require(len(getattr(self, name)) == DIGEST_BYTES, f"{name} must be {DIGEST_BYTES} bytes")
+        require(self.counter >= 0, f"counter must be >= 0, got {self.counter}")
+        require(self.approvals_needed >= 0, f"approvals_needed must be >= 0, got {self.approvals_needed}")

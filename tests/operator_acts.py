@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fedmed.crypto.identity import Identity
-from fedmed.governance.operators import ActKind, ActPlace, OperatorAct, Operators, SignedAct, sign_act
+from fedmed.governance.operators import ActKind, OperatorAct, Operators, SignedAct, sign_act
+from fedmed.types import ActPlace
 
 SIGNED_AT = "2026-03-02T09:00:00+00:00"
 STUDY = bytes([5]) * 32
@@ -37,18 +38,18 @@ def act_at(place: ActPlace, kind: ActKind, *, by: str = "li.wei", **fields: obje
     """An act that fits where a node stands; a raise of `ROWS`, other acts on `STUDY`."""
     raised = {"dataset_fingerprint": ROWS, "data_year": YEAR, "cap_epsilon": 3.0, "reason": "pilot"}
     subject = raised if kind is ActKind.RAISE else {"study_digest": STUDY}
-    return OperatorAct(
-        kind=kind,
-        operator=by,
-        node=place.node,
-        roster_digest=place.roster_digest,
-        policy_digest=place.policy_digest,
-        approvals_needed=place.approvals_needed,
-        counter=place.counter + 1,
-        previous=place.head,
-        signed_at=SIGNED_AT,
-        **{**subject, **fields},  # type: ignore[arg-type]
-    )
+    values: dict[str, object] = {
+        "kind": kind,
+        "operator": by,
+        "node": place.node,
+        "roster_digest": place.roster_digest,
+        "policy_digest": place.policy_digest,
+        "approvals_needed": place.approvals_needed,
+        "counter": place.counter + 1,
+        "previous": place.head,
+        "signed_at": SIGNED_AT,
+    }
+    return OperatorAct(**{**values, **subject, **fields})  # type: ignore[arg-type]
 
 
 def signed(act: OperatorAct) -> SignedAct:

@@ -15,7 +15,7 @@ import grpc
 from fedmed import socket_wire
 from fedmed.errors import CustodianBusy, CustodianUnreachable, FedMedError
 from fedmed.protocol.steps import PhaseKind, Reply
-from fedmed.socket_messages import Budget, Catalogue
+from fedmed.socket_messages import ActOutcome, Budget, Catalogue, StudyReview
 from fedmed_nodes.pieces import (
     CUSTODIAN_SERVICE,
     FRAME_BYTES,
@@ -76,10 +76,25 @@ class SocketCustodian:
         request = socket_wire.encode_nothing()
         return socket_wire.decode_catalogue(self._ask(CUSTODIAN_SERVICE, "Describe", request))
 
+    def review(self, study_digest: bytes) -> StudyReview:
+        """A study as its approver should see it; for the operator."""
+        request = socket_wire.encode_study(study_digest)
+        return socket_wire.decode_review(self._ask(OPERATOR_SERVICE, "Review", request))
+
     def approve(self, study_digest: bytes) -> None:
-        """Approve a study, as the operator; raises what the custodian's code names."""
-        request = socket_wire.encode_approve(study_digest)
+        """Approve a study without a signature, as the operator; raises what the custodian's code names."""
+        request = socket_wire.encode_study(study_digest)
         socket_wire.decode_done(self._ask(OPERATOR_SERVICE, "Approve", request))
+
+    def revoke(self, study_digest: bytes) -> None:
+        """Withdraw a study for good, as `approve`."""
+        request = socket_wire.encode_study(study_digest)
+        socket_wire.decode_done(self._ask(OPERATOR_SERVICE, "Revoke", request))
+
+    def act(self, body: bytes, signature: bytes) -> ActOutcome:
+        """Hand over a signed act; raises what the custodian's code names."""
+        request = socket_wire.encode_act(body, signature)
+        return socket_wire.decode_act_outcome(self._ask(OPERATOR_SERVICE, "Act", request))
 
     def budget(self) -> Budget:
         """What is reserved, spent and left; for the operator."""

@@ -208,9 +208,19 @@ def _relay_handler(office: Office, limits: Limits, quota: _Quota) -> Any:
 def _operator_handler(office: Office) -> Any:
     """The service Operator."""
 
+    def review(request: bytes) -> bytes:
+        return socket_wire.encode_review(office.review(socket_wire.decode_study(request)))
+
     def approve(request: bytes) -> bytes:
-        office.approve(socket_wire.decode_approve(request))
+        office.approve(socket_wire.decode_study(request))
         return socket_wire.encode_done()
+
+    def revoke(request: bytes) -> bytes:
+        office.revoke(socket_wire.decode_study(request))
+        return socket_wire.encode_done()
+
+    def act(request: bytes) -> bytes:
+        return socket_wire.encode_act_outcome(office.act(*socket_wire.decode_act(request)))
 
     def budget(request: bytes) -> bytes:
         socket_wire.decode_nothing(request)
@@ -225,7 +235,10 @@ def _operator_handler(office: Office) -> Any:
         yield from (socket_wire.encode_audit_entry(entry) for entry in entries)
 
     methods = {
+        "Review": _unary("Review", review),
         "Approve": _unary("Approve", approve),
+        "Revoke": _unary("Revoke", revoke),
+        "Act": _unary("Act", act),
         "Budget": _unary("Budget", budget),
         "AuditTail": grpc.unary_stream_rpc_method_handler(audit_tail),
     }

@@ -268,13 +268,17 @@ class StudyDesk:
         """Whether operators withdrew the study."""
         return self._logbook.get(study_key(digest, "revoked")) is not None
 
+    def require_live(self, digest: bytes) -> None:
+        """There is a study to decide on; raises `StudyUnknown`, `StudyRevoked`."""
+        if self._logbook.get(study_key(digest, "proposal")) is None:
+            raise StudyUnknown("no such study was proposed here")
+        check_not_revoked(revoked=self.is_revoked(digest))
+
     def _require_act(self, digest: bytes, acts: tuple[SignedAct, ...]) -> None:
         """There is a study to decide on, and who decides has signed where the policy asks for it."""
         if self._policy.operators is not None and not acts:
             raise SignatureNeeded("the policy lists operators: approve or revoke with --key and a key file")
-        if self._logbook.get(study_key(digest, "proposal")) is None:
-            raise StudyUnknown("no such study was proposed here")
-        check_not_revoked(revoked=self.is_revoked(digest))
+        self.require_live(digest)
 
     def _live(self) -> Iterator[bytes]:
         """Studies that were proposed here and not revoked."""

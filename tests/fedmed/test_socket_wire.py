@@ -10,18 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed import socket_wire
-from fedmed.errors import BudgetExceeded, FedMedError, MessageMalformed, StudyUnknown
+from fedmed.errors import ActStale, BudgetExceeded, FedMedError, MessageMalformed, StudyUnknown
 from fedmed.proto.v1 import custodian_pb2 as pb
 from fedmed.socket_messages import (
     PIECE_BYTES,
+    ActOutcome,
     Budget,
+    BudgetRaise,
     Catalogue,
     DatasetBudget,
     DatasetCard,
     Piece,
     StudyBudget,
+    StudyReview,
     StudyStanding,
 )
+from fedmed.types import ActPlace
 
 DIGESTS = st.binary(min_size=32, max_size=32)
 TEXTS = st.text(max_size=20)
@@ -45,6 +49,16 @@ CATALOGUES = st.builds(
         max_size=3,
     ).map(tuple),
 )
+NAMES = st.lists(TEXTS, max_size=3).map(tuple)
+PLACES = st.builds(
+    ActPlace,
+    node=TEXTS,
+    roster_digest=DIGESTS,
+    policy_digest=DIGESTS,
+    approvals_needed=st.integers(0, 64),
+    counter=st.integers(0, 2**40),
+    head=DIGESTS,
+)
 BUDGETS = st.builds(
     Budget,
     studies=st.lists(
@@ -57,6 +71,8 @@ BUDGETS = st.builds(
             reserved_epsilon=EPSILONS,
             spent_epsilon=EPSILONS,
             delta=st.floats(1e-12, 0.5),
+            dataset=TEXTS,
+            data_year=st.integers(0, 9999),
         ),
         max_size=3,
     ).map(tuple),
@@ -67,16 +83,52 @@ BUDGETS = st.builds(
             data_year=st.integers(1900, 9999),
             cap_epsilon=st.floats(0.01, 100),
             committed_epsilon=EPSILONS,
+            spent_epsilon=EPSILONS,
+            fingerprint=DIGESTS,
         ),
         max_size=3,
     ).map(tuple),
+    raises=st.lists(
+        st.builds(
+            BudgetRaise,
+            fingerprint=DIGESTS,
+            data_year=st.integers(1900, 9999),
+            cap_epsilon=st.floats(0.01, 100),
+            signed_by=NAMES,
+            needed=st.integers(1, 64),
+            reason=TEXTS,
+            signed_at=TEXTS,
+        ),
+        max_size=2,
+    ).map(tuple),
+    place=PLACES,
+)
+REVIEWS = st.builds(
+    StudyReview,
+    canonical=st.binary(max_size=50),
+    place=PLACES,
+    operators=NAMES,
+    signed_by=NAMES,
+    standing=st.sampled_from(StudyStanding),
+    dataset=TEXTS,
+    data_year=st.integers(0, 9999),
+    cap_epsilon=EPSILONS,
+    spent_epsilon=EPSILONS,
+    committed_epsilon=EPSILONS,
+    with_study_epsilon=EPSILONS,
+    grades=st.lists(st.tuples(TEXTS, TEXTS), max_size=3).map(tuple),
+    remarks=NAMES,
+    refusal=TEXTS,
 )
 READERS: tuple[Callable[[bytes], object], ...] = (
     socket_wire.decode_piece,
     socket_wire.decode_reply_piece,
     socket_wire.decode_nothing,
     socket_wire.decode_catalogue,
-    socket_wire.decode_approve,
+    socket_wire.decode_study,
+    socket_wire.decode_act,
+    socket_wire.decode_act_outcome,
+    socket_wire.decode_review,
     socket_wire.decode_done,
     socket_wire.decode_budget,
     socket_wire.decode_audit_tail,
@@ -85,14 +137,23 @@ READERS: tuple[Callable[[bytes], object], ...] = (
 
 
 @given(piece=PIECES, catalogue=CATALOGUES, budget=BUDGETS, digest=DIGESTS)
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 def test_reading_undoes_writing(piece: Piece, catalogue: Catalogue, budget: Budget, digest: bytes) -> None:
     assert socket_wire.decode_piece(socket_wire.encode_piece(piece)) == piece
     assert socket_wire.decode_reply_piece(socket_wire.encode_reply_piece(piece)) == piece
     assert socket_wire.decode_catalogue(socket_wire.encode_catalogue(catalogue)) == catalogue
     assert socket_wire.decode_budget(socket_wire.encode_budget(budget)) == budget
-    assert socket_wire.decode_approve(socket_wire.encode_approve(digest)) == digest
+    assert socket_wire.decode_study(socket_wire.encode_study(digest)) == digest
     assert socket_wire.decode_audit_entry(socket_wire.encode_audit_entry(digest)) == digest
+
+
+@given(review=REVIEWS, names=NAMES, body=DIGESTS)
+@settings(deadline=None, max_examples=15)
+def test_reviews_and_acts_survive(review: StudyReview, names: tuple[str, ...], body: bytes) -> None:
+    outcome = ActOutcome(signed_by=names, needed=2)
+    assert socket_wire.decode_review(socket_wire.encode_review(review)) == review
+    assert socket_wire.decode_act_outcome(socket_wire.encode_act_outcome(outcome)) == outcome
+    assert socket_wire.decode_act(socket_wire.encode_act(body, body + body)) == (body, body + body)
 
 
 @pytest.mark.parametrize("last", [None, 1, 2**40])
@@ -107,6 +168,10 @@ def test_a_refusal_is_a_code_that_names_its_error() -> None:
         socket_wire.decode_done(socket_wire.encode_refusal("Approve", "study_unknown"))
     with pytest.raises(BudgetExceeded):
         socket_wire.decode_budget(socket_wire.encode_refusal("Budget", "budget_exceeded"))
+    with pytest.raises(ActStale):
+        socket_wire.decode_act_outcome(socket_wire.encode_refusal("Act", "act_stale"))
+    with pytest.raises(StudyUnknown):
+        socket_wire.decode_review(socket_wire.encode_refusal("Review", "study_unknown"))
     with pytest.raises(FedMedError):
         socket_wire.decode_audit_entry(socket_wire.encode_refusal("AuditTail", "store_failed"))
     with pytest.raises(FedMedError):
@@ -136,7 +201,7 @@ def test_a_hundred_thousand_malformed_messages_give_codes_and_nothing_else() -> 
     seeds = [
         socket_wire.encode_piece(Piece(data=bytes(40), ends_part=True)),
         socket_wire.encode_reply_piece("study_unknown"),
-        socket_wire.encode_approve(bytes(32)),
+        socket_wire.encode_study(bytes(32)),
         pb.BudgetReply(studies=[pb.StudyBudget(id="x", delta=0.1)]).SerializeToString(),
         pb.Catalogue(node="x", datasets=[pb.DatasetCard(name="y")]).SerializeToString(),
     ]

@@ -162,7 +162,7 @@ def test_a_text_never_crosses_the_socket(tmp_path: Path) -> None:
             replies = list(channel.stream_stream(f"/{CUSTODIAN_SERVICE}/{name}")(iter([]), timeout=10))
             assert [socket_wire.decode_reply_piece(r) for r in replies] == ["fedmed_error"]
         answer = channel.unary_unary(f"/{OPERATOR_SERVICE}/Approve")(
-            socket_wire.encode_approve(bytes(32)), timeout=10
+            socket_wire.encode_study(bytes(32)), timeout=10
         )
         assert b"fedmed_error" in answer
         for name in ("Budget", "AuditTail"):  # this office has no store: another fault that nobody foresaw

@@ -40,7 +40,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def version_of(path: Path) -> int:
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         return int(db.execute("PRAGMA user_version").fetchone()[0])
     finally:
@@ -49,7 +49,7 @@ def version_of(path: Path) -> int:
 
 def rows_of(path: Path) -> list[list[tuple[object, ...]]]:
     """Every value, charge and audit entry, byte for byte."""
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         tables = ("item", "ledger", "audit")
         return [db.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables]  # noqa: S608
