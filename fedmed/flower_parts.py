@@ -6,6 +6,8 @@ nodes receive them; as bytes in a ConfigRecord the same payload takes four times
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import re
 from collections.abc import Sequence
 
@@ -15,8 +17,9 @@ from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from fedmed.errors import MessageMalformed
 from fedmed.protocol.steps import Reply
 
-_PARTS, _CODE = "parts", "code"
+_PARTS, _CODE, _VERSION = "parts", "code", "version"
 _A_CODE = re.compile(r"[a-z][a-z_]{0,63}")
+_A_VERSION = re.compile(r"[0-9][0-9A-Za-z.+]{0,31}")
 
 
 def to_content(parts: Sequence[bytes]) -> RecordDict:
@@ -44,10 +47,26 @@ def from_content(content: RecordDict) -> tuple[bytes, ...]:
 
 
 def reply_to_content(reply: Reply) -> RecordDict:
-    """A custodian's reply as the content of a Flower message."""
+    """A custodian's reply as the content of a Flower message, with the version of FedMed that relays it."""
     if reply.is_refusal:
-        return RecordDict({_CODE: ConfigRecord({_CODE: reply.code})})
-    return to_content(reply.parts)
+        content = RecordDict({_CODE: ConfigRecord({_CODE: reply.code})})
+    else:
+        content = to_content(reply.parts)
+    content[_VERSION] = ConfigRecord({_VERSION: _own_version()})
+    return content
+
+
+@functools.cache
+def _own_version() -> str:
+    """Version of the FedMed that is installed here: public, so that a mixture shows before it hurts."""
+    return importlib.metadata.version("fedmed")
+
+
+def version_in(content: RecordDict) -> str:
+    """The version that a reply names; empty where it names none. Nobody signs it: it serves people only."""
+    record = content.get(_VERSION)
+    told = record.get(_VERSION) if isinstance(record, ConfigRecord) else None
+    return told if isinstance(told, str) and _A_VERSION.fullmatch(told) else ""
 
 
 def reply_from_content(content: RecordDict) -> Reply:

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
-from fedmed.flower_parts import reply_from_content, to_content
+from fedmed.flower_parts import reply_from_content, to_content, version_in
 from fedmed.phase_record import DONE, PhaseRecord
 from fedmed.protocol.steps import LOST, Phase, PhaseKind, Replies, Reply, Steps
 from fedmed.types import require
@@ -36,6 +36,11 @@ class MessageFactory(Protocol):
 def ignore_phase(record: PhaseRecord) -> None:
     """Tell nobody."""
     del record
+
+
+def ignore_version(point: int, version: str) -> None:
+    """Tell nobody."""
+    del point, version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,7 @@ class GridDriver:
         make_message: Makes messages for this grid.
         patience: How long to wait for what.
         on_phase: Called with the record of each phase.
+        on_version: Called with point and version of FedMed of each node that replies.
     """
 
     def __init__(
@@ -80,12 +86,14 @@ class GridDriver:
         make_message: MessageFactory,
         patience: Patience = Patience(),
         on_phase: Callable[[PhaseRecord], None] = ignore_phase,
+        on_version: Callable[[int, str], None] = ignore_version,
     ) -> None:
         self._grid = grid
         self._directory = directory
         self._make_message = make_message
         self._patience = patience
         self._on_phase = on_phase
+        self._on_version = on_version
         self._here = frozenset(directory)
 
     def run(self, steps: Steps[T]) -> T:
@@ -118,7 +126,7 @@ class GridDriver:
             for message in self._grid.pull_messages(list(waiting)):
                 point = waiting.pop(message.metadata.reply_to_message_id, None)
                 if point is not None:
-                    replies[point] = read_reply(message)
+                    replies[point] = self._taken(point, message)
                     lost |= {point} if message.has_error() else set()
             again = {p: at for p, at in again.items() if p not in due}
             lost_at = {**dict.fromkeys(lost, time.monotonic()), **lost_at}
@@ -128,6 +136,12 @@ class GridDriver:
         self._here = frozenset(self._here - set(replies) | {p for p, r in replies.items() if r.code != LOST})
         self._record(phase, replies, seconds=time.monotonic() - began)
         return replies
+
+    def _taken(self, point: int, message: Message) -> Reply:
+        """A node's reply; tells its version."""
+        if not message.has_error():
+            self._on_version(point, version_in(message.content))
+        return read_reply(message)
 
     def _ask_again(self, phase: Phase, lost: Mapping[int, float]) -> dict[int, float]:
         """Which lost nodes are asked again, and when; given when each was first lost in the phase.

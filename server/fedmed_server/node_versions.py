@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from fedmed_server.files import read_private, replace_private
@@ -32,3 +32,15 @@ def keep_versions(home: Home, told: Mapping[str, str]) -> None:
     now = {**before, **told}
     if now != before:
         replace_private(home.path / _FILE, json.dumps(now, ensure_ascii=False).encode())
+
+
+def version_keeper(home: Home) -> Callable[[int, str], None]:
+    """What a driver tells of each reply: roster point and version; only news are written."""
+    members, heard = home.roster().members, dict[int, str]()
+
+    def keep(point: int, version: str) -> None:
+        if version and heard.get(point) != version:
+            heard[point] = version
+            keep_versions(home, {members[point - 1].name: version})
+
+    return keep

@@ -20,6 +20,7 @@ from fedmed.phase_record import PhaseRecord
 from fedmed.study import StudySpec
 from fedmed_server.deployed_study import Order, run_order
 from fedmed_server.driver import GridDriver, MessageFactory, Patience
+from fedmed_server.node_versions import version_keeper
 from fedmed_server.study_flow import OnRound, StudyOutcome, run_study
 
 
@@ -117,6 +118,7 @@ def main(grid: Grid, context: Context) -> None:
                 deadline_s=order.phase_deadline_s, poll_s=DEPLOYED_POLL_S, lost_s=DEPLOYED_LOST_S
             ),
             on_phase=on_phase,
+            on_version=version_keeper(order.home),
         )
 
     today = datetime.datetime.now(tz=datetime.UTC).date()

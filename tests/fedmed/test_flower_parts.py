@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.errors import MessageMalformed, all_errors
-from fedmed.flower_parts import from_content, reply_from_content, reply_to_content, to_content
+from fedmed.flower_parts import from_content, reply_from_content, reply_to_content, to_content, version_in
 from fedmed.protocol.steps import LOST, Reply
 
 PARTS = st.lists(st.binary(max_size=300), max_size=6).map(tuple)
@@ -31,6 +33,18 @@ def test_a_reply_comes_back_as_it_was_sent(parts: tuple[bytes, ...]) -> None:
 @pytest.mark.parametrize("code", [*sorted(all_errors()), LOST])
 def test_every_code_comes_back(code: str) -> None:
     assert reply_from_content(reply_to_content(Reply(code=code))) == Reply(code=code)
+
+
+def test_a_reply_names_the_version_that_relays_it() -> None:
+    for reply in (Reply(parts=(b"x",)), Reply(code=LOST)):
+        assert version_in(reply_to_content(reply)) == version("fedmed")
+
+
+@pytest.mark.parametrize("told", ["", "<script>", "1" * 33, 7, b"1.0"])
+def test_a_version_that_is_none_is_not_believed(told: str) -> None:
+    assert version_in(RecordDict({"version": ConfigRecord({"version": told})})) == ""
+    assert version_in(RecordDict({"version": MetricRecord({"version": 1})})) == ""
+    assert version_in(RecordDict()) == ""
 
 
 def test_parts_travel_as_bytes_in_an_array_record() -> None:

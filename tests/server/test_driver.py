@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -242,6 +243,19 @@ def test_a_phase_record_counts_payload_bytes_and_outcomes() -> None:
     assert (record.name, record.bytes_down, record.bytes_up) == ("open", 8, up)
     assert record.by_point == {1: (2, "study_unknown"), 2: (3 + up, "done"), 3: (3, LOST)}
     assert record.seconds >= 0
+
+
+def test_the_version_of_every_node_that_replies_is_told() -> None:
+    told: list[tuple[int, str]] = []
+    grid = local(loses=lambda node, kind: node == BASE + 3)
+    one = GridDriver(
+        grid,
+        {p: BASE + p for p in POINTS},
+        make_message=grid.create_message,
+        on_version=lambda *a: told.append(a),
+    )
+    one.run(ask(PhaseKind.NONCE))
+    assert told == [(1, version("fedmed")), (2, version("fedmed"))]
 
 
 def test_a_deadline_must_be_positive() -> None:
