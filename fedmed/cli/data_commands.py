@@ -1,29 +1,89 @@
-"""``fedmed data``: synthetic provinces on disk."""
+"""``fedmed data``: tables on disk, made up or checked."""
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-data_app = typer.Typer(help="Make tables to try FedMed with.", no_args_is_help=True)
+from fedmed.errors import DataContractError
+
+data_app = typer.Typer(help="Make, describe and check tables.", no_args_is_help=True)
 
 
 @data_app.callback()
 def data() -> None:
-    """Make tables to try FedMed with."""
+    """Make, describe and check tables."""
 
 
-@data_app.command("generate", epilog="Example: fedmed data generate --people 100000 provinces.parquet")
+class GeneratedTables(Enum):
+    """What ``fedmed data generate`` writes."""
+
+    PERSON_YEAR = "person_year"
+    CLAIMS = "claims"
+
+
+@data_app.command("generate", epilog="Example: fedmed data generate --tables claims --people 20000 provinces")
 def generate(
-    path: Annotated[Path, typer.Argument(metavar="OUT.parquet", help="File to write; must not exist yet.")],
-    people: Annotated[int, typer.Option(help="Insured persons in all, 500 to 5,000,000.")] = 80_000,
+    path: Annotated[Path, typer.Argument(metavar="OUT", help="File, or folder for claims; must not exist yet.")],
+    tables: Annotated[
+        GeneratedTables,
+        typer.Option(help="One file of a row a person, or all claims in a folder a province."),
+    ] = GeneratedTables.PERSON_YEAR,
+    people: Annotated[int, typer.Option(help="Insured persons in all provinces together.")] = 80_000,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal rows.")] = 1,
+    province: Annotated[
+        list[str] | None, typer.Option(help="Claims: only this province; repeatable. [all four]")
+    ] = None,
+    years: Annotated[int, typer.Option(help="Claims: years from 2023 on, 1 to 5.")] = 3,
+    fraud: Annotated[bool, typer.Option(help="Claims: commit fraud and label it.")] = True,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Claims: spoil rows as a rule of data check names it; repeatable."),
+    ] = None,
+    rate: Annotated[float, typer.Option(help="Claims: chance of each row that a fault fits, in (0, 1].")] = 0.01,
+    as_json: Annotated[bool, typer.Option("--json", help="Claims: print one JSON document on stdout.")] = False,
 ) -> None:
-    """Write person_year rows of four synthetic provinces, with a column ``site`` that names them."""
+    """Write synthetic provinces: person_year rows with a column ``site``, or their insurance claims."""
+    if tables is GeneratedTables.CLAIMS:
+        from fedmed.cli.generating import generate_and_show
+        from fedmed.data.claims.generate import ClaimsSettings
+
+        chosen = {"provinces": tuple(province)} if province else {}
+        settings = ClaimsSettings(people=people, seed=seed, years=years, fraud=fraud, **chosen)
+        generate_and_show(path, settings, faults=tuple(fault or ()), rate=rate, as_json=as_json)
+        return
     from fedmed.cli.parquet_file import write_provinces
 
     rows = write_provinces(path, people=people, seed=seed)
     typer.echo(f"wrote {rows:,} persons to {path}")
     typer.echo(f"next: fedmed study run STUDY --data {path}, with the study of fedmed study new")
+
+
+@data_app.command("check", epilog="Example: fedmed data check /srv/claims --html quality.html")
+def check(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Holds setl.parquet, fee_list/..., as CSV or Parquet.")
+    ],
+    settings: Annotated[
+        Path | None, typer.Option(help="Tolerances, regional codes, rules off (TOML).")
+    ] = None,
+    gate: Annotated[float | None, typer.Option(help="Least score, in [0, 1]. [0.95]", min=0, max=1)] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page as well.")] = None,
+    memory: Annotated[int, typer.Option(help="Bound of the memory for rows, MiB.")] = 1024,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads that read.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Check a province's insurance tables: counts, rates and scores, never a row.
+
+    Ends with code 7 where a score is below the gate.
+    """
+    from fedmed.cli.data_check import CheckOptions, check_and_show
+
+    options = CheckOptions(
+        settings=settings, gate=gate, page=html, as_json=as_json, memory_mib=memory, threads=threads
+    )
+    if not check_and_show(folder, options):
+        raise typer.Exit(DataContractError.exit_code)

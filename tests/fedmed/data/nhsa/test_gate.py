@@ -212,7 +212,8 @@ def test_one_table_alone_is_checked_by_its_own_rules(tmp_path: Path) -> None:
 
 
 def test_settings_switch_rules_off_and_allow_rates_and_codes(tmp_path: Path) -> None:
-    rows = [{**small_province()["medins"][0], "fixmedins_code": f"H310000{i:05d}"} for i in range(40)]
+    one = small_province()["medins"][0]
+    rows = [{**one, "fixmedins_code": f"H310000{i:05d}"} for i in range(40)]
     for row in rows[:TWELVE]:
         row.update(own_type="7", fix_blng_admdvs="31")
     folder = write_tables(tmp_path, {"medins": rows})
