@@ -73,6 +73,7 @@ def open_office(home: Home, node: NodeFile) -> Office:
         roster=seated(home.roster(node.roster_digest), identity.public),
         policy=home.policy(),
         datasets={dataset.name: _source(home, dataset) for dataset in node.dataset},
+        grades={dataset.name: dataset.column_grades for dataset in node.dataset},
     )
     effects = Effects(store=home.store(), secrets=home.secrets())
     return Office(Custodian(settings, effects), settings, effects.store)

@@ -5,15 +5,19 @@ Neither file has a key that touches randomness: noise comes from the operating s
 
 from __future__ import annotations
 
+import datetime
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fedmed.data.nhsa.schema import Grade, schema
 from fedmed.errors import ConfigError
-from fedmed.governance.policy import Policy
+from fedmed.governance.operators import MOST_OPERATORS, Operators
+from fedmed.governance.policy import AutoApprove, Grades, Policy
 from fedmed.study import PURPOSES
 from fedmed.study_faults import readable_faults
 from fedmed.types import Mode, Scheme
@@ -66,6 +70,8 @@ class DatasetTable(_Table):
         person: Column with the person's pseudonym; a study that names another one is refused.
         columns: Columns that studies may read; ``fedmed node register`` writes all that there are.
         fingerprint: Digest of their contents in hexadecimal; ``fedmed node register`` writes it.
+        grades: Grade of each column that has one, beyond those that FedMed's schema gives the columns of a
+            table of this name; a policy may allow columns by grade.
         memory_mib: Bound of DuckDB's memory.
         threads: DuckDB's threads.
     """
@@ -81,6 +87,7 @@ class DatasetTable(_Table):
     person: Text = PERSON
     columns: tuple[Text, ...] = ()
     fingerprint: Digest = ""
+    grades: Mapping[Text, Grade] = {}
     memory_mib: Annotated[int, Field(ge=64, le=1 << 20)] = 512
     threads: Annotated[int, Field(ge=1, le=256)] = 1
 
@@ -98,6 +105,13 @@ class DatasetTable(_Table):
         except ConfigError as fault:
             raise ValueError(str(fault)) from None
         return self
+
+    @property
+    def column_grades(self) -> Grades:
+        """Grade by column: the schema's for a table that it knows, then what the operator wrote."""
+        known = schema()
+        columns = known.table(self.name).columns if self.name in known.names else ()
+        return {column.name: column.grade for column in columns} | dict(self.grades)
 
     def entry(self, home: Path) -> DatasetEntry:
         """What `fedmed_nodes.registration` works with.
@@ -139,8 +153,32 @@ class NodeFile(_Table):
     dataset: tuple[DatasetTable, ...] = ()
 
 
+class OperatorsTable(_Table):
+    """``[operators]``: who may approve, revoke and raise, by signature.
+
+    Attributes:
+        approvals_needed: Different operators for each act.
+        keys: Ed25519 public keys in hexadecimal by name; ``fedmed node operator-key`` prints such a line.
+    """
+
+    approvals_needed: Annotated[int, Field(ge=1, le=MOST_OPERATORS)]
+    keys: Mapping[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
+
+
+class AutoApproveTable(_Table):
+    """``[auto_approve_if]``: the fields of `fedmed.governance.policy.AutoApprove`, explained there."""
+
+    max_epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    purposes: tuple[str, ...] | None = None
+    modes: tuple[Mode, ...] | None = None
+    owners: tuple[str, ...] | None = None
+
+
 class PolicyFile(_Table):
-    """``policy.toml``: the fields of `fedmed.governance.policy.Policy`, explained there."""
+    """``policy.toml``: the fields of `fedmed.governance.policy.Policy`, explained there.
+
+    ``auto_approve`` says all or none; ``[auto_approve_if]`` says which, in its place.
+    """
 
     version: Literal[1]
     max_epsilon_per_study: Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -148,13 +186,50 @@ class PolicyFile(_Table):
     modes: tuple[Mode, ...] = (Mode.AGGREGATE,)
     schemes: tuple[Scheme, ...] = (Scheme.THRESHOLD,)
     purposes: tuple[str, ...] = PURPOSES
+    models: tuple[str, ...] | None = None
+    grades: tuple[Grade, ...] | None = None
+    allow_ungraded: bool = False
+    denied_columns: tuple[Text, ...] = ()
     min_cohort: Annotated[int, Field(ge=1)] = 100
     min_contributors: Annotated[int, Field(ge=3)] = 3
+    min_threshold: Annotated[int | None, Field(ge=2)] = None
     min_dropouts: Annotated[int | None, Field(ge=0)] = None
     min_colluders: Annotated[int | None, Field(ge=0)] = None
     allow_continue: bool = False
     research: bool = False
     auto_approve: bool = False
+    auto_approve_if: AutoApproveTable | None = None
+    operators: OperatorsTable | None = None
+    expires: datetime.date | None = None
+
+    @model_validator(mode="after")
+    def _approves_in_one_way(self) -> Self:
+        """A file that says both would hide the rules behind a yes to everything."""
+        if self.auto_approve and self.auto_approve_if is not None:
+            raise ValueError("auto_approve = true approves everything: remove it, or [auto_approve_if]")
+        return self
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that the file describes; raises `ConfigError` for what no policy may have."""
+        # `Any`: the fields of the file, which has checked them, are those of the policy by name.
+        values: dict[str, Any] = {name: _as_set(getattr(self, name)) for name in PolicyFile.model_fields}
+        del values["version"]
+        rules, operators = values.pop("auto_approve_if"), values["operators"]
+        if rules is not None:
+            fields: dict[str, Any] = {
+                name: _as_set(getattr(rules, name)) for name in AutoApproveTable.model_fields
+            }
+            values["auto_approve"] = AutoApprove(**fields)
+        if operators is not None:
+            keys = {name: bytes.fromhex(key) for name, key in operators.keys.items()}
+            values["operators"] = Operators(keys=keys, approvals_needed=operators.approvals_needed)
+        return Policy(**values)
+
+
+def _as_set(value: object) -> object:
+    """Lists in a policy have no order."""
+    return frozenset(value) if isinstance(value, tuple) else value
 
 
 def load_node(path: Path) -> NodeFile:
@@ -182,15 +257,11 @@ def load_policy(path: Path) -> Policy:
     Raises:
         ConfigError: as for `load_node`, or a value that no policy may have.
     """
-    written = _parsed(_text(path), PolicyFile, path=path)
-    # `Any`: the fields of the file, which has checked them, are those of the policy by name.
-    values: dict[str, Any] = {name: getattr(written, name) for name in PolicyFile.model_fields}
-    del values["version"]
-    values |= {name: frozenset(values[name]) for name in ("modes", "schemes", "purposes")}
     try:
-        return Policy(**values)
+        return _parsed(_text(path), PolicyFile, path=path).policy
     except ConfigError as fault:
-        raise ConfigError(f"{path}: {fault}") from None
+        words = str(fault)
+        raise ConfigError(words if words.startswith(str(path)) else f"{path}: {words}") from None
 
 
 def load_settings(path: Path, kind: type[File]) -> File:
@@ -244,6 +315,7 @@ roster_digest = ""          # digest of roster.bin: compare it with the coordina
 # path = "/srv/fedmed/person_year.parquet"   # or .csv, .csv.gz; a relative path counts from this folder
 # declared_persons = 120000             # public
 # data_year = 2025
+# grades = {{ age = "sensitive" }}        # public, internal, sensitive, restricted: see policy.toml
 
 # [[dataset]]
 # name = "settlements"
@@ -262,13 +334,33 @@ version = 1
 max_epsilon_per_study = 1.0
 max_epsilon_per_year = 2.0
 min_cohort = 100
-auto_approve = false        # every study waits for: fedmed node approve DIGEST
+auto_approve = false        # every study waits for: fedmed node approve HOME DIGEST
+# expires = 2027-12-31                  # after this day every study is refused, begun or not
 # modes = ["aggregate"]
 # schemes = ["threshold"]
 # purposes = ["academic_research"]      # all known purposes if left out
+# models = ["logistic", "mlp"]          # all if left out
+# grades = ["public", "internal", "sensitive"]   # columns by grade; one without a grade is then refused
+# allow_ungraded = false
+# denied_columns = ["brdy"]             # never computed on, whatever their grade
 # min_contributors = 3
+# min_threshold = 3
 # min_dropouts = 1
 # min_colluders = 1
 # allow_continue = false
 # research = false
+
+# Instead of auto_approve: which of the allowed studies start by themselves. All conditions must hold.
+# [auto_approve_if]
+# max_epsilon = 0.2
+# purposes = ["supervision"]
+# modes = ["aggregate"]
+# owners = ["National Healthcare Security Administration"]
+
+# Who may approve, revoke and raise the budget, by signature; without it, whoever is in the operators' group.
+# [operators]
+# approvals_needed = 2
+# [operators.keys]
+# "li.wei" = "..."        # the line that fedmed node operator-key FILE --name li.wei prints
+# "wang.fang" = "..."
 """

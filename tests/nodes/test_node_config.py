@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import pytest
 
+from fedmed.data.nhsa.schema import Grade
 from fedmed.errors import ConfigError
-from fedmed.governance.policy import Policy
-from fedmed.types import Scheme
+from fedmed.governance.operators import Operators
+from fedmed.governance.policy import AutoApprove, Policy
+from fedmed.types import Mode, Scheme
 from fedmed_nodes.duckdb_source import DuckdbFiles
 from fedmed_nodes.node_config import NODE_TEMPLATE, POLICY_TEMPLATE, load_node, load_policy, socket_of
 from fedmed_nodes.postgres_source import PostgresTable
+from tests.operator_acts import operator
 
 
 def written(folder: Path, text: str) -> Path:
@@ -31,7 +35,8 @@ def test_the_templates_load_as_they_are(tmp_path: Path) -> None:
 def test_all_that_the_templates_explain_can_be_set(tmp_path: Path) -> None:
     def uncommented(text: str) -> str:
         lines = [
-            line.removeprefix("# ") if " = " in line or "[[" in line else line for line in text.split("\n")
+            line.removeprefix("# ") if " = " in line or line.startswith("# [") else line
+            for line in text.split("\n")
         ]
         return "\n".join(lines)
 
@@ -40,7 +45,35 @@ def test_all_that_the_templates_explain_can_be_set(tmp_path: Path) -> None:
     files, database = (dataset.entry(tmp_path).stored_table for dataset in node.dataset)
     assert isinstance(files, DuckdbFiles)
     assert database == PostgresTable(connection_file=tmp_path / "settlements.conn", table="settlement")
-    assert load_policy(written(tmp_path, uncommented(POLICY_TEMPLATE))).schemes == {Scheme.THRESHOLD}
+    assert files.pattern.name == "person_year.parquet"
+    assert node.dataset[0].column_grades == {"age": Grade.SENSITIVE}
+    text = uncommented(POLICY_TEMPLATE)
+    for name in ("li.wei", "wang.fang"):
+        key = operator(name).public.signing_key.hex()
+        text = text.replace(f'"{name}" = "..."', f'"{name}" = "{key}"')
+    policy = load_policy(written(tmp_path, text))
+    assert policy.operators == Operators(
+        keys={name: operator(name).public.signing_key for name in ("li.wei", "wang.fang")}, approvals_needed=2
+    )
+    assert policy.auto_approve == AutoApprove(
+        max_epsilon=0.2,
+        purposes=frozenset({"supervision"}),
+        modes=frozenset({Mode.AGGREGATE}),
+        owners=frozenset({"National Healthcare Security Administration"}),
+    )
+    assert (policy.expires, policy.min_threshold) == (datetime.date(2027, 12, 31), 3)
+    assert policy.grades == frozenset({Grade.PUBLIC, Grade.INTERNAL, Grade.SENSITIVE})
+    assert (policy.denied_columns, policy.schemes) == ({"brdy"}, {Scheme.THRESHOLD})
+
+
+def test_a_table_of_the_schema_brings_its_grades_and_the_operators_go_first(tmp_path: Path) -> None:
+    table = (
+        "[[dataset]]\nname = 'psn_insu'\npath = 'a.csv'\ndeclared_persons = 5\ndata_year = 2025\n"
+        "grades = { gend = 'restricted' }\n"
+    )
+    (dataset,) = load_node(written(tmp_path, f"version = 1\nuser = 'x'\n{table}")).dataset
+    assert dataset.column_grades["gend"] is Grade.RESTRICTED
+    assert dataset.column_grades["brdy"] is Grade.SENSITIVE
 
 
 @pytest.mark.parametrize(
@@ -52,7 +85,17 @@ def test_all_that_the_templates_explain_can_be_set(tmp_path: Path) -> None:
         ("min_contributors = 2", "min_contributors: must be >= 3"),
         ("research = 1", "research"),
         ("max_epsilon_per_study = 3.0", "must be <= the year's"),
-        ('purposes = ["fun"]', "unknown purposes"),
+        ('purposes = ["fun"]', "purposes: unknown fun"),
+        ('grades = ["secret"]', "grades"),
+        ("allow_ungraded = true", "allow_ungraded needs grades"),
+        ('expires = "soon"', "expires"),
+        ("auto_approve = 1", "auto_approve"),
+        ("auto_approve_if = { max_epsilon = 0.1, owner = 'x' }", "did you mean owners?"),
+        ("auto_approve_if = { max_epsilon = 0 }", "auto_approve_if.max_epsilon: must be > 0"),
+        ("auto_approve_if = { max_epsilon = 1 }\nauto_approve = true", "auto_approve = true approves"),
+        ("operators = { approvals_needed = 1, keys = { a = 'AB' } }", "operators.keys"),
+        ("operators = { approvals_needed = 2, keys = { a = '%s' } }" % ("1" * 64), "approvals_needed"),
+        ("operators = { approvals_needed = 1, keys = { } }", "operators must list 1 to 64 keys"),
     ],
 )
 def test_a_fault_in_the_policy_names_its_key(tmp_path: Path, line: str, said: str) -> None:
