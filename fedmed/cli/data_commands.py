@@ -27,7 +27,7 @@ class GeneratedTables(Enum):
 
 @data_app.command("generate", epilog="Example: fedmed data generate --tables claims --people 20000 provinces")
 def generate(
-    path: Annotated[Path, typer.Argument(metavar="OUT", help="File, or folder for claims; must not exist yet.")],
+    path: Annotated[Path, typer.Argument(metavar="OUT", help="File, or folder of claims; must not exist.")],
     tables: Annotated[
         GeneratedTables,
         typer.Option(help="One file of a row a person, or all claims in a folder a province."),
@@ -43,8 +43,8 @@ def generate(
         list[str] | None,
         typer.Option(metavar="NAME", help="Claims: spoil rows as a rule of data check names it; repeatable."),
     ] = None,
-    rate: Annotated[float, typer.Option(help="Claims: chance of each row that a fault fits, in (0, 1].")] = 0.01,
-    as_json: Annotated[bool, typer.Option("--json", help="Claims: print one JSON document on stdout.")] = False,
+    rate: Annotated[float, typer.Option(help="Claims: chance of each row that a fault fits.")] = 0.01,
+    as_json: Annotated[bool, typer.Option("--json", help="Claims: print one JSON document.")] = False,
 ) -> None:
     """Write synthetic provinces: person_year rows with a column ``site``, or their insurance claims."""
     if tables is GeneratedTables.CLAIMS:

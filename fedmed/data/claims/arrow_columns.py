@@ -8,28 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fedmed.data.nhsa.schema import Kind, schema
+from fedmed.data.nhsa.arrow import arrow_type
+from fedmed.data.nhsa.schema import schema
 from fedmed.types import IntArray
 
 BoolArray = npt.NDArray[np.bool_]
-
-_TYPES = {
-    Kind.TEXT: pa.string(),
-    Kind.MONTH: pa.string(),
-    Kind.INTEGER: pa.int64(),
-    Kind.DATE: pa.date32(),
-    Kind.TIME: pa.timestamp("s"),
-}
-
-
-def table_schema(name: str) -> pa.Schema:
-    """The Arrow schema of one table; columns that may be empty say so."""
-    fields = []
-    for column in schema().table(name).columns:
-        decimal = column.kind is Kind.DECIMAL
-        kind = pa.decimal128(column.size, column.scale) if decimal else _TYPES[column.kind]
-        fields.append(pa.field(column.name, kind))
-    return pa.schema(fields)
 
 
 def decimals(values: IntArray, digits: int, scale: int, *, empty: BoolArray | None = None) -> pa.Array:
@@ -77,10 +60,15 @@ def coded(index: IntArray, words: Sequence[str] | pa.Array, *, empty: BoolArray 
 
 
 def table(name: str, columns: dict[str, pa.Array]) -> pa.Table:
-    """One table in the schema's order of columns.
+    """One table of the schema, its columns in order and of its types; texts may keep their dictionary.
 
     Raises:
         KeyError: a column is not given.
+        pyarrow.ArrowInvalid: a value does not fit its type.
     """
-    names = [column.name for column in schema().table(name).columns]
-    return pa.table({column: columns[column] for column in names})
+    found = {}
+    for column in schema().table(name).columns:
+        values = columns[column.name]
+        coded_text = pa.types.is_dictionary(values.type)
+        found[column.name] = values if coded_text else values.cast(arrow_type(column))
+    return pa.table(found)

@@ -157,7 +157,7 @@ def settlements(rng: np.random.Generator, chunk: Chunk) -> tuple[Rows, Rows]:
         undone,
         setl_id=chunk.names("R", chosen),
         setl_time=times(later[chosen], visits.second[chosen]),
-        refd_setl_flag=pa.array(["1"] * chosen.size, type=pa.string()),
+        refd_setl_flag=coded(np.zeros(chosen.size, dtype=np.int64), ["1"]),
     )
     return settled, Rows(table="setl", visit=chosen, month=month_of(later[chosen]), rows=undone)
 
@@ -171,8 +171,10 @@ def fund_rows(chunk: Chunk, reversals: Rows) -> tuple[Rows, Rows]:
     place = np.full(chunk.visits.count, -1)
     place[reversals.visit] = np.arange(reversals.visit.size)
     undone = np.flatnonzero(place[visit] >= 0)
-    rows = _fund_table(chunk.names("R", visit[undone]), -amount[undone], kind[undone])
-    month = reversals.month[place[visit[undone]]]
+    reversal = place[visit[undone]]
+    names = coded(reversal, chunk.names("R", reversals.visit))
+    rows = _fund_table(names, -amount[undone], kind[undone])
+    month = reversals.month[reversal]
     return settled, Rows(table="fund_split", visit=visit[undone], month=month, rows=rows)
 
 
