@@ -41,10 +41,13 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "socket_messages": VALUES | {"messages"},
     "socket_wire": VALUES | {"messages", "wire", "proto", "socket_messages"},
     "proto": frozenset(),
+    # A study's stages, which both sides work out alike, and what the coordinator makes of opened sums.
+    "plans": ROOMS_BELOW_MODELS | STUDY | {"models", "aggregation", "analytics"},
+    "programs": ROOMS_BELOW_MODELS | STUDY | {"models", "aggregation", "training", "analytics", "plans"},
     "protocol": ROOMS_BELOW_MODELS
     | STUDY
-    | {"models", "aggregation", "training", "analytics", "governance", "messages", "wire"},
-    "report": VALUES,
+    | {"models", "aggregation", "training", "analytics", "governance", "messages", "wire", "plans"},
+    "report": VALUES | {"progress"},
     "progress": VALUES,
     "flower_parts": VALUES | {"protocol"},
     "local_grid": VALUES,
@@ -57,9 +60,9 @@ ARROWS = {
     "comparison": ARROWS["protocol"] | {"protocol", "report"},
     # What both a simulation and a deployment note of their phases.
     "phase_record": ARROWS["protocol"] | {"protocol", "progress"},
-    "outcome": ARROWS["protocol"] | {"protocol", "phase_record", "report"},
+    "outcome": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report"},
     # The release bundle: it reads what the protocol signed, so it stands above it.
-    "release": ARROWS["protocol"] | {"protocol", "phase_record", "report", "outcome"},
+    "release": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report", "outcome"},
 }
 # An edge: what can be wrong with a machine or a home; it recomputes margins and proves the kernel.
 ARROWS = {**ARROWS, "doctor": ROOMS_BELOW_MODELS | {"models"} | STUDY}
@@ -107,9 +110,17 @@ DOORS: Mapping[str, frozenset[str]] = {
     "sklearn": frozenset({"fedmed.models.score"}),
     "statsmodels": frozenset({"fedmed.data.rand_hie"}),
     "matplotlib": frozenset({"fedmed.report"}),
-    "jinja2": frozenset({"fedmed.report"}),
-    "rich": frozenset({"fedmed.report.terminal", "fedmed.cli"}),
-    "typer": frozenset({"fedmed.cli", "fedmed_nodes.cli", "fedmed_nodes.run_commands", "fedmed_server.cli"}),
+    "jinja2": frozenset({"fedmed.supervision.units", "fedmed.report"}),
+    "rich": frozenset({"fedmed.report.terminal", "fedmed.report.live", "fedmed.cli"}),
+    "typer": frozenset(
+        {
+            "fedmed.cli",
+            "fedmed_nodes.cli",
+            "fedmed_nodes.key_commands",
+            "fedmed_nodes.run_commands",
+            "fedmed_server.cli",
+        }
+    ),
     "tomli_w": frozenset({"fedmed.study"}),
     "psutil": frozenset({"fedmed.cli", "fedmed.doctor", "fedmed.simulation"}),
     # Clocks and machines are effects: the library has them in a few rooms only.

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedmed_nodes import run_commands
+from fedmed_nodes import key_commands, run_commands
 
 if TYPE_CHECKING:
     from fedmed_nodes.custodian_client import SocketCustodian
 
 app = typer.Typer(help="Run a province's node: its custodian, budget and log.", no_args_is_help=True)
 app.add_typer(run_commands.app)
+app.add_typer(key_commands.app)
 
 HomeFolder = Annotated[Path, typer.Argument(metavar="HOME", help="The node's home folder.")]
 Place = Annotated[Path, typer.Argument(metavar="HOME", help="The node's home, or its custodian's socket.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; logs go to stderr.")]
-_PATIENCE_S, _ANSWERS_WITHIN_S = 5.0, 30.0
 
 
 @app.command(epilog="Example: sudo fedmed node init /var/lib/fedmed --name shanghai --user fedmed")
@@ -36,6 +36,7 @@ def init(
     import os
     import pwd
 
+    from fedmed.crypto.card import card_document, card_text
     from fedmed.errors import ConfigError
     from fedmed_nodes.home import account, create_home
 
@@ -43,14 +44,10 @@ def init(
         raise ConfigError("--user is missing: the custodian should run as a user of its own, not as root")
     owner = pwd.getpwuid(os.geteuid()) if user is None else account(user)
     public = create_home(home, name, user=owner)
-    card = {
-        "name": public.name,
-        "signing_key": public.signing_key.hex(),
-        "sealing_key": public.sealing_key.hex(),
-    }
-    # A name has no control characters, so its JSON spelling is TOML's as well.
-    lines = ["[card]", *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in card.items())]
-    typer.echo(json.dumps({"card": card}, ensure_ascii=False) if as_json else "\n".join(lines))
+    typer.echo(
+        json.dumps({"card": card_document(public)}, ensure_ascii=False) if as_json else card_text(public),
+        nl=as_json,
+    )
     _say(f"made {home}\nnext: send the card to the coordinator, edit node.toml and policy.toml there")
 
 
@@ -120,39 +117,11 @@ def budget(home: Place, as_json: AsJson = False) -> None:
     typer.echo(json.dumps(budget_document(view), ensure_ascii=False) if as_json else budget_lines(view))
 
 
-@app.command(epilog="Example: fedmed node log /var/lib/fedmed --verify")
-def log(
-    home: Place,
-    last: Annotated[int, typer.Option(min=0, help="Entries to show; 0 = all.")] = 20,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Check the whole chain and its signatures.")
-    ] = False,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Read the store itself: for a custodian that does not start.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show the audit log, and find any edit, gap or reordering in it."""
-    from fedmed_nodes.operator_views import asked_log, log_document, log_lines, stored_log
-
-    count = None if verify or last == 0 else last
-    if offline:
-        entries, head = stored_log(home, last=count, verify=verify)
-    else:
-        entries, head = asked_log(_custodian(home), last=count, verify=verify)
-    shown = entries[-last:] if last else entries
-    typer.echo(
-        json.dumps(log_document(shown, head), ensure_ascii=False) if as_json else log_lines(shown, head)
-    )
-
-
 def _custodian(home: Path) -> SocketCustodian:
-    """The running custodian of a home, or behind a socket: an operator may have no way into the home."""
-    from fedmed_nodes.custodian_client import SocketCustodian
-    from fedmed_nodes.node_config import NODE_FILE, load_node, socket_of
+    """See `fedmed_nodes.asking.custodian_at`."""
+    from fedmed_nodes.asking import custodian_at
 
-    path = home if home.is_socket() else socket_of(load_node(home / NODE_FILE), home)
-    return SocketCustodian(path, patience_s=_PATIENCE_S, deadline_s=_ANSWERS_WITHIN_S)
+    return custodian_at(home)
 
 
 def _text(path: Path) -> str:

@@ -2,50 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from fedmed.crypto.identity import PublicIdentity
-from fedmed.governance.audit_chain import AuditEntry, ChainHead, verify_chain
 from fedmed.socket_messages import Budget
-from fedmed_nodes.custodian_client import SocketCustodian
-from fedmed_nodes.home import Home
 from fedmed_nodes.registration import Reading
-
-Log = tuple[tuple[AuditEntry, ...], ChainHead | None]
-"""Entries, and where the chain was found to stand if it was verified."""
-
-
-def asked_log(custodian: SocketCustodian, *, last: int | None, verify: bool) -> Log:
-    """The log of a running custodian.
-
-    Args:
-        custodian: Asked for its entries and, to verify, for its public keys: whoever doubts the custodian
-            itself compares its head with one that another province kept.
-        last: Entries; None for all, as verifying needs.
-        verify: Whether to check the chain.
-
-    Raises:
-        IntegrityError: names the first entry that does not hold.
-        CustodianUnreachable: no custodian answers.
-    """
-    entries = tuple(AuditEntry.from_bytes(data) for data in custodian.audit(last))
-    if not verify:
-        return entries, None
-    card = custodian.catalogue()
-    public = PublicIdentity(name=card.node, signing_key=card.signing_key, sealing_key=card.sealing_key)
-    return entries, verify_chain(entries, public)
-
-
-def stored_log(home: Path, *, last: int | None, verify: bool) -> Log:
-    """The log in a home's store, for a custodian that does not run; arguments and errors as `asked_log`."""
-    store = Home(home).store()
-    try:
-        entries = store.audit(last)
-    finally:
-        store.close()
-    return entries, verify_chain(entries, Home(home).identity().public) if verify else None
 
 
 def registration_document(name: str, found: Reading, *, study: str | None) -> dict[str, Any]:
@@ -69,46 +29,6 @@ def registration_lines(document: dict[str, Any]) -> str:
     if "study" in document:
         lines.append(f"its rows can serve study {document['study']}: {document['persons']} persons")
     return "\n".join(lines)
-
-
-def log_document(entries: Sequence[AuditEntry], head: ChainHead | None) -> dict[str, Any]:
-    """The log as JSON; `Any`: JSON values."""
-    lines = [
-        {
-            "counter": entry.counter,
-            "at": entry.event.at,
-            "kind": entry.event.kind.value,
-            "study": entry.event.study,
-            "code": entry.event.code,
-            "detail": entry.event.detail,
-            "head": entry.head.hex(),
-        }
-        for entry in entries
-    ]
-    verified = None if head is None else {"counter": head.counter, "head": head.head.hex()}
-    return {"entries": lines, "verified": verified}
-
-
-def log_lines(entries: Sequence[AuditEntry], head: ChainHead | None) -> str:
-    """The log for a terminal: counter, time, what happened, study, code, words."""
-    lines = [
-        " ".join(
-            word
-            for word in (
-                f"{entry.counter:>6}",
-                entry.event.at,
-                f"{entry.event.kind.value:<15}",
-                entry.event.study[:12],
-                entry.event.code,
-                entry.event.detail,
-            )
-            if word
-        )
-        for entry in entries
-    ]
-    if head is not None:
-        lines.append(f"the chain holds: {head.counter} entries, head {head.head.hex()}")
-    return "\n".join(lines) if lines else "the log is empty"
 
 
 def budget_document(view: Budget) -> dict[str, Any]:
