@@ -125,6 +125,34 @@ def status(
         time.sleep(_WATCH_S)
 
 
+@app.command(
+    epilog="Example: fedmed node units /var/lib/fedmed --courier /var/lib/fedmed-courier --out units"
+)
+def units(
+    home: Annotated[Path, typer.Argument(metavar="HOME", help="The node's home folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for the unit files.")],
+    courier: Annotated[
+        Path | None, typer.Option(help="The home's courier, where it is not HOME/courier.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write hardened systemd units for the custodian and the courier; root installs them."""
+    from fedmed.supervision.units import write_units
+    from fedmed_nodes.courier import COURIER, Courier
+    from fedmed_nodes.home import Home
+    from fedmed_nodes.units import node_services
+
+    place = Courier((courier or home / COURIER).absolute())
+    paths = write_units(node_services(Home(home.absolute()), place), out)
+    told = [str(path) for path in paths]
+    typer.echo(json.dumps({"units": told}, ensure_ascii=False) if as_json else "\n".join(told))
+    names = " ".join(path.name for path in paths)
+    _say(
+        f"next, as root: cp {' '.join(told)} /etc/systemd/system/ && systemctl daemon-reload && "
+        f"systemctl enable --now {names}"
+    )
+
+
 def _stamped(text: str) -> None:
     """Write a line with its time, on stderr."""
     import datetime

@@ -20,7 +20,8 @@ from fedmed_nodes.courier import Courier
 from fedmed_nodes.custodian_client import SocketCustodian
 from fedmed_nodes.watchdog import accepts, parts_of
 
-WANTED: Final = ("custodian", "relay", "supernode", "superexec")
+# The custodian is not among them: it may be a service of its own, and whether it answers says more.
+WANTED: Final = ("relay", "supernode", "superexec")
 _PATIENCE_S, _ANSWERS_WITHIN_S = 3.0, 30.0
 _DOOR_S: Final = 5.0
 _SOON_DAYS: Final = 30
@@ -47,12 +48,11 @@ def status_document(place: Path, *, courier: Path | None, now: datetime.datetime
     if place.is_socket():
         custodian = custodian_document(place)
         return {"custodian": custodian, "faults": _faults({}, {}, custodian, wanted=())}
-    home, flower = parts_of(place, courier)
+    _, flower = parts_of(place, courier)
     processes = processes_document(flower)
     door = door_document(flower, now=now)
     custodian = custodian_document(Path(flower.settings().socket))
-    wanted = WANTED if home is not None else WANTED[1:]
-    faults = _faults(processes, door, custodian, wanted=wanted)
+    faults = _faults(processes, door, custodian, wanted=WANTED)
     return {"processes": processes, "front_door": door, "custodian": custodian, "faults": faults}
 
 
