@@ -16,12 +16,13 @@ from fedmed.aggregation.encoding import sensitivity
 from fedmed.data.examples import Examples, concatenate
 from fedmed.data.features import examples
 from fedmed.errors import DataContractError
-from fedmed.models.layout import PersonClip
+from fedmed.models.layout import ModelLayout, PersonClip
 from fedmed.models.score import probabilities, score
+from fedmed.plans.training import model_of
 from fedmed.privacy.noise import DiscreteGaussian, fresh_source
 from fedmed.protocol.schedule import Schedule
 from fedmed.report.result import Arm, CalibrationBin, NodeScore
-from fedmed.study import StudySpec
+from fedmed.study import TrainingStudy
 from fedmed.training.baselines import PrivateTraining, Watch, ignore_steps, train_plain, train_private
 from fedmed.types import FloatArray
 
@@ -38,15 +39,20 @@ class Bench:
         start: Initial parameters.
     """
 
-    spec: StudySpec
+    spec: TrainingStudy
     schedule: Schedule
     train: Mapping[str, Examples]
     test: Mapping[str, Examples]
     start: FloatArray
 
+    @property
+    def model(self) -> ModelLayout:
+        """Names and shapes of the model."""
+        return model_of(self.spec)
+
 
 def make_bench(
-    spec: StudySpec, schedule: Schedule, tables: Mapping[str, pa.Table], *, start: FloatArray
+    spec: TrainingStudy, schedule: Schedule, tables: Mapping[str, pa.Table], *, start: FloatArray
 ) -> Bench:
     """Read every node's training and held-out examples.
 
@@ -63,7 +69,7 @@ def make_bench(
     )
 
 
-def central_noise(spec: StudySpec, schedule: Schedule, *, persons: int) -> Callable[[int], FloatArray]:
+def central_noise(spec: TrainingStudy, schedule: Schedule, *, persons: int) -> Callable[[int], FloatArray]:
     """Noise of one curator for the same epsilon: noise_multiplier times sensitivity, no allowance.
 
     Args:
@@ -83,7 +89,7 @@ def private_arm(bench: Bench, nodes: Sequence[str], *, watch: Watch = ignore_ste
     persons = sum(spec.training_persons(node) for node in nodes)
     declared = max(spec.data.declared_persons.values())
     training = PrivateTraining(
-        layout=bench.schedule.model,
+        layout=bench.model,
         start=bench.start,
         clip=PersonClip(norm=spec.privacy.clip_norm, rows=spec.training.rows_of_a_person),
         persons=persons,
@@ -98,21 +104,19 @@ def private_arm(bench: Bench, nodes: Sequence[str], *, watch: Watch = ignore_ste
 def plain_arm(bench: Bench, nodes: Sequence[str]) -> FloatArray:
     """Fit on the rows of ``nodes`` without privacy; returns the parameters."""
     parts = [bench.train[node] for node in nodes]
-    return train_plain(
-        parts[0] if len(parts) == 1 else concatenate(parts), bench.schedule.model, start=bench.start
-    )
+    return train_plain(parts[0] if len(parts) == 1 else concatenate(parts), bench.model, start=bench.start)
 
 
 def judge(bench: Bench, parameters: FloatArray) -> Arm:
     """Score one model on every node's held-out persons and on all of them together."""
-    model = bench.schedule.model
+    model = bench.model
     predicted = {node: probabilities(parameters, model, rows) for node, rows in bench.test.items()}
     return _arm(bench, predicted, pooled=True)
 
 
 def judge_alone(bench: Bench, parameters: Mapping[str, FloatArray]) -> Arm:
     """Score each node's own model on that node's held-out persons."""
-    model = bench.schedule.model
+    model = bench.model
     predicted = {node: probabilities(parameters[node], model, bench.test[node]) for node in bench.test}
     return _arm(bench, predicted, pooled=False)
 
@@ -121,7 +125,7 @@ def mean_auc(bench: Bench, parameters: FloatArray) -> float:
     """Unweighted mean AUC over the nodes whose held-out labels have both classes."""
     values = []
     for rows in bench.test.values():
-        found = _score(probabilities(parameters, bench.schedule.model, rows), rows, bins=0)
+        found = _score(probabilities(parameters, bench.model, rows), rows, bins=0)
         if found.auc is not None:
             values.append(found.auc)
     return float(np.mean(values))

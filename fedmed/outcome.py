@@ -13,8 +13,11 @@ import numpy as np
 
 from fedmed.models.layout import ModelLayout
 from fedmed.phase_record import PhaseTotals, spent
+from fedmed.plans.stage import PLAIN_SET
 from fedmed.privacy.accounting import epsilon_rdp, fallback_epsilon
-from fedmed.protocol.schedule import PLAIN_SET, Schedule
+from fedmed.programs.contract import Arrays
+from fedmed.programs.training import PARAMETERS
+from fedmed.protocol.schedule import Schedule
 from fedmed.report.result import (
     AggregationPart,
     Arms,
@@ -27,8 +30,8 @@ from fedmed.report.result import (
     Result,
     StudyPart,
 )
-from fedmed.study import StudySpec, canonical_bytes, study_digest, to_toml
-from fedmed.types import FloatArray, PrivacyEvent
+from fedmed.study import TrainingStudy, canonical_bytes, study_digest, to_toml
+from fedmed.types import FloatArray
 
 VERSIONED = ("fedmed", "flwr", "torch", "tenseal", "dp-accounting", "cryptography", "numpy")
 CHINESE_NAMES = {"shanghai": "上海", "jiangsu": "江苏", "zhejiang": "浙江", "anhui": "安徽"}
@@ -39,8 +42,8 @@ class FederatedRun:
     """What the federated part of a study gave.
 
     Attributes:
-        parameters: Final parameters, shape (p,).
-        history: Parameters after each aggregation.
+        state: The program's final state, in training ``parameters`` of shape (p,) among it.
+        history: Parameters after each training aggregation; none for other kinds.
         contributors: Node keys in each sum.
         plans: Attempts charged.
         lost: (node, aggregation, phase) of each loss or refusal.
@@ -49,7 +52,7 @@ class FederatedRun:
         epsilon_spent: Of the charged attempts.
     """
 
-    parameters: FloatArray
+    state: Arrays
     history: tuple[FloatArray, ...]
     contributors: tuple[tuple[str, ...], ...]
     plans: int
@@ -58,9 +61,14 @@ class FederatedRun:
     seconds: float
     epsilon_spent: float
 
+    @property
+    def parameters(self) -> FloatArray:
+        """Final parameters of a training study, shape (p,)."""
+        return self.state[PARAMETERS]
+
 
 def make_result(
-    spec: StudySpec,
+    spec: TrainingStudy,
     schedule: Schedule,
     run: FederatedRun,
     *,
@@ -114,7 +122,7 @@ def make_result(
 
 
 def deployed_result(
-    spec: StudySpec, schedule: Schedule, run: FederatedRun, *, ended: datetime.datetime
+    spec: TrainingStudy, schedule: Schedule, run: FederatedRun, *, ended: datetime.datetime
 ) -> Result:
     """The document of a deployed run: no scores, for they would be releases of their own.
 
@@ -138,7 +146,7 @@ def deployed_result(
     return result.model_copy(update={"simulation": False, "seconds": known, "data": data})
 
 
-def privacy_part(spec: StudySpec, schedule: Schedule, plans: int) -> PrivacyPart:
+def privacy_part(spec: TrainingStudy, schedule: Schedule, plans: int) -> PrivacyPart:
     """Planned and spent, and what is left if all other nodes collude.
 
     Args:
@@ -146,7 +154,7 @@ def privacy_part(spec: StudySpec, schedule: Schedule, plans: int) -> PrivacyPart
         schedule: The study worked out.
         plans: Attempts charged, at least 1.
     """
-    events = [PrivacyEvent(noise_multiplier=schedule.noise_multiplier, count=plans)]
+    events = schedule.events(plans)
     delta = schedule.accounted_delta
     return PrivacyPart(
         mode=spec.privacy.mode,
@@ -166,7 +174,7 @@ def privacy_part(spec: StudySpec, schedule: Schedule, plans: int) -> PrivacyPart
     )
 
 
-def _aggregation(spec: StudySpec, schedule: Schedule, run: FederatedRun) -> AggregationPart:
+def _aggregation(spec: TrainingStudy, schedule: Schedule, run: FederatedRun) -> AggregationPart:
     """The secure sums: who was in them and what they moved."""
     layout = schedule.layout
     plain = layout.parameter_set == PLAIN_SET
@@ -209,7 +217,7 @@ def _phases(run: FederatedRun, *, baselines: float) -> tuple[Phase, ...]:
     return tuple(rows)
 
 
-def _data(spec: StudySpec) -> DataPart:
+def _data(spec: TrainingStudy) -> DataPart:
     """What was read."""
     label = spec.dataset_spec.label
     outcome = label.column if label.at_least is None else f"{label.column} >= {label.at_least:g}"
@@ -222,9 +230,15 @@ def _data(spec: StudySpec) -> DataPart:
     )
 
 
+def model_words(model: ModelLayout) -> str:
+    """A model's layout in one line, for its card."""
+    hidden = list(model.hidden) or "none"
+    return f"{model.kind}, inputs {model.inputs}, hidden {hidden}, {model.size} parameters"
+
+
 def write_run(
     folder: Path,
-    spec: StudySpec,
+    spec: TrainingStudy,
     result: Result,
     *,
     parameters: FloatArray,
@@ -247,8 +261,5 @@ def write_run(
     tensors = {name: np.ascontiguousarray(array) for name, array in model.split(parameters).items()}
     metadata = {"study": result.study.digest, "seed": str(seed), "kind": model.kind}
     save_file(tensors, str(folder / "model.safetensors"), metadata=metadata)
-    text = (
-        f"{model.kind}, inputs {model.inputs}, hidden {list(model.hidden) or 'none'}, {model.size} parameters"
-    )
-    (folder / "model_card.md").write_text(model_card(result, text), encoding="utf-8")
+    (folder / "model_card.md").write_text(model_card(result, model_words(model)), encoding="utf-8")
     (folder / "result.json").write_text(result.to_json(), encoding="utf-8")

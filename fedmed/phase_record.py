@@ -6,6 +6,7 @@ A simulation gathers the records as they come, a deployment reads them from its 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -93,14 +94,16 @@ def plans_sent(records: Iterable[PhaseRecord]) -> int:
 
 
 def spent(schedule: Schedule, plans: int) -> float:
-    """Epsilon of the charged attempts."""
-    return _epsilon(schedule.noise_multiplier, plans, schedule.accounted_delta) if plans else 0.0
+    """Epsilon of the charged attempts; 0 before the first, infinite where sums are exact."""
+    if plans == 0 or not math.isfinite(schedule.epsilon):
+        return 0.0 if plans == 0 else math.inf
+    return _epsilon(schedule.events(plans), schedule.accounted_delta)
 
 
 @functools.lru_cache(maxsize=64)
-def _epsilon(noise_multiplier: float, plans: int, delta: float) -> float:
+def _epsilon(events: tuple[PrivacyEvent, ...], delta: float) -> float:
     """Kept, for every phase of a round asks for the same: it takes milliseconds."""
-    return epsilon([PrivacyEvent(noise_multiplier=noise_multiplier, count=plans)], delta)
+    return epsilon(events, delta)
 
 
 def progress(
@@ -114,7 +117,7 @@ def progress(
         records: All its phases so far, at least one.
         finished: Aggregations that were over before the last phase.
     """
-    last, plans, rounds = records[-1], plans_sent(records), spec.training.aggregations
+    last, plans, rounds = records[-1], plans_sent(records), schedule.rounds
     moved: dict[str, int] = {}
     for record in records:
         for point, (size, _) in record.by_point.items():

@@ -27,10 +27,12 @@ from fedmed.local_grid import Fault, LocalGrid, no_faults
 from fedmed.messages import Member, Roster
 from fedmed.outcome import FederatedRun, make_result, write_run
 from fedmed.phase_record import PhaseRecord, losses_in, plans_sent, progress, spent, totals
+from fedmed.plans.training import model_of
+from fedmed.programs.training import PARAMETERS
 from fedmed.progress import OnProgress, Progress, ignore_progress
 from fedmed.protocol.schedule import Schedule, schedule_for
 from fedmed.report.result import Arms, CurvePoint, Result
-from fedmed.study import StudySpec, canonical_bytes, study_digest
+from fedmed.study import StudySpec, TrainingStudy, canonical_bytes, study_digest
 from fedmed.types import FloatArray, OnDropout, Scheme
 
 APPS_GROUP = "fedmed.apps"
@@ -48,7 +50,7 @@ class Faults:
 
 
 def run_study(
-    spec: StudySpec,
+    spec: TrainingStudy,
     tables: Mapping[str, pa.Table],
     *,
     folder: Path,
@@ -79,7 +81,8 @@ def run_study(
     check_tables(ordered, spec.dataset_spec)
     schedule = schedule_for(spec)
     run = federate(spec, ordered, on_progress=on_progress, faults=faults or Faults())
-    start = schedule.model.initial(study_digest(canonical_bytes(spec)))
+    model = model_of(spec)
+    start = model.initial(study_digest(canonical_bytes(spec)))
     bench = make_bench(spec, schedule, ordered, start=start)
     baselines_began = time.monotonic()
     arms, central_curve = _arms(bench, run, on_progress=on_progress)
@@ -97,7 +100,7 @@ def run_study(
         seconds=seconds,
         now=datetime.datetime.now(tz=datetime.UTC),
     )
-    write_run(folder, spec, result, parameters=run.parameters, model=schedule.model, seed=seed)
+    write_run(folder, spec, result, parameters=run.parameters, model=model, seed=seed)
     return result
 
 
@@ -146,7 +149,8 @@ class _Watch:
         for point, node in enumerate(self.spec.nodes, start=1):
             if point not in summary.contributors and node not in named:
                 self.lost.append((node, summary.round_number, "contribute"))
-        self.parameters.append(summary.parameters)
+        if PARAMETERS in summary.trace:
+            self.parameters.append(summary.trace[PARAMETERS])
 
 
 def make_roster(spec: StudySpec, schedule: Schedule) -> tuple[Roster, dict[str, Identity]]:
@@ -224,7 +228,7 @@ def federate(
     app(grid, _context(0))
     (outcome,) = delivered
     return FederatedRun(
-        parameters=outcome.parameters,
+        state=outcome.state,
         history=tuple(watch.parameters),
         contributors=tuple(tuple(spec.nodes[p - 1] for p in r.contributors) for r in outcome.rounds),
         plans=outcome.plans,

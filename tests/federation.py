@@ -28,14 +28,15 @@ from fedmed.messages import (
     StudyProposal,
 )
 from fedmed.privacy.noise import ByteSource, fresh_source
+from fedmed.programs.by_kind import program_for
 from fedmed.protocol import envelope
 from fedmed.protocol.binding import inputs_digest, plan_digest
 from fedmed.protocol.coordinator_ceremony import hold_ceremony
 from fedmed.protocol.coordinator_round import Desk, Standing
 from fedmed.protocol.schedule import Schedule, Terms, schedule_for, terms_for
 from fedmed.protocol.steps import LOST, Phase, PhaseKind, Replies, Reply, Steps
-from fedmed.study import StudySpec, canonical_bytes, from_canonical_bytes, study_digest
-from fedmed.types import Scheme, WordArray
+from fedmed.study import TrainingStudy, as_training, canonical_bytes, from_canonical_bytes, study_digest
+from fedmed.types import Layout, Scheme, WordArray
 from fedmed_nodes.custodian import Effects, Settings
 from fedmed_nodes.stores import CustodianStore, MemorySecretStore
 from tests.small_province import (
@@ -273,7 +274,7 @@ class Attempt:
 class Trial:
     """A study that all custodians accepted, with what a coordinator knows of it."""
 
-    def __init__(self, federation: Federation, spec: StudySpec) -> None:
+    def __init__(self, federation: Federation, spec: TrainingStudy) -> None:
         self.federation = federation
         self.spec = spec
         self.schedule: Schedule = schedule_for(spec)
@@ -284,7 +285,12 @@ class Trial:
         digests = (self.digest, federation.roster_digest, self.epoch_id)
         self.terms: Terms = terms_for(spec, self.schedule, federation.roster, digests=digests)
         self.nonces: dict[int, bytes] = {}
-        self.inputs = self.schedule.model.initial(self.digest).astype("<f8").tobytes()
+        self.inputs = program_for(spec).inputs(program_for(spec).begin(), self.schedule.stages[0])
+
+    @property
+    def layout(self) -> Layout:
+        """Layout of the first round."""
+        return self.schedule.layout
 
     @property
     def points(self) -> tuple[int, ...]:
@@ -342,12 +348,12 @@ class Trial:
             study_digest=self.digest,
             epoch_id=self.epoch_id,
             roster_digest=self.federation.roster_digest,
-            kind=self.terms.kind,
+            kind=self.terms.stage(1).kind,
             round_number=round_number,
             attempt=attempt,
             nonces=tuple(sorted(self.nonces.items())),
             inputs_digest=inputs_digest(self.inputs),
-            layout=self.terms.layout,
+            layout=self.layout,
             planned_contributors=allowance.planned_contributors,
             dropouts=allowance.dropouts,
             colluders=allowance.colluders,
@@ -421,7 +427,7 @@ class Trial:
         self, contributions: Sequence[Sequence[bytes]], answers: Sequence[Sequence[bytes]]
     ) -> WordArray:
         """Decode the sum of contributions (header first) under answers (envelope first)."""
-        total = combiner_for(self.spec.aggregation.scheme)(self.terms.layout)
+        total = combiner_for(self.spec.aggregation.scheme)(self.layout)
         for parts in contributions:
             total.add_contribution(tuple(parts[1:]))
         for parts in answers:
@@ -439,10 +445,10 @@ class Trial:
 @functools.cache
 def _proposed_trial(canonical: bytes) -> Trial:
     """A study that everybody accepted under the open policy; never handed out, only copied."""
-    return _new_trial(from_canonical_bytes(canonical))
+    return _new_trial(as_training(from_canonical_bytes(canonical)))
 
 
-def _new_trial(spec: StudySpec, **parts: Any) -> Trial:
+def _new_trial(spec: TrainingStudy, **parts: Any) -> Trial:
     """Make a federation and propose a study to all of it."""
     allowance, scheme = schedule_for(spec).allowance, spec.aggregation.scheme
     federation = make_federation(

@@ -19,7 +19,7 @@ from fedmed.governance.policy import Policy
 from fedmed.messages import Member, Roster
 from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed.privacy.noise import ByteSource
-from fedmed.study import StudySpec, study_from_document
+from fedmed.study import TrainingStudy, as_training, study_from_document
 from fedmed.types import DatasetSpec, Scheme
 from fedmed_nodes.custodian import Custodian, Effects, Settings
 from fedmed_nodes.sources import RowSource, TableSource
@@ -95,7 +95,7 @@ def names(nodes: int) -> tuple[str, ...]:
     return tuple(f"node{point}" for point in range(1, nodes + 1))
 
 
-def small_study(nodes: int = 4, *, scheme: Scheme = Scheme.THRESHOLD, **changes: object) -> StudySpec:
+def small_study(nodes: int = 4, *, scheme: Scheme = Scheme.THRESHOLD, **changes: object) -> TrainingStudy:
     """A logistic model of two inputs; ``section__key=value`` changes one key of the study file."""
     document: dict[str, dict[str, object]] = {
         "study": {
@@ -123,7 +123,7 @@ def small_study(nodes: int = 4, *, scheme: Scheme = Scheme.THRESHOLD, **changes:
     for name, value in changes.items():
         section, _, key = name.partition("__")
         document.setdefault(section, {})[key] = value
-    return study_from_document(document)
+    return as_training(study_from_document(document))
 
 
 def small_table(point: int) -> pa.Table:

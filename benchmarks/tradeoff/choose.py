@@ -18,21 +18,22 @@ import pyarrow as pa
 
 from fedmed.cli.demo_study import Source, demo_study, demo_tables
 from fedmed.comparison import Bench, judge, make_bench, plain_arm, private_arm
+from fedmed.plans.training import model_of
 from fedmed.protocol.schedule import schedule_for
-from fedmed.study import StudySpec, canonical_bytes, study_digest
+from fedmed.study import TrainingStudy, canonical_bytes, study_digest
 from fedmed.types import Scheme
 
 SEEDS = (101, 102, 103)
 
 
-def bench_for(spec: StudySpec, tables: Mapping[str, pa.Table]) -> Bench:
+def bench_for(spec: TrainingStudy, tables: Mapping[str, pa.Table]) -> Bench:
     """What one setting is trained and judged on."""
     schedule = schedule_for(spec)
-    start = schedule.model.initial(study_digest(canonical_bytes(spec)))
+    start = model_of(spec).initial(study_digest(canonical_bytes(spec)))
     return make_bench(spec, schedule, tables, start=start)
 
 
-def with_settings(spec: StudySpec, *, clip: float, rate: float) -> StudySpec:
+def with_settings(spec: TrainingStudy, *, clip: float, rate: float) -> TrainingStudy:
     """The study with another clip and rate."""
     privacy = spec.privacy.model_copy(update={"clip_norm": clip})
     training = spec.training.model_copy(update={"learning_rate": rate})
@@ -58,7 +59,7 @@ def main() -> None:
     today = datetime.datetime.now(tz=datetime.UTC).date()
     source = Source(options.data)
 
-    def study(epsilon: float) -> StudySpec:
+    def study(epsilon: float) -> TrainingStudy:
         return demo_study(
             source, people=options.people, epsilon=epsilon, scheme=Scheme.THRESHOLD, today=today
         )

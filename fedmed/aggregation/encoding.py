@@ -1,4 +1,4 @@
-"""Clipped float sums to non-negative integer fields and back: the only place that rounds.
+"""Clipped sums to non-negative integer fields and back: the only place that rounds.
 
 The numbers are those of PROTOCOL.md section 5. Every function here is pure; a custodian computes the layout
 from the study by itself and refuses a plan with another one.
@@ -7,6 +7,7 @@ from the study by itself and refuses a plan with another one.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -94,30 +95,58 @@ def node_noise_scale(noise_multiplier: float, sensitivity: float, honest_contrib
     return scale
 
 
-def training_layout(
-    *,
-    values: int,
-    clip_norm: float,
-    clamp_persons: int,
-    max_persons: int,
-    noise_multiplier: float,
-    allowance: Allowance,
-    nodes: int,
-    parameter_set_name: str,
-    payload_bits: int,
-) -> Layout:
-    """Layout of a training round: everything about its numbers that the study determines.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carrier:
+    """What carries a sum.
 
-    Args:
-        values: Coordinates in the vector.
-        clip_norm: C, in the units of the values.
+    Attributes:
+        nodes: Nodes in the roster: the most contributors that a sum can have.
+        parameter_set: Name of the ring parameter set, recorded in the layout.
+        payload_bits: Bits that one coefficient carries.
+    """
+
+    nodes: int
+    parameter_set: str
+    payload_bits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumBounds:
+    """What is public about a node's sum before noise.
+
+    Attributes:
+        values: Coordinates in the vector, >= 1.
+        clip_norm: L2 bound C of one person's part, in the units of the values.
         clamp_persons: Each coordinate of a node's sum is clamped at this many clip norms; >= 1.
         max_persons: Most persons that any node declares.
+        changed: Coordinates that one person can change, in 1..values; None = all. Rounding moves no others.
+    """
+
+    values: int
+    clip_norm: float
+    clamp_persons: int
+    max_persons: int
+    changed: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self.values >= 1, f"values must be >= 1, got {self.values}")
+        require(self.clamp_persons >= 1, f"clamp_persons must be >= 1, got {self.clamp_persons}")
+        require(
+            self.changed is None or 1 <= self.changed <= self.values,
+            f"changed must be in 1..{self.values}, got {self.changed}",
+        )
+
+
+def noisy_layout(
+    bounds: SumBounds, *, noise_multiplier: float, allowance: Allowance, carrier: Carrier
+) -> Layout:
+    """Layout of a round with noise: everything about its numbers that the study determines.
+
+    Args:
+        bounds: What is public about a node's sum.
         noise_multiplier: Noise that is sure to be in the sum, over the sensitivity.
         allowance: Whose noise may be missing.
-        nodes: Nodes in the roster: the most contributors that a sum can have.
-        parameter_set_name: Recorded in the layout.
-        payload_bits: Bits that one coefficient carries.
+        carrier: What carries the sum.
 
     Returns:
         limit = clamp_persons C / g, exactly; tail = floor(12 s_node); fields just wide enough that the sum
@@ -126,20 +155,48 @@ def training_layout(
     Raises:
         ConfigError: too many persons, too little noise, or a field wider than a coefficient.
     """
-    require(values >= 1, f"values must be >= 1, got {values}")
     planned = allowance.planned_contributors
-    require(nodes >= planned, f"nodes must be >= the {planned} planned contributors, got {nodes}")
-    require(clamp_persons >= 1, f"clamp_persons must be >= 1, got {clamp_persons}")
-    grid = grid_for(clip_norm, values)
-    moved = sensitivity(clip_norm, grid, values=values, max_persons=max_persons)
+    require(
+        carrier.nodes >= planned, f"nodes must be >= the {planned} planned contributors, got {carrier.nodes}"
+    )
+    values = bounds.values
+    grid = grid_for(bounds.clip_norm, values)
+    changed = values if bounds.changed is None else bounds.changed
+    moved = sensitivity(bounds.clip_norm, grid, values=changed, max_persons=bounds.max_persons)
     scale = node_noise_scale(noise_multiplier, moved, allowance.honest_contributors)
-    limit, tail = clamp_persons * grid_steps(values), tail_of(scale)
+    limit = bounds.clamp_persons * grid_steps(values)
+    return _packed(values, carrier, grid=grid, limit=limit, noise_scale=scale)
+
+
+def exact_layout(values: int, *, limit: int, carrier: Carrier) -> Layout:
+    """Layout of a round of exact integers: step 1, no noise.
+
+    Args:
+        values: Coordinates in the vector, >= 1.
+        limit: Largest absolute value of one node's coordinate; a sum beyond it is clamped, so it must be a
+            bound that follows from what is declared.
+        carrier: What carries the sum.
+
+    Guarantees:
+        1e14 a node fits 31 nodes: fields go up to 62 bits.
+
+    Raises:
+        ConfigError: a field would be wider than a coefficient.
+    """
+    require(values >= 1, f"values must be >= 1, got {values}")
+    return _packed(values, carrier, grid=1.0, limit=limit, noise_scale=0.0)
+
+
+def _packed(values: int, carrier: Carrier, *, grid: float, limit: int, noise_scale: float) -> Layout:
+    """Fields for sums of all nodes, as many in a coefficient as fit."""
+    tail = tail_of(noise_scale) if noise_scale else 0
     # bit_length(x) = ceil(log2(x + 1)); one more bit is the guard.
-    field_bits = (2 * nodes * (limit + tail)).bit_length() + 1
-    widest = min(payload_bits, _WIDEST_FIELD)
+    field_bits = (2 * carrier.nodes * (limit + tail)).bit_length() + 1
+    widest = min(carrier.payload_bits, _WIDEST_FIELD)
     require(
         field_bits <= widest,
-        f"a field needs {field_bits} bits and {parameter_set_name} carries {widest}: lower clamp_persons",
+        f"a field needs {field_bits} bits and {carrier.parameter_set} carries {widest}: lower clamp_persons, "
+        "or the bounds and the rows of a person of what is summed",
     )
     return Layout(
         grid=grid,
@@ -147,9 +204,9 @@ def training_layout(
         tail=tail,
         values=values,
         field_bits=field_bits,
-        fields=payload_bits // field_bits,
-        parameter_set=parameter_set_name,
-        noise_scale=scale,
+        fields=carrier.payload_bits // field_bits,
+        parameter_set=carrier.parameter_set,
+        noise_scale=noise_scale,
     )
 
 
@@ -182,20 +239,22 @@ def chunk_values(layout: Layout) -> tuple[int, ...]:
     return (full,) * whole + ((rest,) if rest else ())
 
 
-def encode(clipped: ClippedSum, noise: IntArray, layout: Layout) -> WordArray:
+def encode(clipped: ClippedSum, noise: IntArray, layout: Layout, *, clip_norm: float) -> WordArray:
     """Round a clipped sum to the grid, clamp it, add noise and make it non-negative.
 
     Args:
-        clipped: Shape (layout.values,), bounded by the clip norm that the layout was made for.
+        clipped: Shape (layout.values,); int64 values only where the grid is 1.
         noise: Shape (layout.values,), int64, within the layout's tail.
         layout: The round's layout.
+        clip_norm: Bound of one person's part for which the layout was made.
 
     Returns:
         Fields, shape (layout.values,), uint64, each at most 2 * layout.offset.
 
     Guarantees:
         Decides nothing by the data: no value in ``clipped`` raises; one that is not finite counts as 0.
-        Rounding is to nearest, ties to even; clamping moves no two sums apart (it is 1-Lipschitz).
+        Rounding is to nearest, ties to even; clamping moves no two sums apart (it is 1-Lipschitz). Integers
+        are not rounded at all.
 
     Raises:
         ConfigError: shape, noise or clip norm do not belong to the layout.
@@ -206,17 +265,24 @@ def encode(clipped: ClippedSum, noise: IntArray, layout: Layout) -> WordArray:
     require(noise.dtype == np.int64, f"noise must be int64, got {noise.dtype}")
     bounded = -layout.tail <= int(noise.min()) and int(noise.max()) <= layout.tail
     require(bounded, f"noise must lie within the layout's tail {layout.tail}")
-    steps = grid_steps(layout.values)
     require(
-        clipped.clip_norm <= layout.grid * steps,
-        f"clip_norm must be <= {layout.grid * steps}, for which the layout was made, got {clipped.clip_norm}",
+        clipped.clip_norm <= clip_norm,
+        f"clip_norm must be <= {clip_norm}, for which the layout was made, got {clipped.clip_norm}",
     )
+    steps = _in_steps(clipped, layout)
+    return (np.clip(steps, -layout.limit, layout.limit) + noise + layout.offset).astype(np.uint64)
+
+
+def _in_steps(clipped: ClippedSum, layout: Layout) -> IntArray:
+    """The sum in grid steps, about clamped: int64 must hold it."""
+    if clipped.values.dtype == np.int64:
+        require(layout.grid == 1.0, f"integers need a grid of 1, the layout's is {layout.grid}")
+        return clipped.values.astype(np.int64)
     usable = np.where(np.isfinite(clipped.values), clipped.values, 0.0)
     with np.errstate(over="ignore"):  # a quotient beyond the float range is infinite and gets clamped
         rounded = np.rint(usable / layout.grid)
     # The float bound may round up when the limit has more than 53 bits, hence the second clip.
-    clamped = np.clip(rounded, -float(layout.limit), float(layout.limit)).astype(np.int64)
-    return (np.clip(clamped, -layout.limit, layout.limit) + noise + layout.offset).astype(np.uint64)
+    return np.clip(rounded, -float(layout.limit), float(layout.limit)).astype(np.int64)
 
 
 def decode(total_fields: WordArray, layout: Layout, contributors: int) -> FloatArray:
@@ -234,6 +300,28 @@ def decode(total_fields: WordArray, layout: Layout, contributors: int) -> FloatA
         ConfigError: the shape does not belong to the layout, or ``contributors`` are more than fit.
         OpeningOutOfBounds: a field is larger than that many contributors can make it.
     """
+    return decode_steps(total_fields, layout, contributors).astype(np.float64) * layout.grid
+
+
+def decode_integers(total_fields: WordArray, layout: Layout, contributors: int) -> IntArray:
+    """Turn the opened sum of exact integers into integers; arguments and errors are those of `decode`.
+
+    Returns:
+        Shape (layout.values,), int64: the sum of what the contributors encoded, to the last unit.
+
+    Raises:
+        ConfigError: also where the layout's grid is not 1.
+    """
+    require(layout.grid == 1.0, f"integers need a grid of 1, the layout's is {layout.grid}")
+    return decode_steps(total_fields, layout, contributors)
+
+
+def decode_steps(total_fields: WordArray, layout: Layout, contributors: int) -> IntArray:
+    """Turn the opened sum of fields into grid steps; arguments and errors are those of `decode`.
+
+    Returns:
+        Shape (layout.values,), int64.
+    """
     shape = (layout.values,)
     require(total_fields.shape == shape, f"total_fields must have shape {shape}, got {total_fields.shape}")
     most = contributors * 2 * layout.offset
@@ -246,5 +334,4 @@ def decode(total_fields: WordArray, layout: Layout, contributors: int) -> FloatA
             f"an opened field is above {most}, the bound of {contributors} contributors: a bad share, "
             "a bad contribution or mixed key epochs; run a new attempt"
         )
-    steps = total_fields.astype(np.int64) - contributors * layout.offset
-    return steps.astype(np.float64) * layout.grid
+    return total_fields.astype(np.int64) - contributors * layout.offset

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from fedmed.study import StudySpec, canonical_bytes, study_digest
+from fedmed.study import StudySpec, TrainingStudy, canonical_bytes, study_digest
 from fedmed.types import Scheme
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def check_document(spec: StudySpec) -> dict[str, object]:
             "id": spec.id,
             "digest": study_digest(canonical_bytes(spec)).hex(),
             "nodes": list(spec.nodes),
-            "training_persons": spec.total_training_persons,
+            "protected_persons": spec.protected_persons,
             "expires": spec.expires.isoformat(),
         },
         "privacy": _privacy(spec, schedule),
@@ -79,7 +79,7 @@ def _privacy(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
         "delta": schedule.delta,
         "unit": spec.privacy.unit,
         "max_nodes_per_person": spec.privacy.max_nodes_per_person,
-        "clip_norm": spec.privacy.clip_norm,
+        "clip_norm": schedule.stages[0].clip_norm,
         "noise_multiplier": schedule.noise_multiplier,
         "releases": schedule.releases,
         "threshold": allowance.threshold,
@@ -127,7 +127,7 @@ def _estimates(spec: StudySpec, schedule: Schedule, moved: int) -> dict[str, flo
 
     nodes, values = len(spec.nodes), schedule.layout.values
     chunks = chunk_count(schedule.layout)
-    persons, inputs = spec.total_training_persons, spec.dataset_spec.inputs
+    persons, inputs = spec.protected_persons, _inputs(spec)
     one_round = (
         nodes * chunks * SECONDS_PER_CHUNK
         + nodes * values / 1e6 * SECONDS_PER_MILLION_DRAWS
@@ -139,10 +139,15 @@ def _estimates(spec: StudySpec, schedule: Schedule, moved: int) -> dict[str, flo
     kept = schedule.releases * 2 * schedule.bytes_per_value * values
     return {
         "seconds_per_aggregation": one_round,
-        "seconds": one_round * spec.training.aggregations,
+        "seconds": one_round * schedule.rounds,
         "disk_bytes_per_node": kept + keys,
         "all_bytes": float(moved * nodes),
     }
+
+
+def _inputs(spec: StudySpec) -> int:
+    """Numbers that are computed on for each person, about."""
+    return spec.dataset_spec.inputs if isinstance(spec, TrainingStudy) else len(spec.columns)
 
 
 def who_can_decrypt(spec: StudySpec, schedule: Schedule) -> list[dict[str, str]]:

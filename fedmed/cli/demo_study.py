@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from fedmed.study import StudySpec, study_from_document
+from fedmed.study import TrainingStudy, as_training, study_from_document
 from fedmed.types import DatasetSpec, FeatureKind, Scheme
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Source(Enum):
 
 def demo_study(
     source: Source, *, people: int, epsilon: float, scheme: Scheme, today: datetime.date
-) -> StudySpec:
+) -> TrainingStudy:
     """Build the demonstration's study.
 
     Args:
@@ -81,13 +81,13 @@ def study_document(
     study: Mapping[str, object],
     epsilon: float,
     training: Mapping[str, object],
-) -> StudySpec:
+) -> TrainingStudy:
     """Put a study together from a dataset and a few settings; raises `ConfigError` as `load_study`."""
     label: dict[str, object] = {"column": dataset.label.column}
     if dataset.label.at_least is not None:
         label["at_least"] = dataset.label.at_least
     optimiser = {key: training[key] for key in ("learning_rate", "momentum", "aggregations")}
-    return study_from_document(
+    study_file = study_from_document(
         {
             "study": dict(study),
             "data": {
@@ -103,6 +103,7 @@ def study_document(
             "training": optimiser,
         }
     )
+    return as_training(study_file)
 
 
 def feature_tables(dataset: DatasetSpec) -> list[dict[str, object]]:

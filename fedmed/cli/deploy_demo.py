@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from fedmed.cli.progress_view import shown_progress
 from fedmed.cli.runs import RunOptions, quiet_stdout, show_result
+from fedmed.report.live import shown_progress
 from fedmed.report.units import byte_size
-from fedmed.study import StudySpec, canonical_bytes, load_study, study_digest, to_toml
+from fedmed.study import TrainingStudy, as_training, canonical_bytes, load_study, study_digest, to_toml
 from fedmed.types import require
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ AGGREGATIONS = 10
 _APP = "local_federation"
 
 
-def short_study(spec: StudySpec) -> StudySpec:
+def short_study(spec: TrainingStudy) -> TrainingStudy:
     """The demonstration's study with `AGGREGATIONS` aggregations: each takes two phases of some seconds."""
     training = spec.training.model_copy(update={"aggregations": AGGREGATIONS})
     report = spec.report.model_copy(update={"baselines": False})
-    return load_study(to_toml(spec.model_copy(update={"training": training, "report": report})))
+    return as_training(load_study(to_toml(spec.model_copy(update={"training": training, "report": report}))))
 
 
-def deploy_and_show(spec: StudySpec, tables: Mapping[str, pa.Table], *, options: RunOptions) -> None:
+def deploy_and_show(spec: TrainingStudy, tables: Mapping[str, pa.Table], *, options: RunOptions) -> None:
     """Run a study on a federation of real processes and show the result.
 
     Args:
@@ -80,7 +80,7 @@ def _write_tables(tables: Mapping[str, pa.Table], folder: Path) -> dict[str, Pat
 
 
 def _result(
-    spec: StudySpec,
+    spec: TrainingStudy,
     tables: Mapping[str, pa.Table],
     local: Any,  # fedmed_server.local_federation.LocalRun, which the library cannot import
     *,
@@ -90,12 +90,14 @@ def _result(
     """Score the model as only a demonstration can, whose rows are known, and write the run's folder."""
     from fedmed.comparison import judge, make_bench, mean_auc
     from fedmed.outcome import make_result, write_run
+    from fedmed.plans.training import model_of
     from fedmed.protocol.schedule import schedule_for
     from fedmed.report.result import Arms, CurvePoint
 
     run: FederatedRun = local.run
     schedule = schedule_for(spec)
-    start = schedule.model.initial(study_digest(canonical_bytes(spec)))
+    model = model_of(spec)
+    start = model.initial(study_digest(canonical_bytes(spec)))
     bench = make_bench(spec, schedule, tables, start=start)
     result = make_result(
         spec,
@@ -109,7 +111,7 @@ def _result(
         seconds={**local.seconds, "baselines": 0.0, "total": seconds},
         now=datetime.datetime.now(tz=datetime.UTC),
     ).model_copy(update={"simulation": False})
-    write_run(folder, spec, result, parameters=run.parameters, model=schedule.model, seed=0)
+    write_run(folder, spec, result, parameters=run.parameters, model=model, seed=0)
     return result
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedmed.cli.tables import ROW_NUMBER
 from fedmed.errors import ConfigError
-from fedmed.study import StudySpec
+from fedmed.study import TrainingStudy
 from fedmed.types import FloatArray, Label
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def proposed_text(proposal: Proposal, *, study_id: str, expires: str) -> str:
     return _file(data, proposal.declared, identity=identity, clip_and_rate=(DENSE_CLIP, 1.0))
 
 
-def demonstration_text(spec: StudySpec, features: tuple[str, ...]) -> str:
+def demonstration_text(spec: TrainingStudy, features: tuple[str, ...]) -> str:
     """The file for the demonstration's study."""
     label = spec.data.label
     data = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fedmed.types import FloatArray, require
+from fedmed.types import FloatArray, IntArray, require
 
 CLIP_SLACK = 2.0**-20
 """Share of the clip norm kept free for rounding in the caller's products; PROTOCOL.md section 5."""
@@ -51,21 +51,22 @@ class ClippedSum:
     """A node's sum over persons of vectors whose norm is bounded; not yet noisy, so never to be shown.
 
     Attributes:
-        values: Shape (p,), float64, read-only, in the units of the gradient; absent from ``repr``.
-        clip_norm: C > 0, same units. One person more or less moves the exact sum by at most
+        values: Shape (p,), float64, or int64 for whole numbers; read-only; absent from ``repr``.
+        clip_norm: C > 0, in the units of the values. One person more or less moves the exact sum by at most
             C (1 - 2**-20) in L2 norm.
 
     Raises:
         ConfigError: wrong shape or dtype, or ``clip_norm`` not a finite positive number.
     """
 
-    values: FloatArray = field(repr=False)
+    values: FloatArray | IntArray = field(repr=False)
     clip_norm: float
 
     def __post_init__(self) -> None:
         check_clip_norm(self.clip_norm)
         require(self.values.ndim == 1, f"values must have one axis, got {self.values.ndim}")
-        require(self.values.dtype == np.float64, f"values must be float64, got {self.values.dtype}")
+        kinds = (np.float64, np.int64)
+        require(self.values.dtype in kinds, f"values must be float64 or int64, got {self.values.dtype}")
         self.values.setflags(write=False)
 
 

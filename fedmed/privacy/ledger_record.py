@@ -21,9 +21,13 @@ FORMAT: Final = "fedmed/ledger/1"
 
 
 class Mechanism(Enum):
-    """What was released; closed, because the accounting must know each one."""
+    """What was released; closed, because the accounting must know each one.
+
+    An exact sum costs no epsilon and is protected by none: it stands in the ledger so that it is counted.
+    """
 
     DISCRETE_GAUSSIAN_SUM = "discrete_gaussian_sum"
+    EXACT_SUM = "exact_sum"
 
 
 class Unit(Enum):
@@ -46,7 +50,7 @@ class LedgerRecord:
         plan_digest: Digest of the signed plan, 32 bytes; it names the release.
         mechanism: What is released.
         noise_multiplier: Of the noise that is sure to be in the sum under the study's allowance
-            (dimensionless, > 0).
+            (dimensionless, > 0; 0 for an exact sum).
         clip_norm: Bound C of one person's vector (> 0).
         grid: Step g of the integer grid, in the units of C (> 0).
         max_nodes_per_person: Nodes at which a person may appear (k >= 1).
@@ -93,11 +97,15 @@ class LedgerRecord:
             colluders=self.colluders,
             min_contributors=1,
         )
+        if self.mechanism is Mechanism.EXACT_SUM:
+            require(self.noise_multiplier == 0, f"an exact sum has no noise, got {self.noise_multiplier}")
         _ = self.event  # checks noise_multiplier and sample_rate
 
     @property
-    def event(self) -> PrivacyEvent:
-        """What the accounting composes: this one release."""
+    def event(self) -> PrivacyEvent | None:
+        """What the accounting composes: this one release; None for an exact sum."""
+        if self.mechanism is Mechanism.EXACT_SUM:
+            return None
         return PrivacyEvent(noise_multiplier=self.noise_multiplier, sample_rate=self.sample_rate)
 
     def to_bytes(self) -> bytes:
@@ -161,10 +169,13 @@ def events(records: Iterable[LedgerRecord]) -> tuple[PrivacyEvent, ...]:
         the pairs first occur.
 
     Guarantees:
-        The counts add up to the number of records: nothing is merged away, a doubled record counts twice.
+        The counts add up to the number of records with noise: nothing is merged away, a doubled record
+        counts twice; exact sums cost no epsilon.
     """
     counts: dict[tuple[float, float], int] = {}
     for record in records:
+        if record.event is None:
+            continue
         pair = (record.noise_multiplier, record.sample_rate)
         counts[pair] = counts.get(pair, 0) + 1
     return tuple(

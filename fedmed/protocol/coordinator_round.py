@@ -23,7 +23,7 @@ from fedmed.errors import (
     TooFewNodes,
     error_from_code,
 )
-from fedmed.messages import OpeningRequest, Plan, Roster
+from fedmed.messages import Header, OpeningRequest, Plan, Roster
 from fedmed.protocol import envelope
 from fedmed.protocol.binding import (
     check_digests,
@@ -34,7 +34,7 @@ from fedmed.protocol.binding import (
 )
 from fedmed.protocol.schedule import Terms, chunk_count
 from fedmed.protocol.steps import LOST, Phase, PhaseKind, Replies, Reply, Steps
-from fedmed.types import Layout, RoundKind, WordArray
+from fedmed.types import Layout, WordArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ def aggregate(
         desk: The coordinator's desk.
         standing: What is remembered from the rounds before.
         round_number: From 1.
-        inputs: Bytes of the model parameters, equal for all.
+        inputs: What the round computes on (model parameters), equal for all.
         prefer: Points that should answer, in this order (a rehearsal names its T).
 
     Yields:
@@ -127,7 +127,9 @@ def aggregate(
             raise PlansExhausted(f"all {terms.most_plans} plans of the study are used")
         plan_bytes = _make_plan(desk, standing, position=(round_number, attempt), inputs=inputs)
         standing = replace(standing, plans=standing.plans + 1)
-        received = yield from _contribute(desk, standing, plan_bytes=plan_bytes, inputs=inputs)
+        received = yield from _contribute(
+            desk, standing, plan_bytes=plan_bytes, inputs=inputs, layout=terms.stage(round_number).layout
+        )
         standing, opened = received.standing, None
         if _is_enough(desk, standing, received.headers):
             openers = _choose_openers(desk, standing, received, prefer=prefer)
@@ -139,7 +141,7 @@ def aggregate(
 
 def _phase_name(desk: Desk, name: str) -> str:
     """A rehearsal's phases belong to the ceremony, in records as in people's minds."""
-    return f"ceremony {name}" if desk.terms.kind is RoundKind.REHEARSAL else name
+    return f"ceremony {name}" if desk.terms.is_rehearsal else name
 
 
 def _losses(desk: Desk, standing: Standing) -> str:
@@ -210,17 +212,17 @@ def _check_reachable(desk: Desk, standing: Standing) -> None:
 
 def _make_plan(desk: Desk, standing: Standing, *, position: tuple[int, int], inputs: bytes) -> bytes:
     """Sign the plan of one attempt."""
-    terms = desk.terms
+    terms, stage = desk.terms, desk.terms.stage(position[0])
     plan = Plan(
         study_digest=terms.study_digest,
         epoch_id=terms.epoch_id,
         roster_digest=terms.roster_digest,
-        kind=terms.kind,
+        kind=stage.kind,
         round_number=position[0],
         attempt=position[1],
         nonces=tuple(sorted(standing.nonces.items())),
         inputs_digest=inputs_digest(inputs),
-        layout=terms.layout,
+        layout=stage.layout,
         planned_contributors=terms.allowance.planned_contributors,
         dropouts=terms.allowance.dropouts,
         colluders=terms.allowance.colluders,
@@ -239,7 +241,9 @@ class _Received:
     total: Combiner
 
 
-def _contribute(desk: Desk, standing: Standing, *, plan_bytes: bytes, inputs: bytes) -> Steps[_Received]:
+def _contribute(
+    desk: Desk, standing: Standing, *, plan_bytes: bytes, inputs: bytes, layout: Layout
+) -> Steps[_Received]:
     """Ask for contributions and add up those that hold."""
     askable = set(standing.fixed_set or desk.roster.points) & set(standing.nonces)
     replies = yield Phase(
@@ -247,29 +251,29 @@ def _contribute(desk: Desk, standing: Standing, *, plan_bytes: bytes, inputs: by
         kind=PhaseKind.CONTRIBUTE,
         requests=dict.fromkeys(sorted(askable), (plan_bytes, inputs)),
     )
-    this_digest, total, headers = plan_digest(plan_bytes), desk.combiner(desk.terms.layout), {}
+    this_digest, total, headers = plan_digest(plan_bytes), desk.combiner(layout), {}
+    chunks = chunk_count(layout)
     for point in sorted(askable):
         reply = replies.get(point, Reply(code=LOST))
         if reply.is_refusal:
             standing = standing.without(point, reply.code)
             continue
         try:
-            standing = standing.with_nonce(
-                point, _take_contribution(desk, point, reply, this_digest=this_digest, total=total)
+            header = check_header(
+                desk.roster, reply.parts[0], point=point, this_digest=this_digest, chunks=chunks
             )
+            _take_contribution(reply, header, total=total)
+            standing = standing.with_nonce(point, header.next_nonce)
             headers[point] = reply.parts[0]
         except (ProtocolError, IntegrityError) as fault:
             standing = standing.without(point, fault.code)
     return _Received(standing=standing, headers=headers, total=total)
 
 
-def _take_contribution(desk: Desk, point: int, reply: Reply, *, this_digest: bytes, total: Combiner) -> bytes:
-    """Check one contribution, add it, and return the node's next nonce."""
-    chunks = chunk_count(desk.terms.layout)
-    header = check_header(desk.roster, reply.parts[0], point=point, this_digest=this_digest, chunks=chunks)
+def _take_contribution(reply: Reply, header: Header, *, total: Combiner) -> None:
+    """Check one contribution against its header and add it."""
     check_digests(reply.parts[1:], header.chunk_digests)
     total.add_contribution(reply.parts[1:])
-    return header.next_nonce
 
 
 def _is_enough(desk: Desk, standing: Standing, headers: Mapping[int, bytes]) -> bool:

@@ -204,10 +204,11 @@ def check_points(terms: Terms, plan: Plan) -> None:
 
 
 def check_layout(terms: Terms, plan: Plan) -> None:
-    """Kind, layout and noise are those that this custodian computes from the study."""
+    """Kind, layout and noise are those that this custodian computes from the study for this round."""
+    stage = terms.stage(plan.round_number)
     expected = (
-        terms.kind,
-        terms.layout,
+        stage.kind,
+        stage.layout,
         terms.allowance.planned_contributors,
         terms.allowance.dropouts,
         terms.allowance.colluders,
@@ -293,11 +294,11 @@ def check_header_count(request: OpeningRequest) -> None:
         raise HeaderMissing("there must be exactly one header for each contributor")
 
 
-def check_headers(terms: Terms, request: OpeningRequest, this_digest: bytes) -> None:
+def check_headers(terms: Terms, request: OpeningRequest, signed: SignedPlan) -> None:
     """Every member of S has a valid header for this plan."""
-    chunks = chunk_count(terms.layout)
+    chunks = chunk_count(terms.stage(signed.plan.round_number).layout)
     for point, data in zip(request.contributors, request.headers, strict=False):
-        check_header(terms.roster, data, point=point, this_digest=this_digest, chunks=chunks)
+        check_header(terms.roster, data, point=point, this_digest=signed.digest, chunks=chunks)
 
 
 def check_own_header(state: StudyState, request: OpeningRequest, now: Circumstances) -> None:
@@ -324,9 +325,12 @@ def check_single_opening(state: StudyState) -> None:
         raise SecondOpening("this attempt was answered for another set")
 
 
-def check_polynomials(terms: Terms, now: Circumstances) -> None:
+def check_polynomials(terms: Terms, plan: Plan, now: Circumstances) -> None:
     """The epoch's smudging margin covers the polynomials of this opening (2^-40.6 in total)."""
-    if now.polynomials_opened + chunk_count(terms.layout) > MAX_POLYNOMIALS_PER_EPOCH:
+    if (
+        now.polynomials_opened + chunk_count(terms.stage(plan.round_number).layout)
+        > MAX_POLYNOMIALS_PER_EPOCH
+    ):
         raise EpochExhausted(f"the epoch may open {MAX_POLYNOMIALS_PER_EPOCH} polynomials; run a ceremony")
 
 
@@ -357,11 +361,11 @@ def accept_opening(
     check_set_size(terms, request)
     check_openers(terms, request, now)
     check_header_count(request)
-    check_headers(terms, request, signed.digest)
+    check_headers(terms, request, signed)
     check_own_header(state, request, now)
     check_single_opening(state)
     check_same_set(terms, state, request)
-    check_polynomials(terms, now)
+    check_polynomials(terms, signed.plan, now)
     return replace(
         state,
         first_set=state.first_set or request.contributors,

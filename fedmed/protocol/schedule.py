@@ -10,20 +10,18 @@ import datetime
 from dataclasses import dataclass
 
 from fedmed.aggregation.allowance import default_allowance
-from fedmed.aggregation.encoding import rehearsal_layout, training_layout
+from fedmed.aggregation.encoding import Carrier, rehearsal_layout
 from fedmed.crypto.parameters import RING_DEGREE, parameter_set_for
 from fedmed.errors import ConfigError
 from fedmed.messages import Roster
-from fedmed.models.layout import ModelLayout
-from fedmed.privacy.accounting import noise_multiplier_for, sampling_delta
+from fedmed.plans.by_kind import stages_for
+from fedmed.plans.stage import PLAIN_SET, Ground, Stage, events_of, stage_of
+from fedmed.privacy.accounting import sampling_delta
 from fedmed.privacy.noise import DiscreteGaussian
 from fedmed.study import StudySpec
 from fedmed.types import Allowance, Layout, OnDropout, PrivacyEvent, RoundKind, Scheme
 
-PLAIN_SET = "plain"
 PLAIN_PAYLOAD_BITS = 62
-BYTES_PER_COEFFICIENT = 28
-BYTES_PER_PLAIN_VALUE = 8
 # One Flower message must stay under this (FLOWER.md section 9: memory and store).
 MOST_MESSAGE_BYTES = 200_000_000
 # Kept free of delta for what the sampler and its cut may add; `sampling_delta` refuses more than this.
@@ -36,38 +34,56 @@ class Schedule:
 
     Attributes:
         allowance: Who may be missing, and the sets that follow.
-        model: Names and shapes of the model.
-        layout: How a clipped sum becomes packed integers.
-        noise_multiplier: Noise in the sum that is sure to be there, over the sensitivity.
-        releases: Releases that epsilon covers: aggregations and spare attempts.
-        epsilon: Planned epsilon, per person.
+        stages: What the rounds compute, in order; the first is the one that the study's kind names.
+        spare_attempts: Attempts beyond one a round, over the whole study; each may fall into any stage.
+        epsilon: Planned epsilon, per person; infinite where sums are exact.
         delta: Planned delta; the part that the accounting may use is `accounted_delta`.
     """
 
     allowance: Allowance
-    model: ModelLayout
-    layout: Layout
-    noise_multiplier: float
-    releases: int
+    stages: tuple[Stage, ...]
+    spare_attempts: int
     epsilon: float
     delta: float
 
     @property
+    def rounds(self) -> int:
+        """Rounds of all stages."""
+        return sum(stage.rounds for stage in self.stages)
+
+    @property
     def accounted_delta(self) -> float:
         """Delta less the share kept for the sampler: what PLD accounting is done for."""
-        return self.delta * (1 - SAMPLING_SHARE)
+        return accounted(self.delta)
 
     @property
     def planned_events(self) -> tuple[PrivacyEvent, ...]:
-        """What the ledger reserves."""
-        return (PrivacyEvent(noise_multiplier=self.noise_multiplier, count=self.releases),)
+        """What the ledger reserves: every stage with all spare attempts; nothing where sums are exact."""
+        return tuple(e for stage in self.stages for e in stage.events(stage.rounds + self.spare_attempts))
+
+    def events(self, plans: int) -> tuple[PrivacyEvent, ...]:
+        """What that many plans, sent from the first round on, cost; see `fedmed.plans.stage.events_of`."""
+        return events_of(self.stages, plans)
+
+    @property
+    def layout(self) -> Layout:
+        """Layout of the first stage."""
+        return self.stages[0].layout
+
+    @property
+    def noise_multiplier(self) -> float:
+        """Of the first stage; 0 where sums are exact."""
+        return self.stages[0].noise_multiplier
+
+    @property
+    def releases(self) -> int:
+        """Releases of the first stage that epsilon covers: its rounds and all spare attempts."""
+        return self.stages[0].rounds + self.spare_attempts
 
     @property
     def bytes_per_value(self) -> float:
-        """Bytes of payload per value, up (contribution) and again for each opening share."""
-        if self.layout.parameter_set == PLAIN_SET:
-            return float(BYTES_PER_PLAIN_VALUE)
-        return BYTES_PER_COEFFICIENT * self.layout.coefficients / self.layout.values
+        """Of the first stage, see `Stage.bytes_per_value`."""
+        return self.stages[0].bytes_per_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +95,8 @@ class Terms:
         roster: The pinned roster.
         roster_digest: Its digest.
         epoch_id: The key epoch.
-        kind: What every round computes.
-        layout: How values are encoded.
+        stages: What the rounds compute, in order.
         allowance: Who may be missing.
-        aggregations: Rounds of the study.
         spare_attempts: Attempts beyond one a round, over the whole study.
         expires: Last day.
         may_shrink: ``on_dropout = "continue"``.
@@ -92,18 +106,35 @@ class Terms:
     roster: Roster
     roster_digest: bytes
     epoch_id: bytes
-    kind: RoundKind
-    layout: Layout
+    stages: tuple[Stage, ...]
     allowance: Allowance
-    aggregations: int
     spare_attempts: int
     expires: datetime.date
     may_shrink: bool
 
     @property
+    def aggregations(self) -> int:
+        """Rounds of the study."""
+        return sum(stage.rounds for stage in self.stages)
+
+    @property
     def most_plans(self) -> int:
         """Plans that a custodian accepts in all."""
         return self.aggregations + self.spare_attempts
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether these are the rehearsals of a ceremony."""
+        return self.stages[0].kind is RoundKind.REHEARSAL
+
+    def stage(self, round_number: int) -> Stage:
+        """What a round computes; raises `ConfigError` for a round that the study does not have."""
+        return stage_of(self.stages, round_number)
+
+
+def accounted(delta: float) -> float:
+    """The part of a delta that the accounting may use."""
+    return delta * (1 - SAMPLING_SHARE)
 
 
 def chunk_count(layout: Layout) -> int:
@@ -115,10 +146,10 @@ def schedule_for(spec: StudySpec) -> Schedule:
     """Work out a study.
 
     Args:
-        spec: A checked study.
+        spec: A checked study of any kind.
 
     Returns:
-        Allowance, layout, noise and cost.
+        Allowance, stages, noise and cost.
 
     Raises:
         ConfigError: the study cannot be run as written (nodes, noise or size); names the remedy.
@@ -129,36 +160,55 @@ def schedule_for(spec: StudySpec) -> Schedule:
             f"got {spec.privacy.max_nodes_per_person}"
         )
     allowance = _allowance(spec)
-    model = ModelLayout(kind=spec.model.kind, inputs=spec.dataset_spec.inputs, hidden=spec.model.hidden)
-    releases = spec.training.aggregations + spec.training.spare_attempts
-    accounted = spec.privacy.delta * (1 - SAMPLING_SHARE)
-    noise_multiplier = noise_multiplier_for(spec.privacy.epsilon, accounted, releases)
+    name, payload_bits = parameter_set_name(len(spec.nodes), allowance.threshold, spec.aggregation.scheme)
+    ground = Ground(
+        allowance=allowance,
+        carrier=Carrier(nodes=len(spec.nodes), parameter_set=name, payload_bits=payload_bits),
+        delta=accounted(spec.privacy.delta),
+    )
     schedule = Schedule(
         allowance=allowance,
-        model=model,
-        layout=_layout(spec, allowance, values=model.size, noise_multiplier=noise_multiplier),
-        noise_multiplier=noise_multiplier,
-        releases=releases,
+        stages=stages_for(spec, ground),
+        spare_attempts=spec.spare_attempts,
         epsilon=spec.privacy.epsilon,
         delta=spec.privacy.delta,
     )
+    _check_protection(spec, schedule)
     _check_sampling(schedule, nodes=len(spec.nodes))
-    size = schedule.bytes_per_value * model.size
+    _check_size(schedule)
+    return schedule
+
+
+def _check_protection(spec: StudySpec, schedule: Schedule) -> None:
+    """A study that claims an epsilon has noise in every sum, one without has it in none."""
+    if any((stage.event is None) != spec.privacy.is_exact for stage in schedule.stages):
+        raise ConfigError(
+            "every stage of a study is exact, or every one has noise: its protection says which"
+        )
+
+
+def _check_size(schedule: Schedule) -> None:
+    """Every contribution fits one message."""
+    size = max(stage.bytes_per_value * stage.layout.values for stage in schedule.stages)
     if size > MOST_MESSAGE_BYTES:
         raise ConfigError(
             f"one contribution would take {size / 1e6:.0f} MB, at most {MOST_MESSAGE_BYTES / 1e6:.0f} MB "
-            "fit one message; make the model smaller"
+            "fit one message; make the model smaller or the cells fewer"
         )
-    return schedule
 
 
 def _check_sampling(schedule: Schedule, *, nodes: int) -> None:
     """The sampler's variation over all draws of the study fits into the share of delta kept for it."""
+    noisy = [stage for stage in schedule.stages if stage.event is not None]
+    if not noisy:
+        return
     sampling_delta(
         schedule.epsilon,
         schedule.delta,
-        variation_per_draw=DiscreteGaussian(schedule.layout.noise_scale).total_variation_per_draw,
-        draws=schedule.layout.values * schedule.releases * nodes,
+        variation_per_draw=max(
+            DiscreteGaussian(stage.layout.noise_scale).total_variation_per_draw for stage in noisy
+        ),
+        draws=nodes * sum(stage.layout.values * (stage.rounds + schedule.spare_attempts) for stage in noisy),
     )
 
 
@@ -181,22 +231,6 @@ def parameter_set_name(nodes: int, threshold: int, scheme: Scheme) -> tuple[str,
         return PLAIN_SET, PLAIN_PAYLOAD_BITS
     chosen = parameter_set_for(nodes, threshold)
     return chosen.name, chosen.payload_bits
-
-
-def _layout(spec: StudySpec, allowance: Allowance, *, values: int, noise_multiplier: float) -> Layout:
-    """The training layout of a study."""
-    name, payload_bits = parameter_set_name(len(spec.nodes), allowance.threshold, spec.aggregation.scheme)
-    return training_layout(
-        values=values,
-        clip_norm=spec.privacy.clip_norm,
-        clamp_persons=spec.aggregation.clamp_persons,
-        max_persons=max(spec.data.declared_persons.values()),
-        noise_multiplier=noise_multiplier,
-        allowance=allowance,
-        nodes=len(spec.nodes),
-        parameter_set_name=name,
-        payload_bits=payload_bits,
-    )
 
 
 def terms_for(
@@ -228,11 +262,9 @@ def terms_for(
         roster=roster,
         roster_digest=roster_id,
         epoch_id=epoch_id,
-        kind=RoundKind.TRAINING,
-        layout=schedule.layout,
+        stages=schedule.stages,
         allowance=schedule.allowance,
-        aggregations=spec.training.aggregations,
-        spare_attempts=spec.training.spare_attempts,
+        spare_attempts=schedule.spare_attempts,
         expires=spec.expires,
         may_shrink=spec.aggregation.on_dropout is OnDropout.CONTINUE,
     )
@@ -263,8 +295,16 @@ def rehearsal_terms(
         roster=roster,
         roster_digest=roster_digest,
         epoch_id=epoch_id,
-        kind=RoundKind.REHEARSAL,
-        layout=rehearsal_layout(name, payload_bits),
+        stages=(
+            Stage(
+                kind=RoundKind.REHEARSAL,
+                rounds=rehearsal_rounds(roster),
+                layout=rehearsal_layout(name, payload_bits),
+                clip_norm=1.0,
+                event=None,
+                input_values=0,
+            ),
+        ),
         allowance=Allowance(
             planned_contributors=nodes,
             threshold=roster.threshold,
@@ -272,7 +312,6 @@ def rehearsal_terms(
             colluders=0,
             min_contributors=nodes,
         ),
-        aggregations=rehearsal_rounds(roster),
         spare_attempts=0,
         expires=today + datetime.timedelta(days=1),
         may_shrink=False,

@@ -1,4 +1,4 @@
-"""Rounds as a release shows them: nonces, plans, headers, sets and answers, each by the custodians' own rules.
+"""Rounds as a release shows them: nonces, plans, headers, sets, answers, each by the custodians' own rules.
 
 A reply that does not hold counts as a lost node, as it did for the coordinator; as soon as something rests
 on it (a sum, a later plan's nonce), what was wrong with it is what does not hold.
@@ -188,7 +188,7 @@ def _contribution(
 ) -> tuple[Trail, bytes]:
     """One contribution: signed, for this plan, by a custodian that could accept it."""
     point, parts = said[0], said[1].parts
-    chunks = chunk_count(terms.layout)
+    chunks = chunk_count(terms.stage(attempt.plan.round_number).layout)
     need(bool(parts[0].kept), "a header is named but not in the release")
     header = check_header(trail.roster, parts[0].kept, point=point, this_digest=attempt.digest, chunks=chunks)
     need([p.digest for p in parts[1:]] == list(header.chunk_digests), "its payload is not the signed one")
@@ -306,7 +306,8 @@ def _answer(
         context=attempt.digest,
         receiver=trail.roster.coordinator.name,
     )
-    answer, chunks = wire.decode_answer(statement.content), chunk_count(terms.layout)
+    answer = wire.decode_answer(statement.content)
+    chunks = chunk_count(terms.stage(attempt.plan.round_number).layout)
     need(
         (answer.contributors, answer.openers) == (request.contributors, request.openers),
         "an answer names another set than the one asked for",

@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 
 from fedmed import wire
-from fedmed.aggregation.encoding import decode
-from fedmed.errors import ReleaseBroken
+from fedmed.errors import FedMedError, ReleaseBroken
 from fedmed.messages import NO_EPOCH
 from fedmed.outcome import privacy_part
 from fedmed.phase_record import spent
+from fedmed.plans.training import model_of
+from fedmed.programs.by_kind import program_for
+from fedmed.programs.contract import Arrays, OpenedSum, decoded
+from fedmed.programs.training import PARAMETERS
 from fedmed.protocol import envelope
 from fedmed.protocol.schedule import Schedule, Terms, schedule_for, terms_for
 from fedmed.protocol.steps import PhaseKind
@@ -38,8 +41,8 @@ from fedmed.release.ceremony import follow_ceremony, is_ceremony
 from fedmed.release.exchange import Exchange
 from fedmed.release.rounds import Rounds, follow_contribution, follow_nonces, follow_opening
 from fedmed.release.trail import Trail, answers_of_all, asked_of_all, named, need, take_nonce
-from fedmed.training.optimiser import OptimiserState, begin, step
-from fedmed.types import FloatArray, Scheme, WordArray
+from fedmed.study import as_training
+from fedmed.types import FloatArray, Scheme
 
 # Epsilon comes out of Fourier transforms whose last digits differ from machine to machine.
 EPSILON_TOLERANCE = 1e-9
@@ -85,7 +88,7 @@ def verify(files: Mapping[str, bytes], *, roster_digest: bytes | None = None) ->
             "you know may have signed it"
         )
     how = "assumed from the bundle: compare it with a province's" if roster_digest is None else "as you gave"
-    yield Verified(name="roster", detail=f"{own.hex()}, {how}")
+    yield Verified(name="roster", detail=f"{own.hex()}\n{how}")
     check_manifest(files, roster)
     yield Verified(
         name="manifest", detail=f"{len(files)} files, {MANIFEST} signed by {roster.coordinator.name}"
@@ -95,7 +98,22 @@ def verify(files: Mapping[str, bytes], *, roster_digest: bytes | None = None) ->
         name="study",
         detail=f"{release.spec.id}, {release.study_digest.hex()}, {len(release.spec.nodes)} nodes",
     )
-    yield from _follow(release)
+    _check_exchanges(release)
+    try:
+        yield from _follow(release)
+    except ReleaseBroken:
+        raise
+    except FedMedError as fault:  # a rule whose place nobody named
+        raise ReleaseBroken(f"{fault.code}: {fault}") from fault
+
+
+def _check_exchanges(release: Release) -> None:
+    """Every phase has a name and speaks to members of the roster only."""
+    for number, exchange in enumerate(release.exchanges, start=1):
+        points = {*exchange.asked, *exchange.answered}
+        with named(f"phase {number}"):
+            need(bool(exchange.name.strip()), "it has no name")
+            need(points <= set(release.roster.points), "it names a point outside the roster")
 
 
 def _follow(release: Release) -> Iterator[Verified]:
@@ -109,20 +127,20 @@ def _follow(release: Release) -> Iterator[Verified]:
     if release.spec.aggregation.scheme is Scheme.THRESHOLD:
         held = follow_ceremony(trail, exchanges[:count], roster_digest=release.roster_digest)
         trail, epoch_id = held.trail, held.epoch_id
-        detail = f"epoch {epoch_id.hex()[:16]}, {len(release.roster.members)} signatures, {held.rehearsals} rehearsals"
-        yield Verified(name="ceremony", detail=detail)
+        signed = f"{len(release.roster.members)} signatures, {held.rehearsals} rehearsals"
+        yield Verified(name="ceremony", detail=f"epoch {epoch_id.hex()[:16]}, {signed}")
     else:
         need(count == 0, "a ceremony does not belong to this study")
     need(len(exchanges) > count + 1, "the proposal or the end of the study is missing")
     terms = _terms(release, schedule, epoch_id)
     trail = _proposed(release, trail, exchanges[count], epoch_id=epoch_id)
     yield Verified(name="proposal", detail=f"accepted by {len(release.roster.members)} provinces")
-    walk = _Walk(release=release, schedule=schedule)
+    walk = _Walk(release)
     rounds = walk.rounds(Rounds(trail=trail, terms=terms), exchanges[count + 1 : -1])
     yield from _told_of_rounds(rounds)
     _closed(release, rounds, exchanges[-1])
     yield Verified(name="end", detail="the coordinator ended the study and its keys")
-    yield from _outcome(release, schedule, rounds, walk.state.parameters)
+    yield from _outcome(release, schedule, rounds, walk.state)
 
 
 def _ended(release: Release) -> datetime.date:
@@ -153,12 +171,12 @@ def _proposed(release: Release, trail: Trail, exchange: Exchange, *, epoch_id: b
 
 
 class _Walk:
-    """Follows the rounds and takes the optimiser's steps alongside, so that inputs can be checked."""
+    """Follows the rounds and takes the program's steps alongside, so that inputs can be checked."""
 
-    def __init__(self, *, release: Release, schedule: Schedule) -> None:
+    def __init__(self, release: Release) -> None:
         self._release = release
-        self._schedule = schedule
-        self.state: OptimiserState = begin(schedule.model.initial(release.study_digest))
+        self._program = program_for(release.spec)
+        self.state: Arrays = self._program.begin()
 
     def rounds(self, rounds: Rounds, exchanges: tuple[Exchange, ...]) -> Rounds:
         """Follow all phases between proposal and end; the state is then the one after the last sum."""
@@ -169,34 +187,31 @@ class _Walk:
                 while stepped < min(rounds.round_number - 1, len(rounds.opened)):
                     self._step(rounds, stepped)
                     stepped += 1
-                inputs = self.state.parameters.astype("<f8").tobytes()
+                due = min(stepped + 1, rounds.terms.aggregations)
+                inputs = self._program.inputs(self.state, rounds.terms.stage(due))
                 rounds = follow_contribution(rounds, exchange, inputs=inputs)
             elif exchange.kind is PhaseKind.OPEN:
                 rounds = follow_opening(rounds, exchange)
             else:
                 need(exchange.kind is PhaseKind.NONCE, f"{exchange.name} does not belong between the rounds")
                 rounds = follow_nonces(rounds, exchange)
-        planned, opened = self._release.spec.training.aggregations, len(rounds.opened)
-        need(opened == planned, f"{opened} aggregations are opened, the study plans {planned}")
+        planned, opened = rounds.terms.aggregations, len(rounds.opened)
+        need(opened <= planned, f"{opened} aggregations are opened, the study plans {planned}")
         need(len(self._release.sums) == opened, f"{SUMS} holds {len(self._release.sums)} sums, not {opened}")
         for at in range(stepped, opened):
             self._step(rounds, at)
+        ended = opened == planned or self._program.is_finished(self.state)
+        need(ended, f"{opened} aggregations are opened, the study plans {planned}")
         return rounds
 
     def _step(self, rounds: Rounds, at: int) -> None:
-        """Decode one opened sum and take the optimiser's step."""
-        spec, contributors = self._release.spec, rounds.opened[at].contributors
+        """Decode one opened sum and take the program's step."""
+        contributors, stage = rounds.opened[at].contributors, rounds.terms.stage(at + 1)
         with named(f"{SUMS}, aggregation {at + 1}"):
             need(at < len(self._release.sums), "it is missing")
-            fields: WordArray = self._release.sums[at]
-            gradient = decode(fields, self._schedule.layout, len(contributors))
-        self.state = step(
-            self.state,
-            gradient,
-            persons=sum(spec.training_persons(spec.nodes[p - 1]) for p in contributors),
-            learning_rate=spec.training.learning_rate,
-            momentum=spec.training.momentum,
-        )
+            values = decoded(self._release.sums[at], stage, contributors=len(contributors))
+        opened = OpenedSum(stage=stage, round_number=at + 1, values=values, contributors=contributors)
+        self.state = self._program.absorb(self.state, opened)
 
 
 def _told_of_rounds(rounds: Rounds) -> Iterator[Verified]:
@@ -227,11 +242,12 @@ def _closed(release: Release, rounds: Rounds, exchange: Exchange) -> None:
         need(statement.content == rounds.terms.epoch_id, "another key epoch was ended")
 
 
-def _outcome(
-    release: Release, schedule: Schedule, rounds: Rounds, parameters: FloatArray
-) -> Iterator[Verified]:
+def _outcome(release: Release, schedule: Schedule, rounds: Rounds, state: Arrays) -> Iterator[Verified]:
     """The model and the result are what the rounds give."""
-    due = schedule.model.split(parameters)
+    with named("study"):
+        spec = as_training(release.spec)
+    parameters: FloatArray = state[PARAMETERS]
+    due = model_of(spec).split(parameters)
     need(
         list(release.tensors) == sorted(due) or set(release.tensors) == set(due), f"{MODEL} has other arrays"
     )
@@ -252,7 +268,7 @@ def _outcome(
 
 def _check_privacy(release: Release, schedule: Schedule, plans: int) -> None:
     """Every figure of the guarantee is the one that the accountant gives for this many plans."""
-    due = privacy_part(release.spec, schedule, plans).model_dump()
+    due = privacy_part(as_training(release.spec), schedule, plans).model_dump()
     told = release.result.privacy.model_dump()
     for name, value in due.items():
         need(_agree(told[name], value), f"privacy.{name} is not what {plans} plans of this study give")

@@ -19,7 +19,7 @@ from fedmed.study.document import (
     to_toml,
 )
 from fedmed.study.sections import LARGEST_DELTA, LEAST_NODES, MOST_NODES, PURPOSES, StudySpec
-from fedmed.study.training import METRICS, TrainingStudy, training_share
+from fedmed.study.training import METRICS, TrainingStudy, as_training, training_share
 
 __all__ = [
     "FORMAT_VERSION",
@@ -30,6 +30,7 @@ __all__ = [
     "PURPOSES",
     "StudySpec",
     "TrainingStudy",
+    "as_training",
     "canonical_bytes",
     "from_canonical_bytes",
     "load_study",

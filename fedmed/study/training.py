@@ -248,6 +248,13 @@ class TrainingStudy(StudySpec):
         return sum(self.training_persons(node) for node in self.nodes)
 
 
+def as_training(spec: StudySpec) -> TrainingStudy:
+    """The same study, where only a training study will do; raises `ConfigError` for any other."""
+    if not isinstance(spec, TrainingStudy):
+        raise ConfigError(f'study.kind is {spec.kind.value}, but this is for studies with kind = "training"')
+    return spec
+
+
 def training_share(declared: int, held_out: float) -> int:
     """Persons that train out of ``declared``: the floor of exact decimal arithmetic, equal everywhere."""
     return math.floor(declared * (1 - Fraction(repr(held_out))))

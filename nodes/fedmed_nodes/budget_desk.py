@@ -10,12 +10,11 @@ counts as spent.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from fedmed.errors import BudgetExceeded, IntegrityError
+from fedmed.errors import BudgetExceeded, ConfigError, IntegrityError
 from fedmed.privacy.accounting import epsilon
 from fedmed.privacy.ledger_record import LedgerRecord, events
 from fedmed.protocol.schedule import Schedule
@@ -57,24 +56,17 @@ class Reservation:
     """What an approved study may spend.
 
     Attributes:
-        noise_multiplier: Of each release.
-        releases: How many there may be.
+        planned: Releases that there may be, one event for each noise; none where sums are exact.
         delta: At which epsilon is counted.
         data_year: Year of the rows that it is reserved on; None for reservations from before years were
             written down, which count against every year.
         fingerprint: Digest of those rows; empty where the year is None.
     """
 
-    noise_multiplier: float
-    releases: int
+    planned: tuple[PrivacyEvent, ...]
     delta: float
     data_year: int | None
     fingerprint: bytes
-
-    @property
-    def event(self) -> PrivacyEvent:
-        """All releases, as the accounting composes them."""
-        return PrivacyEvent(noise_multiplier=self.noise_multiplier, count=self.releases)
 
     def is_for_year(self, year: int) -> bool:
         """Whether it pays for charges on rows of a year."""
@@ -88,8 +80,7 @@ class Reservation:
 def reservation_for(schedule: Schedule, rows: Rows) -> Reservation:
     """What a worked-out study reserves on a dataset."""
     return Reservation(
-        noise_multiplier=schedule.noise_multiplier,
-        releases=schedule.releases,
+        planned=schedule.planned_events,
         delta=schedule.accounted_delta,
         data_year=rows.data_year,
         fingerprint=rows.fingerprint,
@@ -120,12 +111,15 @@ class BudgetBook:
         """The book after a study that is answered no more: its reservation covers its charges only."""
         kept = {name: r for name, r in self.reservations.items() if name != study.hex()}
         reserved = self.reservations.get(study.hex())
-        spent = sum(
-            record.study_digest == study and reserved is not None and reserved.is_for_year(record.data_year)
+        spent = events(
+            record
             for record in self.charges
+            if record.study_digest == study
+            and reserved is not None
+            and reserved.is_for_year(record.data_year)
         )
         if reserved is not None and spent:
-            kept[study.hex()] = replace(reserved, releases=spent)
+            kept[study.hex()] = replace(reserved, planned=spent)
         return replace(self, reservations=kept)
 
     def holds(self, study: bytes, rows: Rows) -> bool:
@@ -136,7 +130,7 @@ class BudgetBook:
     def reserved(self, study: bytes) -> float:
         """Epsilon of a study's whole reservation; 0 without one."""
         reserved = self.reservations.get(study.hex())
-        return 0.0 if reserved is None else epsilon([reserved.event], reserved.delta)
+        return 0.0 if reserved is None else epsilon(reserved.planned, reserved.delta)
 
     def spent(self, study: bytes, delta: float) -> float:
         """Epsilon of a study's charges at ``delta``."""
@@ -148,14 +142,14 @@ class BudgetBook:
 
     def committed(self, rows: Rows) -> float:
         """Epsilon of everything reserved or charged that counts against a dataset, composed."""
-        planned = [r.event for r in self.reservations.values() if r.concerns(rows)]
+        planned = [e for r in self.reservations.values() if r.concerns(rows) for e in r.planned]
         unpaid = events(r for r in self.charges if _concerns(r, rows) and not self._is_paid(r))
         return epsilon([*planned, *unpaid], self.delta)
 
     @property
     def delta(self) -> float:
         """The least delta of all reservations: a smaller delta never makes epsilon smaller."""
-        return min((r.delta for r in self.reservations.values()), default=_DELTA_OF_NOTHING)
+        return min((r.delta for r in self.reservations.values() if r.planned), default=_DELTA_OF_NOTHING)
 
     def to_bytes(self) -> bytes:
         """The reservations as the store keeps them."""
@@ -177,7 +171,7 @@ def read_book(books: Books) -> BudgetBook:
     Raises:
         IntegrityError: ledger or reservations were altered.
     """
-    stored: dict[str, list[float] | dict[str, str | float]] = json.loads(books.get(RESERVATIONS) or b"{}")
+    stored: dict[str, object] = json.loads(books.get(RESERVATIONS) or b"{}")
     reservations = {name: _reservation(value) for name, value in stored.items()}
     return BudgetBook(reservations=reservations, charges=books.ledger())
 
@@ -196,11 +190,10 @@ def _concerns(record: LedgerRecord, rows: Rows) -> bool:
     return record.dataset_fingerprint == rows.fingerprint or record.data_year == rows.data_year
 
 
-def _fields(r: Reservation) -> dict[str, str | float | None]:
+def _fields(r: Reservation) -> dict[str, object]:
     """One reservation as JSON."""
     return {
-        "noise_multiplier": r.noise_multiplier,
-        "releases": r.releases,
+        "planned": [[event.noise_multiplier, event.count] for event in r.planned],
         "delta": r.delta,
         "data_year": r.data_year,
         "fingerprint": r.fingerprint.hex(),
@@ -212,25 +205,29 @@ def _reservation(stored: object) -> Reservation:
     try:
         if isinstance(stored, list):
             noise, releases, delta = stored
-            return _checked(noise, releases, delta, year=None, fingerprint="")
+            return _checked([[noise, releases]], delta, year=None, fingerprint="")
         if isinstance(stored, dict):
             year, fingerprint = stored["data_year"], stored["fingerprint"]
-            numbers = stored["noise_multiplier"], stored["releases"], stored["delta"]
-            return _checked(*numbers, year=year, fingerprint=fingerprint)
-    except (ValueError, TypeError, KeyError):
+            planned = stored["planned"] if "planned" in stored else _before_stages(stored)
+            return _checked(planned, stored["delta"], year=year, fingerprint=fingerprint)
+    except (ValueError, TypeError, KeyError, ConfigError):
         pass
     raise IntegrityError("a reservation in the store cannot be read: it was altered; restore the store")
 
 
-def _checked(
-    noise: float, releases: float, delta: float, *, year: int | None, fingerprint: str
-) -> Reservation:
+def _before_stages(stored: Mapping[str, object]) -> list[list[object]]:
+    """The one kind of release of an older table."""
+    return [[stored["noise_multiplier"], stored["releases"]]]
+
+
+def _checked(planned: object, delta: float, *, year: int | None, fingerprint: str) -> Reservation:
     """A reservation whose numbers can be."""
-    if not (math.isfinite(noise) and noise > 0 and releases >= 1 and 0 < delta < 1):
+    if not (isinstance(planned, list) and 0 < delta < 1):
         raise ValueError("impossible numbers")
     return Reservation(
-        noise_multiplier=noise,
-        releases=int(releases),
+        planned=tuple(
+            PrivacyEvent(noise_multiplier=float(noise), count=int(count)) for noise, count in planned
+        ),
         delta=delta,
         data_year=year,
         fingerprint=bytes.fromhex(fingerprint),

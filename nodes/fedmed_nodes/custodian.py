@@ -33,8 +33,7 @@ from fedmed.errors import (
 from fedmed.governance.audit_chain import AuditKind
 from fedmed.governance.policy import Grades, Policy
 from fedmed.messages import NO_EPOCH, Answer, Header, OpeningRequest, Roster
-from fedmed.models.gradients import clipped_gradient_sum
-from fedmed.models.layout import PersonClip
+from fedmed.plans.stage import Stage
 from fedmed.privacy.noise import ByteSource, DiscreteGaussian, fresh_source
 from fedmed.protocol import envelope, node_round
 from fedmed.protocol.binding import headers_digest, payload_digest, plan_digest
@@ -42,10 +41,10 @@ from fedmed.protocol.node_ceremony import Seat
 from fedmed.protocol.node_round import Circumstances, SignedPlan, StudyState
 from fedmed.protocol.schedule import Terms, chunk_count
 from fedmed.protocol.steps import PhaseKind, Reply
-from fedmed.types import NONCE_BYTES, FloatArray, RoundKind, WordArray
+from fedmed.types import NONCE_BYTES, FloatArray, WordArray
 from fedmed_nodes.ceremony_desk import CeremonyDesk, epoch_key
 from fedmed_nodes.clock import Clock, SystemClock
-from fedmed_nodes.inputs import check_end, check_inputs, read_parameters
+from fedmed_nodes.inputs import check_end, check_inputs, read_inputs
 from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.parts import pack_parts, unpack_parts
 from fedmed_nodes.rollback import proves_rollback
@@ -281,12 +280,14 @@ class Custodian:
         node_round.check_contributing(state, self._circumstances(terms))
         accepted = node_round.accept_plan(terms, state, signed, now=self._circumstances(terms))
         check_inputs(signed, parts[1])
-        study = self._study(terms)
-        parameters = None if study is None else read_parameters(study.schedule.model, parts[1])
+        study, stage = self._study(terms), terms.stage(signed.plan.round_number)
+        inputs = read_inputs(stage, parts[1])
+        if study is not None:
+            study.half.check_inputs(stage, inputs)
         contributor = self._contributor(terms)  # keys that were destroyed are refused before the debit
         self._accept(terms, signed, accepted, study)
-        fields = self._fields(terms, study, parameters)
-        chunks = contributor.contribute(fields, plan_digest=signed.digest, layout=terms.layout)
+        fields = self._fields(study, stage, inputs)
+        chunks = contributor.contribute(fields, plan_digest=signed.digest, layout=stage.layout)
         return self._send_contribution(terms, accepted, chunks)
 
     def _accept(self, terms: Terms, signed: SignedPlan, accepted: StudyState, study: Study | None) -> None:
@@ -302,21 +303,19 @@ class Custodian:
         )
         self._nonces.pop(terms.study_digest, None)
         self._accepted |= {signed.digest}
-        if terms.kind is RoundKind.REHEARSAL:
+        if terms.is_rehearsal:
             self._ceremonies.note_rehearsal(signed.digest)
 
-    def _fields(self, terms: Terms, study: Study | None, parameters: FloatArray | None) -> WordArray:
-        """Clipped sum plus this node's share of the noise, encoded; zeros in a rehearsal."""
-        if study is None or parameters is None:
-            return np.zeros(terms.layout.values, dtype=np.uint64)
-        clipped = clipped_gradient_sum(
-            parameters,
-            self._studies.examples(terms.study_digest),
-            layout=study.schedule.model,
-            clip=PersonClip(norm=study.spec.privacy.clip_norm, rows=study.spec.training.rows_of_a_person),
-        )
-        noise = DiscreteGaussian(terms.layout.noise_scale).sample(terms.layout.values, self._effects.noise())
-        return encode(clipped, noise, terms.layout)
+    def _fields(self, study: Study | None, stage: Stage, inputs: FloatArray) -> WordArray:
+        """This node's bounded sum plus its share of the noise, encoded; zeros in a rehearsal."""
+        layout = stage.layout
+        if study is None:
+            return np.zeros(layout.values, dtype=np.uint64)
+        answer = self._studies.answer(study.terms.study_digest, stage, inputs)
+        noise = np.zeros(layout.values, dtype=np.int64)
+        if stage.event is not None:
+            noise = DiscreteGaussian(layout.noise_scale).sample(layout.values, self._effects.noise())
+        return encode(answer, noise, layout, clip_norm=stage.clip_norm)
 
     def _send_contribution(
         self, terms: Terms, accepted: StudyState, chunks: tuple[bytes, ...]
@@ -362,7 +361,7 @@ class Custodian:
         answered = self._accept_opening(terms, state, signed, request)
         chunks = self._contributor(terms).open(
             plan_digest=signed.digest,
-            layout=terms.layout,
+            layout=terms.stage(signed.plan.round_number).layout,
             contributors=request.contributors,
             openers=request.openers,
             headers_digest=headers_digest(request.headers),
@@ -423,7 +422,7 @@ class Custodian:
         }
         if terms.epoch_id != NO_EPOCH:
             record = self._ceremonies.record(terms.epoch_id)
-            opened = record.polynomials_opened + chunk_count(terms.layout)
+            opened = record.polynomials_opened + chunk_count(terms.stage(signed.plan.round_number).layout)
             puts[epoch_key(terms.epoch_id)] = replace(record, polynomials_opened=opened).to_bytes()
         self._logbook.write(AuditKind.OPENED, study=digest, puts=puts)
         self._nonces[digest] = nonce
@@ -458,7 +457,7 @@ class Custodian:
 
     def _study(self, terms: Terms) -> Study | None:
         """The study, None in a rehearsal."""
-        return None if terms.kind is RoundKind.REHEARSAL else self._studies.get(terms.study_digest)
+        return None if terms.is_rehearsal else self._studies.get(terms.study_digest)
 
     def _state(self, terms: Terms) -> StudyState:
         """What is remembered of a study."""

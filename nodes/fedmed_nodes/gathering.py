@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -47,12 +48,15 @@ def columns_of(spec: DatasetSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys([spec.person, spec.label.column, *(f.name for f in spec.features)]))
 
 
-def gather(chunks: Iterable[pa.Table], spec: DatasetSpec) -> Examples:
-    """The training rows of a dataset, grouped by person.
+def gather(
+    chunks: Iterable[pa.Table], spec: DatasetSpec, *, part: Literal["train", "test"] = "train"
+) -> Examples:
+    """The rows of one part of a dataset, grouped by person.
 
     Args:
         chunks: Tables with the columns of the study; a person's rows may lie in several.
         spec: What the study reads.
+        part: ``train`` (persons not held out) or ``test`` (persons held out).
 
     Returns:
         Persons in the order of a hash of their pseudonyms; a person's rows in the order of a hash of their
@@ -70,10 +74,10 @@ def gather(chunks: Iterable[pa.Table], spec: DatasetSpec) -> Examples:
     """
     parts, keys = [], []
     for chunk in chunks:
-        known, pseudonyms, number = _named_rows(chunk, spec)
-        kept = np.flatnonzero(~is_held_out(pseudonyms, spec.held_out)[number])
+        known, pseudonyms, number = named_rows(chunk, spec.person)
+        kept = np.flatnonzero(is_held_out(pseudonyms, spec.held_out)[number] == (part == "test"))
         parts.append(_row_by_row(known.take(pa.array(kept)), spec))
-        keys.append(_person_keys(pseudonyms)[number[kept]])
+        keys.append(person_keys(pseudonyms)[number[kept]])
     rows = concatenate(parts)
     parts.clear()  # half of the peak
     return _grouped(rows, np.concatenate(keys))
@@ -91,7 +95,7 @@ def survey(chunks: Iterable[pa.Table], spec: DatasetSpec) -> Survey:
         found = examples(as_written(chunk), spec, part="all")
         rows, classes = rows + found.rows, classes | set(np.unique(found.labels).tolist())
         pseudonyms = person_ids(chunk, spec.person).unique().to_pylist()
-        persons = np.unique(np.concatenate([persons, _person_keys(pseudonyms)]), axis=0)
+        persons = np.unique(np.concatenate([persons, person_keys(pseudonyms)]), axis=0)
     if len(persons) < 2:
         raise DataContractError(
             f"column {spec.person} names fewer than two persons; a sum over one is that person's record"
@@ -103,9 +107,9 @@ def survey(chunks: Iterable[pa.Table], spec: DatasetSpec) -> Survey:
     return Survey(rows=rows, persons=len(persons))
 
 
-def _named_rows(chunk: pa.Table, spec: DatasetSpec) -> tuple[pa.Table, list[str], IntArray]:
+def named_rows(chunk: pa.Table, person: str) -> tuple[pa.Table, list[str], IntArray]:
     """The rows that name a person, the distinct pseudonyms, and each row's place among these."""
-    ids = person_ids(chunk, spec.person, unfit="silence")
+    ids = person_ids(chunk, person, unfit="silence")
     known = chunk.filter(ids.is_valid()) if ids.null_count else chunk
     encoded = ids.drop_null().dictionary_encode()
     number = np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
@@ -131,7 +135,7 @@ def as_written(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def _person_keys(pseudonyms: list[str]) -> _Words:
+def person_keys(pseudonyms: list[str]) -> _Words:
     """Half of SHA-256 of each pseudonym, shape (ids, 2): two persons of a nation never share one."""
     digests = [hashlib.sha256(_PERSON + person.encode()).digest()[:16] for person in pseudonyms]
     return np.frombuffer(b"".join(digests), dtype=">u8").reshape(-1, 2).astype(np.uint64)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedmed.errors import EpochMismatch, InputsMismatch, MessageMalformed
-from fedmed.models.layout import ModelLayout, check_parameters
+from fedmed.errors import EpochMismatch, InputsMismatch, MessageMalformed, ParametersUnfit
+from fedmed.plans.stage import Stage
 from fedmed.protocol.binding import inputs_digest
 from fedmed.protocol.node_round import SignedPlan
 from fedmed.protocol.schedule import Terms
@@ -30,22 +30,35 @@ def check_end(epoch_id: bytes, terms: Terms) -> None:
         raise EpochMismatch("the end of the study names another key epoch")
 
 
-def read_parameters(model: ModelLayout, inputs: bytes) -> FloatArray:
-    """Model parameters from a round's inputs.
+def read_inputs(stage: Stage, inputs: bytes) -> FloatArray:
+    """What a round computes on, from its bytes.
 
     Args:
-        model: The study's model.
+        stage: The round's stage.
         inputs: Little-endian float64 values.
 
     Returns:
-        Shape (model.size,), float64.
+        Shape (stage.input_values,), float64, finite.
 
     Raises:
         MessageMalformed: the bytes are no whole number of values.
-        ParametersUnfit: values are not finite, above 2^40, or too few or too many.
+        ParametersUnfit: values are not finite, or too few or too many.
     """
     if len(inputs) % _WORD_BYTES:
-        raise MessageMalformed("parameters are little-endian float64 values")
-    parameters = np.frombuffer(inputs, dtype="<f8").astype(np.float64)
-    check_parameters(parameters, model)
-    return parameters
+        raise MessageMalformed("inputs are little-endian float64 values")
+    values = np.frombuffer(inputs, dtype="<f8").astype(np.float64)
+    check_shape(values, stage)
+    check_finite(values)
+    return values
+
+
+def check_shape(values: FloatArray, stage: Stage) -> None:
+    """There are as many values as the round computes on; raises `ParametersUnfit`."""
+    if values.shape != (stage.input_values,):
+        raise ParametersUnfit(f"a round needs {stage.input_values} input values, got {values.size}")
+
+
+def check_finite(values: FloatArray) -> None:
+    """No value is NaN or infinite, whatever the kind of study; raises `ParametersUnfit`."""
+    if not bool(np.all(np.isfinite(values))):
+        raise ParametersUnfit("inputs must be finite")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from fedmed.errors import ConfigError, DataContractError, StoreFailed
-from fedmed.study import StudySpec
+from fedmed.study import StudySpec, as_training
 from fedmed_nodes import private_folder
 from fedmed_nodes.home import Home
 from fedmed_nodes.node_config import NODE_FILE, DatasetTable, NodeFile, parse_node
@@ -47,7 +47,7 @@ def register_dataset(home: Home, name: str, *, study: StudySpec | None = None) -
         at = _position(node, name)
         if study is not None:
             _require_same(study, node.dataset[at], node=home.identity().name)
-        spec = None if study is None else study.dataset_spec
+        spec = None if study is None else as_training(study).dataset_spec
         found = read_through(node.dataset[at].entry(home.path), spec)
         columns, fingerprint = found.entry.columns, found.entry.fingerprint
         new = with_registration(text, at, columns=columns, fingerprint=fingerprint)

@@ -28,7 +28,8 @@ PERSON = "psn_no"
 class RowSource(Protocol):
     """One registered dataset of a province.
 
-    Attributes are public facts that the operator declared; `training_examples` is the only way to rows.
+    Attributes are public facts that the operator declared; `training_examples` and `chunks` are the only ways
+    to rows.
     """
 
     @property
@@ -60,6 +61,19 @@ class RowSource(Protocol):
         Raises:
             DataContractError: a column is missing, its values do not fit, there are more persons than
                 were declared, or the dataset changed since it was registered.
+            StoreFailed: the place where the rows lie cannot be reached.
+        """
+        ...
+
+    def chunks(self, columns: Sequence[str]) -> AbstractContextManager[Iterator[pa.Table]]:
+        """Read all rows in any order, exactly these columns, about `CHUNK_ROWS` rows at a time.
+
+        At least one table comes, without rows if there are none. Whoever reads persons compares their number
+        with the declared one (`require_persons`): sensitivity counts on it.
+
+        Raises:
+            DataContractError: a column is missing, or the dataset changed since it was registered: that is
+                known before the first chunk, or on leaving.
             StoreFailed: the place where the rows lie cannot be reached.
         """
         ...
@@ -103,10 +117,15 @@ class TableSource:
 
         Sensitivity counts on the declared number as an upper bound (`summing_error`).
         """
-        require_columns(columns_of(spec), self._table.column_names)
-        whole = self._table.select(columns_of(spec))
-        chunks = (whole.slice(at, CHUNK_ROWS) for at in range(0, max(whole.num_rows, 1), CHUNK_ROWS))
-        return require_declared(gather(chunks, spec), self._declared_persons)
+        with self.chunks(columns_of(spec)) as chunks:
+            return require_declared(gather(chunks, spec), self._declared_persons)
+
+    @contextmanager
+    def chunks(self, columns: Sequence[str]) -> Iterator[Iterator[pa.Table]]:
+        """See `RowSource.chunks`."""
+        require_columns(columns, self._table.column_names)
+        whole = self._table.select(list(columns))
+        yield (whole.slice(at, CHUNK_ROWS) for at in range(0, max(whole.num_rows, 1), CHUNK_ROWS))
 
 
 class Snapshot(Protocol):
@@ -199,9 +218,15 @@ class StoredSource:
 
     def training_examples(self, spec: DatasetSpec) -> Examples:
         """See `RowSource.training_examples`."""
-        with self._unchanged(spec) as snapshot:
-            found = gather(snapshot.chunks(columns_of(spec)), spec)
+        with self.chunks(columns_of(spec)) as chunks:
+            found = gather(chunks, spec)
         return require_declared(found, self.declared_persons)
+
+    @contextmanager
+    def chunks(self, columns: Sequence[str]) -> Iterator[Iterator[pa.Table]]:
+        """See `RowSource.chunks`."""
+        with self._unchanged(columns) as snapshot:
+            yield snapshot.chunks(columns)
 
     def check(self, spec: DatasetSpec) -> Survey:
         """Look whether a study could be served; for the operator, before a study comes.
@@ -210,17 +235,16 @@ class StoredSource:
             DataContractError: as `training_examples`, and for fewer than two persons, one class of outcome,
                 or more persons than declared, held out or not.
         """
-        with self._unchanged(spec) as snapshot:
-            found = survey(snapshot.chunks(columns_of(spec)), spec)
-        if found.persons > self.declared_persons:
-            raise _too_many_persons()
+        with self.chunks(columns_of(spec)) as chunks:
+            found = survey(chunks, spec)
+        require_persons(found.persons, self.declared_persons)
         return found
 
     @contextmanager
-    def _unchanged(self, spec: DatasetSpec) -> Iterator[Snapshot]:
+    def _unchanged(self, columns: Sequence[str]) -> Iterator[Snapshot]:
         """A snapshot whose contents are the registered ones."""
         registered = self._registration
-        require_columns(columns_of(spec), registered.columns)
+        require_columns(columns, registered.columns)
         with self._table.snapshot() as snapshot:
             require_columns(registered.columns, snapshot.columns)
             found, _ = content_fingerprint(snapshot.chunks(registered.columns), registered.columns)
@@ -239,14 +263,14 @@ def require_columns(wanted: Sequence[str], there: Sequence[str]) -> None:
 
 def require_declared(found: Examples, declared_persons: int) -> Examples:
     """Raise `DataContractError` for more persons than the catalogue says; else give the examples back."""
-    if found.persons > declared_persons:
-        raise _too_many_persons()
+    require_persons(found.persons, declared_persons)
     return found
 
 
-def _too_many_persons() -> DataContractError:
-    """Sensitivity counts on the declared number as an upper bound; the text does not say by how many."""
-    return DataContractError("the dataset holds more persons than were declared; register it again")
+def require_persons(persons: int, declared_persons: int) -> None:
+    """Raise `DataContractError` for more persons than the catalogue says: sensitivity relies on it."""
+    if persons > declared_persons:  # the text does not say by how many
+        raise DataContractError("the dataset holds more persons than were declared; register it again")
 
 
 def _fingerprint(table: pa.Table) -> bytes:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fedmed import wire
-from fedmed.data.examples import Examples
 from fedmed.errors import (
     ApprovalPending,
     DataContractError,
@@ -23,15 +21,17 @@ from fedmed.governance.audit_chain import AuditKind
 from fedmed.governance.operators import SignedAct, cap_of
 from fedmed.governance.policy import NO_GRADES, Decision, Grades, Policy, decide
 from fedmed.messages import NO_EPOCH, StudyProposal
-from fedmed.models.layout import ModelLayout
-from fedmed.models.row_independence import prove_row_independence
-from fedmed.privacy.ledger_record import LedgerRecord
+from fedmed.plans.stage import Stage
+from fedmed.privacy.clipping import ClippedSum
+from fedmed.privacy.ledger_record import LedgerRecord, Mechanism
 from fedmed.protocol import envelope
 from fedmed.protocol.node_ceremony import Seat
 from fedmed.protocol.node_round import SignedPlan
 from fedmed.protocol.schedule import Schedule, Terms, schedule_for, terms_for
 from fedmed.study import StudySpec, from_canonical_bytes, study_digest
-from fedmed.types import Scheme
+from fedmed.types import FloatArray, Scheme
+from fedmed_nodes.answers.by_kind import half_for
+from fedmed_nodes.answers.contract import Answerer, NodeHalf
 from fedmed_nodes.budget_desk import RESERVATIONS, BudgetBook, check_budget, read_book, reservation_for
 from fedmed_nodes.ceremony_desk import CeremonyDesk, EpochRecord
 from fedmed_nodes.clock import Clock
@@ -42,12 +42,13 @@ from fedmed_nodes.study_keys import INDEX, RESTORED, known_studies, restored_val
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """An approved study as this custodian works it out."""
+    """An approved study as this custodian works it out; ``half`` is what this node does for it."""
 
     spec: StudySpec
     schedule: Schedule
     terms: Terms
     source: RowSource
+    half: NodeHalf
 
 
 def check_roster(proposal: StudyProposal, seat: Seat) -> None:
@@ -103,6 +104,7 @@ def charge_for(study: Study, signed: SignedPlan, *, recorded_at: str) -> LedgerR
         recorded_at: ISO 8601 time with offset.
     """
     schedule, plan = study.schedule, signed.plan
+    stage = study.terms.stage(plan.round_number)
     return LedgerRecord(
         dataset_fingerprint=study.source.fingerprint,
         data_year=study.source.data_year,
@@ -110,25 +112,16 @@ def charge_for(study: Study, signed: SignedPlan, *, recorded_at: str) -> LedgerR
         round_number=plan.round_number,
         attempt=plan.attempt,
         plan_digest=signed.digest,
-        noise_multiplier=schedule.noise_multiplier,
-        clip_norm=study.spec.privacy.clip_norm,
-        grid=schedule.layout.grid,
+        mechanism=Mechanism.EXACT_SUM if stage.event is None else Mechanism.DISCRETE_GAUSSIAN_SUM,
+        noise_multiplier=stage.noise_multiplier,
+        clip_norm=stage.clip_norm,
+        grid=stage.layout.grid,
         max_nodes_per_person=study.spec.privacy.max_nodes_per_person,
         planned_contributors=schedule.allowance.planned_contributors,
         dropouts=schedule.allowance.dropouts,
         colluders=schedule.allowance.colluders,
         recorded_at=recorded_at,
     )
-
-
-@functools.lru_cache(maxsize=32)
-def prove_once(model: ModelLayout) -> None:
-    """Prove once a process that rows do not touch each other; the machine does not change meanwhile.
-
-    Raises:
-        RowsNotIndependent: this machine must not train such a model; asked again, it is tried again.
-    """
-    prove_row_independence(model, threads=1)
 
 
 class StudyDesk:
@@ -153,7 +146,7 @@ class StudyDesk:
         self._ceremonies = ceremonies
         self._clock = clock
         self._studies: dict[bytes, Study] = {}
-        self._examples: dict[bytes, Examples] = {}
+        self._answerers: dict[bytes, Answerer] = {}
 
     def propose(self, data: bytes) -> bytes:
         """Judge a signed proposal.
@@ -175,7 +168,7 @@ class StudyDesk:
         study = self._work_out(proposal)
         decision = self._judge(study)
         book = self._reserve(digest, study)
-        prove_once(study.schedule.model)  # about this machine, not about rows: before anything is written
+        study.half.prove()  # about this machine, not about rows: before anything is written
         waits = decision.waits_for_operator or self._logbook.get(RESTORED) is not None
         approved = not waits or self._logbook.get(study_key(digest, "approved"))
         before = self._logbook.get(study_key(digest, "proposal"))
@@ -184,7 +177,7 @@ class StudyDesk:
         if not approved:
             raise ApprovalPending("the province's operator must approve this study first")
         self._studies[digest] = study
-        self.examples(digest)
+        self._answerer(digest)
         return digest
 
     def _judge(self, study: Study) -> Decision:
@@ -258,7 +251,7 @@ class StudyDesk:
             AuditKind.REVOKED, study=digest, detail=detail, puts=puts, deletes=deletes, acts=acts
         )
         self._studies.pop(digest, None)
-        self._examples.pop(digest, None)
+        self._answerers.pop(digest, None)
         epoch_id = self._epoch_of(digest)
         going_on = {self._epoch_of(known) for known in self._live()}
         if epoch_id not in (NO_EPOCH, *going_on):
@@ -307,7 +300,7 @@ class StudyDesk:
             raise StudyRefused(f"dataset: {spec.data.dataset} is not registered here")
         check_person(spec, source)
         check_declared(spec, seat.identity.name, source)
-        return Study(spec=spec, schedule=schedule, terms=terms, source=source)
+        return Study(spec=spec, schedule=schedule, terms=terms, source=source, half=half_for(spec))
 
     def _check_epoch(self, spec: StudySpec, epoch_id: bytes) -> None:
         """Scheme ``threshold`` needs an active epoch, ``plain`` has none."""
@@ -349,21 +342,30 @@ class StudyDesk:
             self._studies[digest] = study
         return self._studies[digest]
 
-    def examples(self, digest: bytes) -> Examples:
-        """The study's training rows at this node, read once a process.
+    def answer(self, digest: bytes, stage: Stage, inputs: FloatArray) -> ClippedSum:
+        """This node's sum of a round, before noise; rows are read once a process.
+
+        Args:
+            digest: The study.
+            stage: The round's stage.
+            inputs: What the round computes on, checked.
 
         Raises:
             DataContractError: always with the same public words; the cause stays with the operator.
         """
-        if digest not in self._examples:
+        return self._answerer(digest).answer(stage, inputs)
+
+    def _answerer(self, digest: bytes) -> Answerer:
+        """The study's rows at this node, ready to answer; see `answer`."""
+        if digest not in self._answerers:
             study = self.get(digest)
-            prove_once(study.schedule.model)
+            study.half.prove()
             try:
-                self._examples[digest] = study.source.training_examples(study.spec.dataset_spec)
+                self._answerers[digest] = study.half.read(study.source)
             except DataContractError as fault:
                 self._logbook.write(AuditKind.ERROR, study=digest, code=fault.code)
                 raise
-        return self._examples[digest]
+        return self._answerers[digest]
 
     def is_restored(self, digest: bytes) -> bool:
         """Whether this custodian was restored from a backup after the study had begun."""

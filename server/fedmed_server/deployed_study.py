@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,8 +24,12 @@ from fedmed.crypto.supernode_key import supernode_pem
 from fedmed.errors import ConfigError, FedMedError, TooFewNodes, all_errors
 from fedmed.outcome import FederatedRun
 from fedmed.phase_record import PhaseRecord, spent, totals
+from fedmed.plans.training import model_of
+from fedmed.programs.by_kind import program_for
+from fedmed.programs.contract import Arrays
+from fedmed.programs.training import PARAMETERS
 from fedmed.release.exchange import witnessed
-from fedmed.study import StudySpec, canonical_bytes, load_study, study_digest
+from fedmed.study import StudySpec, TrainingStudy, canonical_bytes, load_study, study_digest
 from fedmed_server.chronicle import Chronicle, losses, read_phases
 from fedmed_server.driver import GridDriver
 from fedmed_server.files import read_private, replace_private
@@ -38,6 +43,9 @@ OUTCOME_FILE: Final = "outcome.json"
 FAILURE_FILE: Final = "failure.json"
 MODEL_FILE: Final = "model.safetensors"
 HISTORY_FILE: Final = "history.safetensors"
+ROSTER_FILE: Final = "roster.bin"
+JOURNAL: Final = "journal"
+STATE_FILE: Final = "state.safetensors"
 _WAIT_S: Final = 0.5
 
 
@@ -157,7 +165,7 @@ def run_order(order: Order, grid: NodeList, open_driver: OpenDriver, *, today: d
     folder = order.home.run_folder(order.study)
     (folder / FAILURE_FILE).unlink(missing_ok=True)
     try:
-        with opened_store(folder / "journal") as store:
+        with opened_store(folder / JOURNAL) as store:
             run = _begin(order, store, today=today)
             directory = find_nodes(grid, expected_nodes(order.home), deadline_s=order.nodes_deadline_s)
             with contextlib.closing(Chronicle(folder)) as chronicle:
@@ -182,6 +190,8 @@ def _begin(order: Order, store: RunStore, *, today: datetime.date) -> StudyRun:
         ),
         resume=order.resume,
     )
+    # The home's roster may be replaced after the study; its release needs the one that it ran under.
+    replace_private(order.home.run_folder(order.study) / ROSTER_FILE, wire.encode_roster(roster))
     return StudyRun(spec=spec, identity=order.home.identity(), roster=roster, today=began.today)
 
 
@@ -199,16 +209,19 @@ def _conduct(run: StudyRun, driver: GridDriver, store: RunStore) -> StudyOutcome
 
 
 def _write_outcome(folder: Path, run: StudyRun, outcome: StudyOutcome) -> None:
-    """Write model, history and outcome."""
-    digest, model = outcome.study_digest.hex(), outcome.schedule.model
-    tensors = {name: np.ascontiguousarray(a) for name, a in model.split(outcome.parameters).items()}
-    replace_private(folder / MODEL_FILE, save(tensors, metadata={"study": digest, "kind": model.kind}))
-    history = {f"{r.round_number:04d}": np.ascontiguousarray(r.parameters) for r in outcome.rounds}
-    replace_private(folder / HISTORY_FILE, save(history, metadata={"study": digest}))
-    names = run.spec.nodes
+    """Write state, history, the model of a training study, and the outcome."""
+    digest, spec = outcome.study_digest.hex(), run.spec
+    replace_private(folder / STATE_FILE, _tensors(outcome.state, study=digest))
+    if isinstance(spec, TrainingStudy):
+        model = model_of(spec)
+        tensors = _tensors(model.split(outcome.parameters), study=digest, kind=model.kind)
+        replace_private(folder / MODEL_FILE, tensors)
+    history = {f"{r.round_number:04d}": r.parameters for r in outcome.rounds if PARAMETERS in r.trace}
+    replace_private(folder / HISTORY_FILE, _tensors(history, study=digest))
+    names = spec.nodes
     told = {
         "version": 1,
-        "study": {"id": run.spec.id, "digest": digest},
+        "study": {"id": spec.id, "digest": digest, "kind": spec.kind.value},
         "roster": wire.roster_digest(run.roster).hex(),
         "epoch": outcome.epoch_id.hex(),
         "rounds": [
@@ -220,10 +233,17 @@ def _write_outcome(folder: Path, run: StudyRun, outcome: StudyOutcome) -> None:
             for r in outcome.rounds
         ],
         "plans": outcome.plans,
-        "epsilon_spent": spent(outcome.schedule, outcome.plans),
+        "epsilon_spent": None if spec.privacy.is_exact else spent(outcome.schedule, outcome.plans),
         "lost": {names[p - 1]: code for p, code in outcome.lost.items()},
+        "ended": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
+        "result": program_for(spec).document(outcome.state),
     }
     replace_private(folder / OUTCOME_FILE, json.dumps(told, ensure_ascii=False, indent=2).encode())
+
+
+def _tensors(arrays: Arrays, **metadata: str) -> bytes:
+    """Named arrays as a safetensors file."""
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=metadata)
 
 
 def read_outcome(folder: Path, spec: StudySpec) -> FederatedRun | None:
@@ -237,17 +257,16 @@ def read_outcome(folder: Path, spec: StudySpec) -> FederatedRun | None:
         return None
     told = json.loads(read_private(folder / OUTCOME_FILE))
     history = load(read_private(folder / HISTORY_FILE))
-    parameters = tuple(history[name] for name in sorted(history))
     records = read_phases(folder)
     return FederatedRun(
-        parameters=parameters[-1],
-        history=parameters,
+        state=load(read_private(folder / STATE_FILE)),
+        history=tuple(history[name] for name in sorted(history)),
         contributors=tuple(tuple(r["contributors"]) for r in told["rounds"]),
         plans=told["plans"],
         lost=losses(spec, records),
         totals=totals(records),
         seconds=sum(r.seconds for r in records),
-        epsilon_spent=told["epsilon_spent"],
+        epsilon_spent=math.inf if told["epsilon_spent"] is None else told["epsilon_spent"],
     )
 
 

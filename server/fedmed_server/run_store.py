@@ -11,7 +11,7 @@ import datetime
 import fcntl
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,11 +19,10 @@ from typing import Any, Final
 import numpy as np
 
 from fedmed.errors import ConfigError, IntegrityError
+from fedmed.programs.contract import Arrays
 from fedmed.protocol.coordinator_round import Standing
 from fedmed.protocol.steps import Replies, Reply
 from fedmed.release.exchange import Exchange
-from fedmed.training.optimiser import OptimiserState
-from fedmed.types import FloatArray
 from fedmed_server.files import create_private, pack, private_folder, read_private, replace_private, unpack
 from fedmed_server.study_flow import RoundSummary, StudyState
 
@@ -134,16 +133,17 @@ class RunStore:
         if not self._has(_STATE):
             return None
         head, parts = unpack(read_private(self._folder / _STATE))
-        nonces = dict(zip(head["points"], parts[3:], strict=True))
+        named = head["program"]
+        nonces = dict(zip(head["points"], parts[1 + len(named) :], strict=True))
         standing = Standing(
             nonces=nonces,
             fixed_set=tuple(head["fixed_set"]),
             plans=head["plans"],
             lost={int(p): code for p, code in head["lost"].items()},
         )
-        optimiser = OptimiserState(parameters=_floats(parts[1]), velocity=_floats(parts[2]))
         rounds = tuple(self._round(n) for n in range(1, head["rounds"] + 1))
-        return StudyState(epoch_id=parts[0], standing=standing, optimiser=optimiser, rounds=rounds)
+        program = _arrays(named, parts[1 : 1 + len(named)])
+        return StudyState(epoch_id=parts[0], standing=standing, program=program, rounds=rounds)
 
     def save(self, state: StudyState) -> None:
         """Save a state durably; the phases before it are needed no more and removed."""
@@ -157,9 +157,9 @@ class RunStore:
             "fixed_set": list(standing.fixed_set),
             "plans": standing.plans,
             "lost": {str(p): code for p, code in standing.lost.items()},
+            "program": _names(state.program),
         }
-        vectors = (state.optimiser.parameters, state.optimiser.velocity)
-        parts = [state.epoch_id, *(v.astype("<f8").tobytes() for v in vectors), *standing.nonces.values()]
+        parts = [state.epoch_id, *_parts(state.program), *standing.nonces.values()]
         replace_private(self._folder / _STATE, pack(head, parts))
         for path in self._folder.glob("phase-*.bin"):
             if int(path.stem.partition("-")[2]) < self._due:
@@ -208,20 +208,21 @@ class RunStore:
             "contributors": list(summary.contributors),
             "openers": list(summary.openers),
             "attempts": summary.attempts,
+            "trace": _names(summary.trace),
         }
-        parts = [summary.parameters.astype("<f8").tobytes(), summary.fields.astype("<u8").tobytes()]
+        parts = [summary.fields.astype("<u8").tobytes(), *_parts(summary.trace)]
         replace_private(self._round_path(summary.round_number), pack(head, parts))
 
     def _round(self, number: int) -> RoundSummary:
         """Read one aggregation's summary."""
-        head, (parameters, fields) = unpack(read_private(self._round_path(number)))
+        head, (fields, *traced) = unpack(read_private(self._round_path(number)))
         return RoundSummary(
             round_number=number,
             contributors=tuple(head["contributors"]),
             openers=tuple(head["openers"]),
             attempts=head["attempts"],
             fields=np.frombuffer(fields, dtype="<u8").astype(np.uint64),
-            parameters=_floats(parameters),
+            trace=_arrays(head["trace"], traced),
         )
 
     def _has(self, name: str) -> bool:
@@ -251,6 +252,22 @@ def opened_store(folder: Path) -> Iterator[RunStore]:
         os.close(lock)
 
 
-def _floats(data: bytes) -> FloatArray:
-    """A vector of float64 as it was stored."""
-    return np.frombuffer(data, dtype="<f8").astype(np.float64)
+_TYPES: Final = {"float64": "<f8", "int64": "<i8"}
+
+
+def _names(arrays: Arrays) -> list[tuple[str, str, list[int]]]:
+    """Name, type and shape of each array, as the head of a file says them."""
+    return [(name, array.dtype.name, list(array.shape)) for name, array in arrays.items()]
+
+
+def _parts(arrays: Arrays) -> list[bytes]:
+    """The contents of each array, little-endian."""
+    return [np.ascontiguousarray(a, dtype=_TYPES[a.dtype.name]).tobytes() for a in arrays.values()]
+
+
+def _arrays(named: Sequence[tuple[str, str, list[int]]], parts: Sequence[bytes]) -> Arrays:
+    """Arrays as they were stored."""
+    return {
+        name: np.frombuffer(part, dtype=_TYPES[kind]).astype(kind).reshape(shape)
+        for (name, kind, shape), part in zip(named, parts, strict=True)
+    }

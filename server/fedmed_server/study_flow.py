@@ -1,4 +1,7 @@
-"""A whole study as the coordinator runs it: ceremony, proposal, aggregations, end. A pure generator."""
+"""A whole study as the coordinator runs it: ceremony, proposal, aggregations, end. A pure generator.
+
+What an aggregation computes and what follows from it is the program's business (`fedmed.programs`).
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from fedmed import wire
-from fedmed.aggregation.encoding import decode
 from fedmed.aggregation.plain_coordinator import PlainCombiner
 from fedmed.aggregation.threshold_coordinator import ThresholdCombiner
 from fedmed.crypto.identity import Identity
 from fedmed.errors import FedMedError
 from fedmed.messages import NO_EPOCH, Roster, StudyProposal
+from fedmed.programs.by_kind import program_for
+from fedmed.programs.contract import Arrays, OpenedSum, Program, decoded
+from fedmed.programs.training import PARAMETERS
 from fedmed.protocol import envelope
 from fedmed.protocol.coordinator_ceremony import end_epoch, hold_ceremony
-from fedmed.protocol.coordinator_round import Desk, Opened, Standing, aggregate, propose
+from fedmed.protocol.coordinator_round import Desk, Standing, aggregate, propose
 from fedmed.protocol.schedule import Schedule, schedule_for, terms_for
 from fedmed.protocol.steps import Phase, PhaseKind, Steps
 from fedmed.study import StudySpec, canonical_bytes, study_digest
-from fedmed.training.optimiser import OptimiserState, begin, step
 from fedmed.types import FloatArray, Scheme, WordArray
 
 
@@ -33,7 +37,7 @@ class RoundSummary:
         openers: Points that opened it.
         attempts: How many it took.
         fields: The opened sum as it was decoded, shape (values,), uint64.
-        parameters: Of the model after it, shape (p,).
+        trace: What the program keeps of it, in training the parameters of the model after it.
     """
 
     round_number: int
@@ -41,7 +45,12 @@ class RoundSummary:
     openers: tuple[int, ...]
     attempts: int
     fields: WordArray
-    parameters: FloatArray
+    trace: Arrays
+
+    @property
+    def parameters(self) -> FloatArray:
+        """Parameters after a training aggregation, shape (p,)."""
+        return self.trace[PARAMETERS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +58,7 @@ class StudyOutcome:
     """What a finished study gives.
 
     Attributes:
-        parameters: Final model parameters, shape (p,).
+        state: The program's final state, in training ``parameters`` of shape (p,) among it.
         schedule: The study worked out.
         study_digest: What the provinces approved.
         epoch_id: The key epoch, zeros for scheme ``plain``.
@@ -58,13 +67,18 @@ class StudyOutcome:
         lost: Points that were lost at the end, with the last code of each.
     """
 
-    parameters: FloatArray
+    state: Arrays
     schedule: Schedule
     study_digest: bytes
     epoch_id: bytes
     rounds: tuple[RoundSummary, ...]
     plans: int
     lost: dict[int, str]
+
+    @property
+    def parameters(self) -> FloatArray:
+        """Final parameters of a training study, shape (p,)."""
+        return self.state[PARAMETERS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +105,13 @@ class StudyState:
     Attributes:
         epoch_id: The key epoch, zeros for scheme ``plain``.
         standing: What the coordinator remembers of the nodes.
-        optimiser: Parameters and velocity.
+        program: The program's state.
         rounds: One summary for each finished aggregation.
     """
 
     epoch_id: bytes
     standing: Standing
-    optimiser: OptimiserState
+    program: Arrays
     rounds: tuple[RoundSummary, ...]
 
 
@@ -137,7 +151,7 @@ def conduct(run: StudyRun, *, on_state: OnState, start: StudyState | None = None
     Raises:
         FedMedError: whatever stops the study; the keys are destroyed all the same.
     """
-    spec, schedule = run.spec, schedule_for(run.spec)
+    spec, schedule, program = run.spec, schedule_for(run.spec), program_for(run.spec)
     is_threshold = spec.aggregation.scheme is Scheme.THRESHOLD
     canonical, roster_id = canonical_bytes(spec), wire.roster_digest(run.roster)
     # Before the ceremony: a study that does not fit the roster must not leave keys behind.
@@ -155,9 +169,9 @@ def conduct(run: StudyRun, *, on_state: OnState, start: StudyState | None = None
     try:
         if start is None:
             proposal = StudyProposal(canonical=canonical, roster_digest=roster_id, epoch_id=terms.epoch_id)
-            start = yield from _begin(desk, proposal, schedule)
+            start = yield from _begin(desk, proposal, program)
             on_state(start)
-        outcome = yield from _train(spec, schedule, desk, start, on_state=on_state)
+        outcome = yield from _aggregate_all(program, schedule, desk, start, on_state=on_state)
     except FedMedError:
         yield from _close(desk)
         if is_threshold:  # a custodian that refused the study does not know which epoch its end ends
@@ -167,63 +181,53 @@ def conduct(run: StudyRun, *, on_state: OnState, start: StudyState | None = None
     return outcome
 
 
-def _begin(desk: Desk, proposal: StudyProposal, schedule: Schedule) -> Steps[StudyState]:
+def _begin(desk: Desk, proposal: StudyProposal, program: Program) -> Steps[StudyState]:
     """Propose the study; the state before its first aggregation."""
     standing = yield from propose(desk, wire.encode_proposal(proposal))
-    return StudyState(
-        epoch_id=desk.terms.epoch_id,
-        standing=standing,
-        optimiser=begin(schedule.model.initial(desk.terms.study_digest)),
-        rounds=(),
-    )
+    return StudyState(epoch_id=desk.terms.epoch_id, standing=standing, program=program.begin(), rounds=())
 
 
-def _train(
-    spec: StudySpec, schedule: Schedule, desk: Desk, state: StudyState, *, on_state: OnState
+def _aggregate_all(
+    program: Program, schedule: Schedule, desk: Desk, state: StudyState, *, on_state: OnState
 ) -> Steps[StudyOutcome]:
-    """All aggregations that are left, with an optimiser step after each."""
-    for round_number in range(len(state.rounds) + 1, spec.training.aggregations + 1):
+    """All aggregations that are left and wanted, each followed by the program's step."""
+    for round_number in range(len(state.rounds) + 1, desk.terms.aggregations + 1):
+        if program.is_finished(state.program):
+            break
+        stage = desk.terms.stage(round_number)
         opened, standing = yield from aggregate(
             desk,
             state.standing,
             round_number=round_number,
-            inputs=state.optimiser.parameters.astype("<f8").tobytes(),
+            inputs=program.inputs(state.program, stage),
         )
-        optimiser = _step(spec, schedule, state.optimiser, opened)
+        after = program.absorb(
+            state.program,
+            OpenedSum(
+                stage=stage,
+                round_number=round_number,
+                values=decoded(opened.fields, stage, contributors=len(opened.contributors)),
+                contributors=opened.contributors,
+            ),
+        )
         summary = RoundSummary(
             round_number=round_number,
             contributors=opened.contributors,
             openers=opened.openers,
             attempts=opened.attempts,
             fields=opened.fields,
-            parameters=optimiser.parameters,
+            trace=program.trace(after),
         )
-        state = replace(state, standing=standing, optimiser=optimiser, rounds=(*state.rounds, summary))
+        state = replace(state, standing=standing, program=after, rounds=(*state.rounds, summary))
         on_state(state)
     return StudyOutcome(
-        parameters=state.optimiser.parameters,
+        state=state.program,
         schedule=schedule,
         study_digest=desk.terms.study_digest,
         epoch_id=desk.terms.epoch_id,
         rounds=state.rounds,
         plans=state.standing.plans,
         lost=dict(state.standing.lost),
-    )
-
-
-def _step(spec: StudySpec, schedule: Schedule, state: OptimiserState, opened: Opened) -> OptimiserState:
-    """Decode the opened sum and take the optimiser's step.
-
-    The divisor is the public number of training persons of the nodes in the sum, never a count of rows.
-    """
-    gradient = decode(opened.fields, schedule.layout, len(opened.contributors))
-    persons = sum(spec.training_persons(spec.nodes[p - 1]) for p in opened.contributors)
-    return step(
-        state,
-        gradient,
-        persons=persons,
-        learning_rate=spec.training.learning_rate,
-        momentum=spec.training.momentum,
     )
 
 

@@ -21,6 +21,7 @@ from fedmed.comparison import (
 )
 from fedmed.errors import DataContractError
 from fedmed.models.score import probabilities, score
+from fedmed.plans.training import model_of
 from fedmed.protocol.schedule import schedule_for
 from fedmed.study import StudySpec
 from tests.federation import names, small_study
@@ -55,7 +56,7 @@ def bench(spec: StudySpec | None = None, **tables: pa.Table) -> Bench:
     spec = spec or study()
     schedule = schedule_for(spec)
     rows = {node: table(point) for point, node in enumerate(spec.nodes, start=1)}
-    return make_bench(spec, schedule, {**rows, **tables}, start=np.zeros(schedule.model.size))
+    return make_bench(spec, schedule, {**rows, **tables}, start=np.zeros(model_of(spec).size))
 
 
 def test_training_and_held_out_persons_are_apart_and_complete() -> None:
@@ -69,7 +70,7 @@ def test_the_headline_is_the_unweighted_mean_of_the_nodes() -> None:
     here = bench()
     parameters = np.array([2.0, 0.1, 0.0])
     arm = judge(here, parameters)
-    model = here.schedule.model
+    model = here.model
     aucs = []
     for node, rows in here.test.items():
         expected = score(probabilities(parameters, model, rows), rows.labels)

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from fedmed.outcome import FederatedRun, make_result, write_run
 from fedmed.phase_record import PhaseTotals
+from fedmed.plans.training import model_of
 from fedmed.privacy.accounting import epsilon, fallback_epsilon
 from fedmed.protocol.schedule import Schedule, schedule_for
 from fedmed.report.result import Arm, Arms, CurvePoint, NodeScore, Result
@@ -28,9 +29,9 @@ PLANS = 4
 def federated_run(spec: StudySpec, schedule: Schedule) -> FederatedRun:
     """Three aggregations in four attempts; node 2 fell out after the first."""
     event = PrivacyEvent(noise_multiplier=schedule.noise_multiplier, count=PLANS)
-    values = np.arange(schedule.model.size, dtype=np.float64)
+    values = np.arange(model_of(spec).size, dtype=np.float64)
     return FederatedRun(
-        parameters=values,
+        state={"parameters": values},
         history=(values - 2, values - 1, values),
         contributors=(spec.nodes, ("node1", "node3", "node4"), ("node1", "node3", "node4")),
         plans=PLANS,
@@ -119,14 +120,14 @@ def test_nodes_stand_in_roster_order_with_their_points() -> None:
 
 
 def test_the_written_folder_reads_back(tmp_path: Path) -> None:
-    spec, schedule, run, result = made()
+    spec, _, run, result = made()
     folder = tmp_path / "deep" / "run"
-    write_run(folder, spec, result, parameters=run.parameters, model=schedule.model, seed=7)
+    write_run(folder, spec, result, parameters=run.parameters, model=model_of(spec), seed=7)
     assert Result.from_json((folder / "result.json").read_text()) == result
     assert load_study((folder / "study.toml").read_text()) == spec
     arrays = load_file(str(folder / "model.safetensors"))
-    expected = schedule.model.split(run.parameters)
-    assert all(np.array_equal(arrays[name], expected[name]) for name in schedule.model.names)
+    expected = model_of(spec).split(run.parameters)
+    assert all(np.array_equal(arrays[name], expected[name]) for name in model_of(spec).names)
     with safe_open(str(folder / "model.safetensors"), framework="np") as model:
         assert model.metadata() == {"study": result.study.digest, "seed": "7", "kind": "logistic"}
     assert "logistic" in (folder / "model_card.md").read_text()
@@ -141,10 +142,10 @@ def test_absent_arms_are_absent_and_never_null() -> None:
 
 def test_the_result_is_written_last(tmp_path: Path) -> None:
     """A folder with a result is complete: a write that fails before leaves none."""
-    spec, schedule, run, result = made()
+    spec, _, run, result = made()
     (tmp_path / "model_card.md").mkdir()
     with pytest.raises(OSError, match="model_card"):
-        write_run(tmp_path, spec, result, parameters=run.parameters, model=schedule.model, seed=1)
+        write_run(tmp_path, spec, result, parameters=run.parameters, model=model_of(spec), seed=1)
     assert not (tmp_path / "result.json").exists()
 
 

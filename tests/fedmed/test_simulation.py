@@ -15,6 +15,7 @@ from fedmed.comparison import judge, make_bench
 from fedmed.crypto.identity import Identity
 from fedmed.errors import ConfigError, DataContractError, TooFewNodes
 from fedmed.models.layout import ModelLayout
+from fedmed.plans.training import model_of
 from fedmed.privacy.accounting import epsilon
 from fedmed.progress import Progress
 from fedmed.protocol.schedule import schedule_for
@@ -116,8 +117,8 @@ def model_in(folder: Path, model: ModelLayout) -> FloatArray:
 def test_the_saved_model_gives_the_reported_auc(clean: tuple[StudySpec, Path, Result]) -> None:
     spec, folder, result = clean
     schedule = schedule_for(spec)
-    parameters = model_in(folder, schedule.model)
-    bench = make_bench(spec, schedule, tables(spec), start=np.zeros(schedule.model.size))
+    parameters = model_in(folder, model_of(spec))
+    bench = make_bench(spec, schedule, tables(spec), start=np.zeros(model_of(spec).size))
     assert judge(bench, parameters) == result.arms.federated
     assert result.curve[-1].federated == pytest.approx(result.arms.federated.auc, abs=1e-12)
 

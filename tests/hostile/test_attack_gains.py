@@ -132,7 +132,7 @@ def test_a_province_that_sends_anothers_contribution_as_its_own_opens_nothing(fa
 
 def scaled(chunk: bytes, factor: int, trial: Trial) -> bytes:
     """A contribution times an integer, residue by residue."""
-    used = trial.terms.layout.coefficients
+    used = trial.layout.coefficients
     residues = residues_from_bytes(chunk, used).astype(object) * factor
     reduced = [[int(x) % prime for x in row] for row, prime in zip(residues, PRIMES, strict=True)]
     return residues_to_bytes(np.array(reduced, dtype=np.uint64), used)
@@ -148,7 +148,7 @@ def test_unbound_parameters_leave_the_victim_alone_in_the_sum(monkeypatch: pytes
     monkeypatch.setattr("fedmed_nodes.custodian.check_inputs", no_check)
     sent = {p: trial.contribute(p, plan, dead if p in others else None) for p in ALL}
     total = opened(trial, Attempt(plan=plan, contributions=sent), ALL)
-    alone, offset = fields_of_victim(trial, **MLP), trial.terms.layout.offset
+    alone, offset = fields_of_victim(trial, **MLP), trial.layout.offset
     # All coordinates but the last bias, which no dead unit hides.
     np.testing.assert_array_equal(total[:8] - 3 * offset, alone[:8])
     assert np.any(alone[:8] != offset), "the victim's gradient is not zero"
@@ -190,7 +190,7 @@ def test_a_public_polynomial_that_returns_opens_a_difference_without_any_custodi
     monkeypatch.setattr(ROUND + "check_nonce", no_check)
     second = trial.contribute(VICTIM, plan)
 
-    layout = trial.terms.layout
+    layout = trial.layout
     total = ThresholdCombiner(layout)
     total.add_contribution(difference(first[1:], second[1:], layout.coefficients))
     total.add_opening([bytes(len(chunk)) for chunk in first[1:]])  # zeros: nobody was asked

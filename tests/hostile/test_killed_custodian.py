@@ -100,7 +100,7 @@ class Coordinator:
         self.attempt_s = 0.0
 
     def others_headers(self, plan: bytes) -> dict[int, tuple[bytes, ...]]:
-        digests = (bytes(32),) * chunk_count(self.trial.terms.layout)
+        digests = (bytes(32),) * chunk_count(self.trial.layout)
         content = wire.encode_header(Header(chunk_digests=digests, next_nonce=bytes(16)))
         return {
             point: (

@@ -25,6 +25,7 @@ from fedmed.errors import OpeningOutOfBounds
 from fedmed.messages import Header
 from fedmed.models.gradients import clipped_gradient_sum
 from fedmed.models.layout import PersonClip
+from fedmed.plans.training import model_of
 from fedmed.protocol import envelope
 from fedmed.protocol.binding import payload_digest
 from fedmed.protocol.steps import PhaseKind
@@ -58,14 +59,14 @@ def trial() -> Trial:
 
 def own_fields(trial: Trial, point: int, parameters: FloatArray) -> WordArray:
     """What a custodian encrypts when the noise is zero, computed directly from its rows."""
-    spec, layout = trial.spec, trial.terms.layout
+    spec, layout = trial.spec, trial.layout
     clipped = clipped_gradient_sum(
         parameters,
         small_source(point).training_examples(spec.dataset_spec),
-        layout=trial.schedule.model,
+        layout=model_of(trial.spec),
         clip=PersonClip(norm=spec.privacy.clip_norm, rows=spec.training.rows_of_a_person),
     )
-    return encode(clipped, np.zeros(layout.values, np.int64), layout)
+    return encode(clipped, np.zeros(layout.values, np.int64), layout, clip_norm=spec.privacy.clip_norm)
 
 
 def start(trial: Trial) -> FloatArray:
@@ -77,7 +78,7 @@ def start(trial: Trial) -> FloatArray:
 
 
 def residues(trial: Trial, chunk: bytes) -> Residues:
-    return residues_from_bytes(chunk, trial.terms.layout.coefficients)
+    return residues_from_bytes(chunk, trial.layout.coefficients)
 
 
 def integers(values: Residues) -> Integers:
@@ -92,18 +93,18 @@ def polynomial(coefficients: Sequence[int]) -> Residues:
 
 
 def chunk_of(trial: Trial, coefficients: Sequence[int]) -> Payload:
-    return (residues_to_bytes(polynomial(coefficients), trial.terms.layout.coefficients),)
+    return (residues_to_bytes(polynomial(coefficients), trial.layout.coefficients),)
 
 
 def delta(trial: Trial) -> int:
     """D: what one unit of the payload weighs modulo q."""
-    layout = trial.terms.layout
+    layout = trial.layout
     return scale(layout.fields, layout.field_bits)
 
 
 def packed(trial: Trial, fields: WordArray) -> Integers:
     """Payload coefficients of fields: the first fields fill the lowest places of all coefficients."""
-    layout = trial.terms.layout
+    layout = trial.layout
     count, bits = layout.coefficients, layout.field_bits
     return [
         sum(int(value) << (place * bits) for place, value in enumerate(fields[at::count]))
@@ -114,16 +115,16 @@ def packed(trial: Trial, fields: WordArray) -> Integers:
 def with_lowest_fields_moved(trial: Trial, fields: WordArray, steps: int) -> WordArray:
     """Fields after ``steps`` units of the payload were added to every coefficient."""
     moved = fields.copy()
-    moved[: trial.terms.layout.coefficients] += np.uint64(steps)
+    moved[: trial.layout.coefficients] += np.uint64(steps)
     return moved
 
 
 def read_without_checks(trial: Trial, parts: Sequence[Sequence[bytes]]) -> Integers:
     """Payload of a sum, whatever it holds: all that an attacker gets from contributions and answers."""
-    total = polynomial([0] * trial.terms.layout.coefficients)
+    total = polynomial([0] * trial.layout.coefficients)
     for one in parts:
         total = add(total, residues(trial, one[1]))
-    d, bits = delta(trial), trial.terms.layout.fields * trial.terms.layout.field_bits
+    d, bits = delta(trial), trial.layout.fields * trial.layout.field_bits
     return [(value + d // 2) % MODULUS // d % (1 << bits) for value in integers(total)]
 
 
@@ -192,9 +193,9 @@ def test_a_scaled_or_copied_contribution_opens_nothing(
     fields = {p: packed(trial, own_fields(trial, p, start(trial))) for p in EVERYBODY}
     wanted = [
         weight * fields[VICTIM][at] + sum(fields[p][at] for p in (1, 2, 3))
-        for at in range(trial.terms.layout.coefficients)
+        for at in range(trial.layout.coefficients)
     ]
-    bits = trial.terms.layout.fields * trial.terms.layout.field_bits
+    bits = trial.layout.fields * trial.layout.field_bits
     read = read_without_checks(trial, parts)
     assert all(got != want % (1 << bits) for got, want in zip(read, wanted, strict=True))
     # The victim's key is not cancelled by that of the attacker, so what is read is uniform.
@@ -246,7 +247,7 @@ def sum_of_answers(malicious: bool) -> tuple[list[bytes], Integers, Attempt]:
         trial.nonces[ATTACKER] = bytes(16)
     # The attacker's own custodian would refuse a header that it did not send; it need not answer.
     answers = trial.open(attempt, contributors=EVERYBODY, openers=OPENERS)
-    total = polynomial([0] * trial.terms.layout.coefficients)
+    total = polynomial([0] * trial.layout.coefficients)
     for parts in answers.values():
         total = add(total, residues(trial, parts[1]))
     return [answers[p][1] for p in OPENERS], integers(total), attempt
@@ -276,10 +277,10 @@ def test_a_custodian_is_never_given_the_bytes_of_a_contribution(trial: Trial) ->
 
 def dead_units(trial: Trial) -> bytes:
     """Parameters at which every hidden unit is off: all gradients but the last bias are zero."""
-    arrays = trial.schedule.model.split(start(trial))
+    arrays = model_of(trial.spec).split(start(trial))
     dead = {name: array.copy() for name, array in arrays.items()}
     dead["layer0.bias"] = np.full_like(dead["layer0.bias"], -1e6)
-    return np.concatenate([dead[name].ravel() for name in trial.schedule.model.names]).astype("<f8").tobytes()
+    return np.concatenate([dead[name].ravel() for name in model_of(trial.spec).names]).astype("<f8").tobytes()
 
 
 def test_parameters_with_dead_units_for_all_but_the_victim_are_refused(trial: Trial) -> None:
@@ -298,9 +299,9 @@ def test_without_the_inputs_digest_dead_units_read_the_victim(
     attempt = Attempt(plan=plan, contributions=contributions)
     answers = trial.open(attempt, contributors=EVERYBODY, openers=OPENERS)
     total = trial.combine(list(contributions.values()), list(answers.values()))
-    read = total - np.uint64(3 * trial.terms.layout.offset)
+    read = total - np.uint64(3 * trial.layout.offset)
     wanted = own_fields(trial, VICTIM, start(trial))
-    assert np.count_nonzero(read == wanted) >= trial.terms.layout.values - 1
+    assert np.count_nonzero(read == wanted) >= trial.layout.values - 1
 
 
 def test_the_attackers_arithmetic_reads_an_honest_sum(trial: Trial) -> None:

@@ -399,7 +399,8 @@ CASES = (
             code=code,
             what=f"plan with the headers: {check}",
             arrange=answer_only(**changes),
-            checks=(ROUND + check,),
+            # A round that the study does not have has no stage, so there is nothing to open either.
+            checks=() if "round_number" in changes else (ROUND + check,),
         )
         for code, check, changes in (
             ("roster_mismatch", "check_roster", {"roster_digest": bytes(32)}),
@@ -419,7 +420,7 @@ def test_a_hostile_opening_is_refused_with_its_own_code_and_changes_nothing(case
     assert_refused(case)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if case.checks], ids=str)
 def test_without_its_check_the_hostile_opening_is_answered(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:

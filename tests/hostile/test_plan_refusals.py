@@ -12,7 +12,7 @@
 | nonce list outside the roster | set_malformed | node_round.check_points |
 | own nonce absent, void or used | nonce_mismatch | node_round.check_nonce |
 | inputs whose digest is not the plan's | inputs_mismatch | custodian.check_inputs |
-| parameters not finite, above 2^40 or misshapen | parameters_unfit | inputs.check_parameters |
+| parameters not finite, above 2^40 or misshapen | parameters_unfit | inputs.check_*, check_parameters |
 | layout, noise, kind or allowance not the own computation's | layout_mismatch | node_round.check_layout |
 | a second contribution for an attempt | second_contribution | node_round.check_newer |
 | first answered S lacks this node | no_longer_contributing | node_round.check_contributing |
@@ -33,6 +33,7 @@ from typing import Any
 import pytest
 
 from fedmed.errors import ProtocolError, all_errors
+from fedmed.governance.policy import Policy
 from fedmed.protocol.binding import inputs_digest
 from fedmed.protocol.steps import PhaseKind
 from fedmed.types import Mode, RoundKind, Scheme
@@ -159,7 +160,7 @@ def parameters(values: list[float]) -> Callable[[], Attack]:
 def layout(**changes: Any) -> Callable[[], Attack]:
     def arrange() -> Attack:
         trial = plain_trial()
-        return attack_with_plan(trial, trial.plan(layout=replace(trial.terms.layout, **changes)))
+        return attack_with_plan(trial, trial.plan(layout=replace(trial.layout, **changes)))
 
     return arrange
 
@@ -202,8 +203,9 @@ CASES = (
             code="plan_out_of_range",
             what=f"round {r} attempt {a}",
             arrange=plan_attack({"round_number": r, "attempt": a}),
-            # The ledger's own record refuses a round or an attempt below 1 as well, by another error.
-            checks=(ROUND + "check_range",) if r and a else (),
+            # A round that the study does not have has no stage, so there is nothing to compute; the
+            # ledger's own record refuses an attempt below 1 as well, by another error.
+            checks=(ROUND + "check_range",) if 1 <= r <= AGGREGATIONS and a else (),
         )
         for r, a in ((AGGREGATIONS + 1, 1), (0, 1), (1, 2 + SPARE_ATTEMPTS), (1, 0))
     ),
@@ -242,7 +244,11 @@ CASES = (
             what=f"a parameter of {value:g}",
             arrange=parameters([0.0, value, 0.0]),
             # The gradients check them again, but after the debit.
-            checks=("fedmed_nodes.inputs.check_parameters", "fedmed.models.gradients.check_parameters"),
+            checks=(
+                "fedmed_nodes.inputs.check_finite",
+                "fedmed_nodes.answers.training.check_parameters",
+                "fedmed.models.gradients.check_parameters",
+            ),
         )
         for value in (float("nan"), float("inf"), float("-inf"), 2.0**40 * 1.0001, 1e308)
     ),
@@ -333,8 +339,9 @@ def test_every_refusal_of_the_protocol_has_a_row_or_a_reason() -> None:
     assert known == (known & {case.code for case in CASES}) | set(elsewhere)
 
 
-def test_no_mode_asks_questions_whose_differences_would_tell() -> None:
-    assert set(Mode) == {Mode.AGGREGATE}, "a mode for statistics needs the differencing clause of section 6"
+def test_no_policy_that_says_nothing_allows_questions_whose_differences_would_tell() -> None:
+    policy = Policy(max_epsilon_per_study=1.0, max_epsilon_per_year=1.0)
+    assert policy.modes == {Mode.AGGREGATE}, "statistics need the differencing clause of section 6"
 
 
 def test_a_study_that_was_never_proposed_is_unknown() -> None:
@@ -355,7 +362,8 @@ def test_misshapen_parameters_are_refused_before_the_debit(values: list[float]) 
 
 def test_without_the_check_misshapen_parameters_are_charged(monkeypatch: pytest.MonkeyPatch) -> None:
     attack = parameters([0.0])()
-    monkeypatch.setattr("fedmed_nodes.inputs.check_parameters", no_check)
+    for name in ("fedmed_nodes.inputs.check_shape", "fedmed_nodes.answers.training.check_parameters"):
+        monkeypatch.setattr(name, no_check)
     reply = attack.trial.federation.ask(POINT, attack.kind, *attack.hostile)
     assert reply.code == "parameters_unfit", "the gradients refuse them as well"
     assert len(attack.trial.federation.nodes[POINT].effects.store.ledger()) == 1

@@ -82,7 +82,7 @@ def test_a_charge_says_what_was_released_and_under_which_plan(trial: Trial) -> N
     assert (record.study_digest, record.plan_digest) == (trial.digest, plan_digest(plan))
     assert (record.round_number, record.attempt) == (2, 1)
     assert record.noise_multiplier == trial.schedule.noise_multiplier
-    assert record.grid == trial.terms.layout.grid
+    assert record.grid == trial.layout.grid
     assert record.clip_norm == trial.spec.privacy.clip_norm
     assert record.dataset_fingerprint == small_source(POINT).fingerprint
     allowance = trial.terms.allowance

@@ -156,8 +156,8 @@ def test_a_saved_state_comes_back_as_it_was(tmp_path: Path) -> None:
             assert again.standing == state.standing
             assert again.epoch_id == state.epoch_id
             assert len(again.rounds) == len(state.rounds)
-            assert np.array_equal(again.optimiser.velocity, state.optimiser.velocity)
-            assert np.array_equal(again.optimiser.parameters, state.optimiser.parameters)
+            assert np.array_equal(again.program["velocity"], state.program["velocity"])
+            assert np.array_equal(again.program["parameters"], state.program["parameters"])
 
         federation.drive(conduct(study_run(federation), on_state=save))
     assert len(states) == 1 + small_study(4).training.aggregations

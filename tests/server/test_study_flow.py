@@ -19,11 +19,12 @@ from fedmed.local_grid import LocalGrid
 from fedmed.messages import StudyProposal
 from fedmed.models.gradients import clipped_gradient_sum
 from fedmed.models.layout import PersonClip
+from fedmed.plans.training import model_of
 from fedmed.privacy.noise import ByteSource, fresh_source
 from fedmed.protocol.coordinator_round import Opened, aggregate, propose
 from fedmed.protocol.schedule import schedule_for
 from fedmed.protocol.steps import LOST, Phase, PhaseKind, Reply, Steps
-from fedmed.study import StudySpec
+from fedmed.study import TrainingStudy
 from fedmed.training.optimiser import OptimiserState, step
 from fedmed.types import FloatArray, Scheme, WordArray
 from fedmed_nodes.client_app import CustodianPort, build_client_app
@@ -59,7 +60,7 @@ MLP = {"model__kind": "mlp", "model__hidden": [3]}
 class Run:
     """A study that ran, or stopped, on a federation of its own."""
 
-    spec: StudySpec
+    spec: TrainingStudy
     federation: Federation
     rounds: list[RoundSummary]
     phases: list[str]
@@ -74,7 +75,7 @@ class Run:
 
 
 def run(
-    spec: StudySpec,
+    spec: TrainingStudy,
     *,
     tamper: Tamper = untouched,
     garble: Garble = unaltered,
@@ -109,22 +110,23 @@ def run(
 # --- Against the same computation without a protocol -------------------------------------------------
 
 
-def fields_of(spec: StudySpec, point: int, parameters: FloatArray) -> WordArray:
+def fields_of(spec: TrainingStudy, point: int, parameters: FloatArray) -> WordArray:
     """One node's clipped gradient sum on the integer grid, with zero noise."""
     schedule = schedule_for(spec)
     clipped = clipped_gradient_sum(
         parameters,
         small_source(point).training_examples(spec.dataset_spec),
-        layout=schedule.model,
+        layout=model_of(spec),
         clip=PersonClip(norm=spec.privacy.clip_norm, rows=spec.training.rows_of_a_person),
     )
-    return encode(clipped, np.zeros(schedule.layout.values, np.int64), schedule.layout)
+    silent = np.zeros(schedule.layout.values, np.int64)
+    return encode(clipped, silent, schedule.layout, clip_norm=spec.privacy.clip_norm)
 
 
-def computed_directly(spec: StudySpec, digest: bytes, sets: Sequence[Sequence[int]]) -> list[FloatArray]:
+def computed_directly(spec: TrainingStudy, digest: bytes, sets: Sequence[Sequence[int]]) -> list[FloatArray]:
     """Parameters after each round whose sum is over the given nodes."""
     schedule = schedule_for(spec)
-    start = schedule.model.initial(digest)
+    start = model_of(spec).initial(digest)
     state, history = OptimiserState(parameters=start, velocity=np.zeros_like(start)), []
     for points in sets:
         total = np.zeros(schedule.layout.values, np.uint64)

@@ -11,15 +11,19 @@ from hypothesis.extra.numpy import arrays
 from fedmed.aggregation.allowance import default_allowance
 from fedmed.aggregation.encoding import (
     CHUNK_COEFFICIENTS,
+    Carrier,
+    SumBounds,
     chunk_values,
     decode,
+    decode_integers,
     encode,
+    exact_layout,
     grid_for,
     grid_steps,
     node_noise_scale,
+    noisy_layout,
     rehearsal_layout,
     sensitivity,
-    training_layout,
 )
 from fedmed.errors import ConfigError, OpeningOutOfBounds
 from fedmed.privacy.clipping import CLIP_SLACK, ClippedSum
@@ -32,19 +36,32 @@ any_float = st.floats(width=64)
 def layout_for(values=40, *, clip_norm=4.0, clamp_persons=26_600, nodes=4, **changes):
     chosen = {
         "max_persons": clamp_persons,
+        "changed": None,
         "noise_multiplier": 23.595,
         "allowance": default_allowance(nodes),
         "nodes": nodes,
-        "parameter_set_name": "t8",
         "payload_bits": 140,
-    }
-    return training_layout(
-        values=values, clip_norm=clip_norm, clamp_persons=clamp_persons, **(chosen | changes)
+    } | changes
+    return noisy_layout(
+        SumBounds(
+            values=values,
+            clip_norm=clip_norm,
+            clamp_persons=clamp_persons,
+            max_persons=chosen["max_persons"],
+            changed=chosen["changed"],
+        ),
+        noise_multiplier=chosen["noise_multiplier"],
+        allowance=chosen["allowance"],
+        carrier=Carrier(nodes=chosen["nodes"], parameter_set="t8", payload_bits=chosen["payload_bits"]),
     )
 
 
 def clipped(values, clip_norm=4.0):
     return ClippedSum(values=np.asarray(values, dtype=np.float64), clip_norm=clip_norm)
+
+
+def encoded(values, noise, layout):
+    return encode(values, noise, layout, clip_norm=4.0)
 
 
 def noise_of(layout, seed=1):
@@ -171,7 +188,7 @@ def test_chunks_cover_every_value_once(values, fields):
 @given(values=arrays(np.float64, 12, elements=any_float), seed=st.integers(0, 99))
 def test_encoding_never_raises_on_data_and_stays_in_its_range(values, seed):
     layout = layout_for(12)
-    fields = encode(clipped(values), noise_of(layout, seed), layout)
+    fields = encoded(clipped(values), noise_of(layout, seed), layout)
     assert fields.dtype == np.uint64
     assert np.all(fields <= 2 * layout.offset)
 
@@ -185,13 +202,13 @@ def test_encoding_is_rounding_clamping_noise_and_offset(values, seed):
         max(-layout.limit, min(layout.limit, round(v / layout.grid))) + int(e) + layout.offset
         for v, e in zip(values.tolist(), noise, strict=True)
     ]
-    assert encode(clipped(values), noise, layout).tolist() == expected
+    assert encoded(clipped(values), noise, layout).tolist() == expected
 
 
 def test_values_that_are_not_finite_count_as_zero_and_halves_go_to_even():
     layout = layout_for(7)
     g, silent = layout.grid, np.zeros(7, np.int64)
-    steps = encode(
+    steps = encoded(
         clipped([math.nan, math.inf, -math.inf, 0.5 * g, 1.5 * g, 2.5 * g, -0.5 * g]), silent, layout
     )
     assert (steps.astype(np.int64) - layout.offset).tolist() == [0, 0, 0, 0, 2, 2, 0]
@@ -202,7 +219,7 @@ def test_the_ends_of_the_range_are_clamped_also_where_floats_are_coarse(limit):
     # float(2**56 - 1) is 2**56: the limit must hold as an integer.
     wide = dataclasses.replace(layout_for(4), limit=limit, field_bits=62, grid=1.0 / 4096)
     values = clipped([1e308, -1e308, 1e300, -1e13], clip_norm=1.0)
-    steps = encode(values, np.zeros(4, np.int64), wide).astype(np.int64) - wide.offset
+    steps = encoded(values, np.zeros(4, np.int64), wide).astype(np.int64) - wide.offset
     assert steps.tolist() == [limit, -limit, limit, -min(limit, 4096 * 10**13)]
 
 
@@ -216,8 +233,8 @@ def test_one_person_never_moves_the_encoded_sum_beyond_its_sensitivity(base, dir
     length = np.linalg.norm(direction)
     person = direction * (4.0 * (1 - CLIP_SLACK) / length) if length > 1e-3 else direction
     silent = np.zeros(16, np.int64)
-    without = encode(clipped(base), silent, layout).astype(np.int64)
-    with_person = encode(clipped(base + person), silent, layout).astype(np.int64)
+    without = encoded(clipped(base), silent, layout).astype(np.int64)
+    with_person = encoded(clipped(base + person), silent, layout).astype(np.int64)
     moved = math.sqrt(float(((with_person - without) ** 2).sum()))
     assert moved <= sensitivity(4.0, layout.grid, values=16, max_persons=25_000)
 
@@ -228,7 +245,7 @@ def test_the_rounding_charge_is_nearly_attained():
     base = np.full(dim, 0.5 * layout.grid)
     push = 4.0 * (1 - CLIP_SLACK) / math.sqrt(dim)
     silent = np.zeros(dim, np.int64)
-    steps = [encode(clipped(v), silent, layout).astype(np.int64) for v in (base, base + push)]
+    steps = [encoded(clipped(v), silent, layout).astype(np.int64) for v in (base, base + push)]
     moved = math.sqrt(float(((steps[1] - steps[0]) ** 2).sum()))
     bound = sensitivity(4.0, layout.grid, values=dim, max_persons=26_600)
     assert 4096 + 0.9 * math.sqrt(dim) < moved <= bound
@@ -242,7 +259,7 @@ def test_decoding_a_sum_of_fields_gives_the_sum_of_the_steps(nodes, data):
     values = data.draw(arrays(np.float64, (contributors, 9), elements=st.floats(-5000, 5000)))
     noises = [noise_of(layout, seed) for seed in range(contributors)]
     total = sum(
-        (encode(clipped(v), e, layout) for v, e in zip(values, noises, strict=True)), np.zeros(9, np.uint64)
+        (encoded(clipped(v), e, layout) for v, e in zip(values, noises, strict=True)), np.zeros(9, np.uint64)
     )
     steps = [
         sum(
@@ -283,7 +300,7 @@ def test_arrays_that_do_not_belong_to_the_layout_are_refused():
         (clipped(np.zeros(3), clip_norm=4.1), silent, "clip_norm"),
     ):
         with pytest.raises(ConfigError, match=named):
-            encode(values, noise, layout)
+            encoded(values, noise, layout)
     with pytest.raises(ConfigError, match="total_fields"):
         decode(np.zeros(4, np.uint64), layout, 1)
 
@@ -292,7 +309,7 @@ def test_the_opened_sum_has_the_planned_noise():
     layout = layout_for(200_000, allowance=default_allowance(4, dropouts=0, colluders=0))
     nothing = clipped(np.zeros(200_000))
     total = sum(
-        (encode(nothing, noise_of(layout, 30 + i), layout) for i in range(4)), np.zeros(200_000, np.uint64)
+        (encoded(nothing, noise_of(layout, 30 + i), layout) for i in range(4)), np.zeros(200_000, np.uint64)
     )
     sd = decode(total, layout, 4).std() / 4.0
     moved = sensitivity(4.0, layout.grid, values=200_000, max_persons=26_600) / grid_steps(200_000)
@@ -304,3 +321,46 @@ def test_layouts_compare_by_value_so_a_custodian_can_check_a_plan():
     assert layout_for() == layout_for()
     assert layout_for() != layout_for(noise_multiplier=23.6)
     assert isinstance(layout_for(), Layout)
+
+
+# --- Integers ------------------------------------------------------------------------------------------
+
+PROVINCES = Carrier(nodes=31, parameter_set="t64", payload_bits=135)
+FEN = 10**14
+
+
+@settings(deadline=None, max_examples=30)
+@given(sums=st.lists(arrays(np.int64, 3, elements=st.integers(-FEN, FEN)), min_size=1, max_size=31))
+def test_totals_of_1e14_fen_a_node_are_exact_over_31_nodes(sums):
+    layout = exact_layout(3, limit=FEN, carrier=PROVINCES)
+    assert layout.field_bits <= 62
+    silent, total = np.zeros(3, np.int64), np.zeros(3, np.uint64)
+    for values in sums:
+        total += encode(ClippedSum(values=values, clip_norm=1.0), silent, layout, clip_norm=1.0)
+    found = decode_integers(total, layout, len(sums))
+    assert found.dtype == np.int64
+    assert found.tolist() == np.sum(sums, axis=0).tolist()
+
+
+def test_an_integer_beyond_its_limit_is_clamped_and_never_an_error():
+    layout = exact_layout(2, limit=100, carrier=PROVINCES)
+    beyond = ClippedSum(values=np.array([2**62, -(2**62)]), clip_norm=1.0)
+    fields = encode(beyond, np.zeros(2, np.int64), layout, clip_norm=1.0)
+    assert decode_integers(fields, layout, 1).tolist() == [100, -100]
+
+
+def test_integers_and_grids_other_than_one_do_not_go_together():
+    layout = layout_for(2)
+    whole = ClippedSum(values=np.array([1, 2]), clip_norm=4.0)
+    with pytest.raises(ConfigError, match="grid of 1"):
+        encode(whole, np.zeros(2, np.int64), layout, clip_norm=4.0)
+    with pytest.raises(ConfigError, match="grid of 1"):
+        decode_integers(np.zeros(2, np.uint64), layout, 1)
+
+
+def test_a_person_who_changes_few_cells_pays_for_the_rounding_of_few():
+    all_cells, one_cell = layout_for(1000), layout_for(1000, changed=1)
+    due = 4097 / (4096 + math.sqrt(1000))
+    assert one_cell.noise_scale / all_cells.noise_scale == pytest.approx(due, rel=1e-4)
+    with pytest.raises(ConfigError, match="changed"):
+        layout_for(10, changed=11)

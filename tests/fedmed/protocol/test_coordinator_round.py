@@ -289,7 +289,7 @@ def resigned(trial: Trial, point: int, chunks: tuple[bytes, ...], reply: Reply) 
 def test_a_contribution_that_does_not_hold_counts_as_lost_and_is_named(what: str, code: str) -> None:
     run = watched(scheme=Scheme.THRESHOLD, noise=insecure_no_noise)
     trial, other = run.trial, make_trial(noise=insecure_no_noise)
-    used = 28 * trial.terms.layout.coefficients
+    used = 28 * trial.layout.coefficients
     changes: dict[str, Callable[[Reply], Reply]] = {
         "altered": altered_chunk,
         "short": lambda reply: resigned(trial, 4, (bytes(used - 1),), reply),
@@ -355,7 +355,7 @@ def test_a_validly_signed_false_share_is_never_taken_for_a_sum() -> None:
     """Threshold detects no false share by itself: the opened noise is out of bounds."""
     run = watched(scheme=Scheme.THRESHOLD)
     trial = run.trial
-    used = 28 * trial.terms.layout.coefficients
+    used = 28 * trial.layout.coefficients
 
     def false_share(reply: Reply) -> Reply:
         statement = wire.decode_statement(wire.decode_signed(reply.parts[0]).body)

@@ -8,9 +8,9 @@ import pytest
 from fedmed.aggregation.encoding import CHUNK_COEFFICIENTS
 from fedmed.crypto.parameters import RING_DEGREE
 from fedmed.errors import ConfigError
+from fedmed.plans.stage import PLAIN_SET
 from fedmed.privacy.accounting import epsilon
 from fedmed.protocol.schedule import (
-    PLAIN_SET,
     SAMPLING_SHARE,
     Terms,
     chunk_count,
@@ -107,7 +107,7 @@ def test_the_terms_say_what_the_study_and_the_roster_say() -> None:
     roster = roster_of(4, threshold=3, colluders=1)
     terms = terms_for(spec, schedule, roster, digests=DIGESTS)
     assert (terms.study_digest, terms.roster_digest, terms.epoch_id) == DIGESTS
-    assert (terms.kind, terms.layout, terms.allowance) == (
+    assert (terms.stage(1).kind, terms.stage(1).layout, terms.allowance) == (
         RoundKind.TRAINING,
         schedule.layout,
         schedule.allowance,
@@ -161,10 +161,11 @@ def test_the_rehearsals_openers_cover_all_custodians_for_every_threshold(nodes: 
 
 def test_a_rehearsal_needs_everybody_has_no_noise_and_fills_one_polynomial() -> None:
     terms = rehearsal(4, 3)
-    assert terms.kind is RoundKind.REHEARSAL
+    assert terms.is_rehearsal
+    assert terms.stage(1).kind is RoundKind.REHEARSAL
     assert terms.allowance.least_set == 4
-    assert (terms.layout.noise_scale, terms.layout.tail) == (0.0, 0)
-    assert (chunk_count(terms.layout), terms.layout.coefficients) == (1, CHUNK_COEFFICIENTS)
+    assert (terms.stage(1).layout.noise_scale, terms.stage(1).layout.tail) == (0.0, 0)
+    assert (chunk_count(terms.stage(1).layout), terms.stage(1).layout.coefficients) == (1, CHUNK_COEFFICIENTS)
     assert (terms.aggregations, terms.spare_attempts) == (2, 0)
     assert terms.study_digest == bytes([7]) * 32
     assert terms.expires == datetime.date(2026, 3, 3)

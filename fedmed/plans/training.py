@@ -1,0 +1,75 @@
+"""Stages of a study that trains a model: the training rounds, then the evaluation if there is one."""
+
+from __future__ import annotations
+
+from fedmed.aggregation.encoding import SumBounds
+from fedmed.models.layout import ModelLayout
+from fedmed.plans.stage import Ground, Stage, noisy_stage
+from fedmed.privacy.accounting import noise_multiplier_for
+from fedmed.study import TrainingStudy
+from fedmed.types import PrivacyEvent, RoundKind
+
+LABELS = 2
+"""Rows of a score histogram: one for each value of the label."""
+
+
+def model_of(spec: TrainingStudy) -> ModelLayout:
+    """Names and shapes of a study's model."""
+    return ModelLayout(kind=spec.model.kind, inputs=spec.dataset_spec.inputs, hidden=spec.model.hidden)
+
+
+def stages(spec: TrainingStudy, ground: Ground) -> tuple[Stage, ...]:
+    """Work out a training study.
+
+    Args:
+        spec: A checked study.
+        ground: What the plan stands on.
+
+    Returns:
+        The training stage, and the evaluation stage where the study has an ``evaluation_epsilon``. The
+        evaluation's noise is calibrated to that epsilon alone, the training's so that both together spend
+        the study's epsilon.
+
+    Raises:
+        ConfigError: the numbers do not fit.
+    """
+    model = model_of(spec)
+    evaluation = _evaluation(spec, ground, inputs=model.size)
+    beside = () if evaluation is None else evaluation.events(evaluation.rounds + spec.spare_attempts)
+    training = noisy_stage(
+        RoundKind.TRAINING,
+        SumBounds(
+            values=model.size,
+            clip_norm=spec.privacy.clip_norm,
+            clamp_persons=spec.aggregation.clamp_persons,
+            max_persons=max(spec.data.declared_persons.values()),
+        ),
+        ground,
+        noise_multiplier=_noise_multiplier(spec, ground, beside),
+        rounds=spec.training.aggregations,
+        input_values=model.size,
+    )
+    return (training,) if evaluation is None else (training, evaluation)
+
+
+def _noise_multiplier(spec: TrainingStudy, ground: Ground, beside: tuple[PrivacyEvent, ...]) -> float:
+    """Noise of all training attempts that fits beside the evaluation's."""
+    releases = spec.training.aggregations + spec.spare_attempts
+    return noise_multiplier_for(spec.privacy.epsilon, ground.delta, releases, beside=beside)
+
+
+def _evaluation(spec: TrainingStudy, ground: Ground, *, inputs: int) -> Stage | None:
+    """One histogram of scores for each label: a held-out person is one count in one cell."""
+    epsilon = spec.report.evaluation_epsilon
+    if epsilon is None:
+        return None
+    most = max(spec.data.declared_persons.values())
+    return noisy_stage(
+        RoundKind.EVALUATION,
+        SumBounds(
+            values=LABELS * spec.report.bins, clip_norm=1.0, clamp_persons=most, max_persons=most, changed=1
+        ),
+        ground,
+        noise_multiplier=noise_multiplier_for(epsilon, ground.delta, 1 + spec.spare_attempts),
+        input_values=inputs,
+    )

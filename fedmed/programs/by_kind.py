@@ -1,0 +1,20 @@
+"""Which program runs which kind of study. A new kind adds one case here."""
+
+from __future__ import annotations
+
+from fedmed.errors import ConfigError
+from fedmed.programs.contract import Program
+from fedmed.programs.training import TrainingProgram
+from fedmed.study import StudySpec, TrainingStudy, canonical_bytes, study_digest
+
+
+def program_for(spec: StudySpec) -> Program:
+    """The coordinator's half of a study.
+
+    Raises:
+        ConfigError: no program knows this kind of study.
+    """
+    match spec:
+        case TrainingStudy():
+            return TrainingProgram(spec=spec, study_digest=study_digest(canonical_bytes(spec)))
+    raise ConfigError(f"study.kind: no program runs {spec.kind.value}; update FedMed at the coordinator")

@@ -1,0 +1,20 @@
+"""Which module answers which kind of study. A new kind adds one case here."""
+
+from __future__ import annotations
+
+from fedmed.errors import StudyRefused
+from fedmed.study import StudySpec, TrainingStudy
+from fedmed_nodes.answers.contract import NodeHalf
+from fedmed_nodes.answers.training import TrainingHalf
+
+
+def half_for(spec: StudySpec) -> NodeHalf:
+    """A node's half of a study.
+
+    Raises:
+        StudyRefused: this node's program does not know the kind.
+    """
+    match spec:
+        case TrainingStudy():
+            return TrainingHalf(spec=spec)
+    raise StudyRefused(f"study.kind: this node cannot answer {spec.kind.value}; update FedMed here")
