@@ -119,6 +119,7 @@ DOORS: Mapping[str, frozenset[str]] = {
             "fedmed_nodes.key_commands",
             "fedmed_nodes.run_commands",
             "fedmed_server.cli",
+            "fedmed_server.machine_commands",
         }
     ),
     "tomli_w": frozenset({"fedmed.study"}),
