@@ -14,8 +14,8 @@ import click
 from rich.console import Console
 
 from fedmed.cli.drill import Drill, parse_loss
-from fedmed.cli.progress_view import shown_progress
 from fedmed.errors import ConfigError
+from fedmed.report.live import shown_progress
 from fedmed.study import StudySpec
 
 if TYPE_CHECKING:
@@ -114,12 +114,9 @@ def show_result(result: Result, *, page: Path, as_json: bool) -> None:
     if as_json:
         click.echo(result.to_json(), nl=False)
         return
-    from fedmed.report.terminal import summary_lines
+    from fedmed.report.terminal import show_summary
 
-    console = Console()
-    for line in summary_lines(result):
-        console.print(line)
-    console.print(f"Report   {page}", markup=False, highlight=False, soft_wrap=True)
+    show_summary(result, page=page)
 
 
 def read_result(folder: Path) -> Result:

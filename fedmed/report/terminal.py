@@ -10,6 +10,8 @@ from fedmed.report.result import Arm, Result, worst_node
 from fedmed.report.units import ABSENT, byte_size, delta, duration, epsilon, metric, plural, ratio
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import RenderableType
     from rich.table import Table
     from rich.text import Text
@@ -49,6 +51,16 @@ def summary_lines(result: Result) -> list[RenderableType]:
     lines += [Text(sentence) for sentence in found.conclusions]
     lines += [Text.assemble(("Warning  ", "bold red"), sentence) for sentence in found.warnings]
     return lines
+
+
+def show_summary(result: Result, *, page: Path) -> None:
+    """Print a result's summary on stdout, and where its report page lies."""
+    from rich.console import Console
+
+    console = Console()
+    for line in summary_lines(result):
+        console.print(line)
+    console.print(f"Report   {page}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _arms_table(result: Result) -> Table:

@@ -6,22 +6,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedmed_server import machine_commands
+
 if TYPE_CHECKING:
-    from fedmed.progress import Progress
     from fedmed_server.home import Home
 
 app = typer.Typer(help="Run the coordinator: its keys, its processes, its studies.", no_args_is_help=True)
+app.add_typer(machine_commands.app)
 
 HomeFolder = Annotated[Path, typer.Argument(metavar="HOME", help="The coordinator's home folder.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (TOML).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; logs go to stderr.")]
 _STOP_S = 60.0
+_INTERRUPTED = 130
 
 
 @app.command(
@@ -71,35 +73,49 @@ def up(home: HomeFolder) -> None:
     serve(_home(home), say=_say)
 
 
-@app.command(epilog="Example: fedmed server status /var/lib/fedmed-server")
-def status(home: HomeFolder, as_json: AsJson = False) -> int:
-    """Show which processes run and which nodes are online."""
-    from fedmed_server import control
-    from fedmed_server.coordinator import running_processes
+@app.command(
+    epilog="Example: fedmed server status /var/lib/fedmed-server --watch (exit code 1: nothing runs)"
+)
+def status(
+    home: HomeFolder,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow the running study; Ctrl-C only stops the watching.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Show which processes run, which nodes are online and where the studies stand."""
+    from fedmed_server.status_view import status_document, status_lines
 
     place = _home(home)
-    processes = running_processes(place)
-    known = control.node_statuses(place) if processes else {}
-    standing = {m.name: known.get(m.name, "not registered") for m in place.roster().members}
+    document = status_document(place)
     if as_json:
-        typer.echo(json.dumps({"processes": processes, "nodes": standing}, ensure_ascii=False))
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
-        for name, pid in processes.items():
-            typer.echo(f"{name}: process {pid}")
-        for name, word in standing.items() if processes else ():
-            typer.echo(f"{name}: {word}")
-        if not processes:
-            typer.echo(f"no coordinator runs on {place.path}; start it with fedmed server up {home}")
-    return 0 if processes else 1
+        typer.echo("\n".join(status_lines(document, home=home)))
+    if watch:
+        return _watch_running(place)
+    return 0 if document["processes"] else 1
 
 
-@app.command(epilog="Example: fedmed server stop /var/lib/fedmed-server")
-def stop(home: HomeFolder, as_json: AsJson = False) -> None:
-    """Stop the coordinator; a running study can be resumed."""
-    from fedmed_server import coordinator
+@app.command(epilog="Example: fedmed server stop /var/lib/fedmed-server --study high-cost")
+def stop(
+    home: HomeFolder,
+    study: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Stop this study only; the coordinator goes on running."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop the coordinator, or one study; what was under way can be resumed."""
+    from fedmed_server import coordinator, launch
 
-    stopped = coordinator.stop(_home(home), timeout_s=_STOP_S)
-    typer.echo(json.dumps({"stopped": stopped}) if as_json else "stopped" if stopped else "nothing runs")
+    place = _home(home)
+    if study is not None:
+        stopped, what = launch.stop_study(place, study), f"study {study}"
+    else:
+        stopped, what = coordinator.stop(place, timeout_s=_STOP_S), "the coordinator"
+    text = f"stopped {what}" if stopped else f"nothing runs: {what} was not running"
+    typer.echo(json.dumps({"stopped": stopped}) if as_json else text)
 
 
 @app.command(epilog="Example: fedmed server launch /var/lib/fedmed-server my.toml")
@@ -114,44 +130,102 @@ def launch(
     ] = 600.0,
     nodes_deadline: Annotated[float, typer.Option(help="Seconds to wait for all nodes.")] = 120.0,
     as_json: AsJson = False,
-) -> None:
-    """Check a study, submit it, and show its progress to the end."""
-    from fedmed.errors import ConfigError
+) -> int:
+    """Check a study, submit it, show its progress and leave its result; Ctrl-C leaves it running."""
     from fedmed.study import load_study
     from fedmed_server.coordinator import is_running
-    from fedmed_server.deployed_study import MODEL_FILE
-    from fedmed_server.launch import Pace, follow, submit
+    from fedmed_server.launch import Pace, check, submit, wait_for_nodes
 
     place, spec = _home(home), load_study(_text(study))
+    check(place, spec)
     if not is_running(place):
+        from fedmed.errors import ConfigError
+
         raise ConfigError(f"no coordinator runs on {place.path}; start it with fedmed server up {home}")
+    wait_for_nodes(
+        place, deadline_s=nodes_deadline, on_wait=lambda names: _say(f"waiting for {', '.join(names)}")
+    )
     pace = Pace(phase_deadline_s=phase_deadline, nodes_deadline_s=nodes_deadline)
     run_id = submit(place, spec, resume=resume, pace=pace)
     _say(f"run {run_id} of study {spec.id}")
-    run = follow(place, spec, run_id, on_progress=_shown())
-    model = place.run_folder(spec.id) / MODEL_FILE
-    told = {
-        "study": spec.id,
-        "aggregations": len(run.history),
-        "attempts": run.plans,
-        "epsilon_spent": run.epsilon_spent,
-        "seconds": {name: total.seconds for name, total in run.totals.items()},
-        "model": str(model),
-    }
-    text = f"{len(run.history)} aggregations, epsilon {run.epsilon_spent:.3f} spent; model {model}"
-    typer.echo(json.dumps(told, ensure_ascii=False) if as_json else text)
+    return _follow(place, spec.id, run_id=run_id, as_json=as_json)
 
 
-def _shown() -> Callable[[Progress], None]:
-    """Tell each phase in a line on stderr."""
+@app.command(epilog="Example: fedmed server export /var/lib/fedmed-server high-cost --out release.zip")
+def export(
+    home: HomeFolder,
+    study: Annotated[str, typer.Argument(metavar="STUDY_ID", help="Id of a finished study.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.zip|FOLDER", help="New file or folder. [release.zip in the run's folder]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the release of a finished study, for anybody to check with fedmed verify."""
+    from fedmed import wire
+    from fedmed_server.export import export as write
+    from fedmed_server.export import study_roster
 
-    def show(event: Progress) -> None:
-        where = f" {event.round_number}/{event.rounds}" if event.round_number else ""
-        bad = [f"{node} {state}" for node, state in event.states.items() if state != "done"]
-        spent = f", epsilon {event.epsilon_spent:.3f} of {event.epsilon_planned:.3f}"
-        _say(f"{event.phase}{where}{': ' + ', '.join(bad) if bad else ''}{spent if where else ''}")
+    place = _home(home)
+    written = write(place, study, out=out)
+    digest = wire.roster_digest(study_roster(place, study)).hex()
+    told = {"study": study, "release": str(written), "roster_digest": digest}
+    typer.echo(json.dumps(told, ensure_ascii=False) if as_json else f"wrote {written}")
+    _say(f"next: fedmed verify {written} --roster {digest}")
 
-    return show
+
+def _follow(place: Home, study: str, *, run_id: int | None, as_json: bool) -> int:
+    """Show a run to its end, then its result; Ctrl-C ends the showing and nothing else."""
+    from fedmed.report.live import progress_on_stderr
+    from fedmed_server.launch import follow
+    from fedmed_server.study_status import read_study
+
+    spec = read_study(place, study)
+    try:
+        with progress_on_stderr(title=spec.title) as on_progress:
+            follow(place, spec, run_id, on_progress=on_progress)
+    except KeyboardInterrupt:
+        _say(
+            f"study {study} goes on without this window.\n"
+            f"  look again:  fedmed server status {place.path} --watch\n"
+            f"  stop it:     fedmed server stop {place.path} --study {study}"
+        )
+        raise typer.Exit(_INTERRUPTED) from None
+    _show(place, study, as_json=as_json)
+    return 0
+
+
+def _show(place: Home, study: str, *, as_json: bool) -> None:
+    """The result of a finished study; what it computed, for a kind without a result document."""
+    from fedmed.report.terminal import show_summary
+    from fedmed.report.write import PAGE_NAME
+    from fedmed.study import TrainingStudy
+    from fedmed_server.delivery import deliver
+    from fedmed_server.deployed_study import OUTCOME_FILE
+    from fedmed_server.study_status import read_study
+
+    spec, folder = read_study(place, study), place.run_folder(study)
+    if not isinstance(spec, TrainingStudy):
+        outcome = folder / OUTCOME_FILE
+        typer.echo(_text(outcome) if as_json else f"finished; what it computed is in {outcome}")
+        return
+    result = deliver(folder, spec)
+    if as_json:
+        typer.echo(result.to_json(), nl=False)
+        return
+    show_summary(result, page=folder / PAGE_NAME)
+    typer.echo(f"Release  fedmed server export {place.path} {study}")
+
+
+def _watch_running(place: Home) -> int:
+    """Follow the study that runs now."""
+    from fedmed_server.study_status import State, read_run, studies
+
+    running = [s.study for s in studies(place) if s.state is State.RUNNING]
+    if not running:
+        _say("no study runs now")
+        return 1
+    return _follow(place, running[0], run_id=read_run(place.run_folder(running[0])), as_json=False)
 
 
 def _home(path: Path) -> Home:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fedmed import wire
-from fedmed.errors import ConfigError, ProcessFailed
+from fedmed.errors import CohortTooSmall, ConfigError, ProcessFailed, TooFewNodes
 from fedmed.messages import NO_EPOCH
 from fedmed.outcome import FederatedRun
 from fedmed.progress import OnProgress, Progress
@@ -20,8 +20,10 @@ from fedmed_server.chronicle import progress, read_phases
 from fedmed_server.deployed_study import FAILURE_FILE, OUTCOME_FILE, STUDY_FILE, read_failure, read_outcome
 from fedmed_server.files import private_folder, read_private, replace_private
 from fedmed_server.home import Home
+from fedmed_server.study_status import State, note_run, read_run, study_status
 
 _LOOK_S: Final = 0.5
+_LOOK_NODES_S: Final = 3.0
 # A look at Flower's own word for a run takes a process of a second or two: rarely, and only in silence.
 _ASK_FLOWER_S: Final = 30.0
 _FINISHED: Final = "finished"
@@ -41,11 +43,49 @@ class Pace:
 
 
 def check(home: Home, spec: StudySpec) -> Schedule:
-    """Check a study against the roster before anything is sent; raises `ConfigError` and names the remedy."""
+    """Check a study against the roster and the declared persons before anything is sent.
+
+    Raises:
+        ConfigError: it cannot be run as written, or does not fit the roster; names the remedy.
+        CohortTooSmall: a node declares fewer persons than the study's own ``min_cohort``.
+    """
     schedule, roster = schedule_for(spec), home.roster()
     digests = (study_digest(canonical_bytes(spec)), wire.roster_digest(roster), NO_EPOCH)
     terms_for(spec, schedule, roster, digests=digests)
+    small = {n: c for n, c in spec.data.declared_persons.items() if c < spec.data.min_cohort}
+    if small:
+        told = ", ".join(f"{name} declares {count}" for name, count in small.items())
+        raise CohortTooSmall(f"min_cohort is {spec.data.min_cohort}, {told}")
     return schedule
+
+
+def wait_for_nodes(home: Home, *, deadline_s: float, on_wait: Callable[[Sequence[str]], None]) -> None:
+    """Wait until every node of the roster is online.
+
+    Args:
+        home: The coordinator's home; its processes must run.
+        deadline_s: Longest wait.
+        on_wait: Called with the names of those that are missing, at each change.
+
+    Raises:
+        TooFewNodes: some did not come in time; names them.
+        ProcessFailed: the SuperLink is away.
+    """
+    deadline, told = time.monotonic() + deadline_s, [""]
+    while True:
+        known = control.node_statuses(home)
+        missing = [m.name for m in home.roster().members if known.get(m.name) != control.ONLINE]
+        if not missing:
+            return
+        if time.monotonic() > deadline:
+            raise TooFewNodes(
+                f"{', '.join(missing)} not online after {deadline_s:.0f} s; ask the operators to start them "
+                "(fedmed node up), then launch again: nothing was sent or spent"
+            )
+        if missing != told:
+            on_wait(missing)
+            told = missing
+        time.sleep(_LOOK_NODES_S)
 
 
 def submit(home: Home, spec: StudySpec, *, resume: bool, pace: Pace) -> int:
@@ -74,7 +114,7 @@ def submit(home: Home, spec: StudySpec, *, resume: bool, pace: Pace) -> int:
         raise ConfigError(f"study {spec.id} is finished: {folder}; give a new one another id")
     replace_private(place, text)
     (folder / FAILURE_FILE).unlink(missing_ok=True)
-    return control.start_run(
+    run_id = control.start_run(
         home,
         home.path / "bundle",
         {
@@ -85,12 +125,14 @@ def submit(home: Home, spec: StudySpec, *, resume: bool, pace: Pace) -> int:
             "nodes-deadline-s": pace.nodes_deadline_s,
         },
     )
+    note_run(folder, run_id)
+    return run_id
 
 
 def follow(
     home: Home,
     spec: StudySpec,
-    run_id: int,
+    run_id: int | None,
     *,
     on_progress: OnProgress,
     while_waiting: Callable[[], None] = lambda: None,
@@ -100,7 +142,7 @@ def follow(
     Args:
         home: The coordinator's home.
         spec: The study.
-        run_id: Flower's id of the run.
+        run_id: Flower's id of the run; None when nobody knows it any more.
         on_progress: Called after each phase.
         while_waiting: Called about twice a second; its errors end the watching.
 
@@ -113,10 +155,10 @@ def follow(
     """
     folder, schedule = home.run_folder(spec.id), schedule_for(spec)
     shown, ask_at = len(read_phases(folder)), time.monotonic() + _ASK_FLOWER_S
-    on_progress(Progress(phase="start", rounds=spec.training.aggregations))
+    on_progress(Progress(phase="start", rounds=schedule.rounds))
     while True:
         # Flower is asked before the folder is read: what a run left with its end must not be missed.
-        is_over = time.monotonic() > ask_at and _is_over(home, run_id)
+        is_over = time.monotonic() > ask_at and run_id is not None and _is_over(home, run_id)
         records = read_phases(folder)
         for count in range(shown + 1, len(records) + 1):
             on_progress(progress(spec, schedule, records[:count]))
@@ -130,6 +172,29 @@ def follow(
             raise ProcessFailed(f"the ServerApp of run {run_id} is gone without a result; launch with resume")
         while_waiting()
         time.sleep(_LOOK_S)
+
+
+def stop_study(home: Home, study: str) -> bool:
+    """Stop a study's run; it can be launched again with resume.
+
+    Args:
+        home: The coordinator's home; its processes must run.
+        study: The study's id.
+
+    Returns:
+        Whether it was running.
+
+    Raises:
+        ConfigError: no study of that id was launched here.
+        ProcessFailed: the SuperLink is away.
+    """
+    if study_status(home, study).state is not State.RUNNING:
+        return False
+    run_id = read_run(home.run_folder(study))
+    if run_id is None:
+        raise ConfigError(f"nobody noted the run of study {study}; stop the coordinator: fedmed server stop")
+    control.stop_run(home, run_id)
+    return True
 
 
 def _is_over(home: Home, run_id: int) -> bool:

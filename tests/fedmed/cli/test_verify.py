@@ -33,9 +33,10 @@ def test_a_damaged_or_doubled_zip_file_is_no_release(tmp_path: Path) -> None:
     archive.write_bytes(bytes(data))
     with pytest.raises(ReleaseBroken, match="damaged"):
         read_files(archive)
-    with zipfile.ZipFile(archive, "w") as packed, pytest.warns(UserWarning, match="Duplicate"):
+    with zipfile.ZipFile(archive, "w") as packed:
         packed.writestr("a.json", b"{}")
-        packed.writestr("a.json", b"[]")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            packed.writestr("a.json", b"[]")
     with pytest.raises(ReleaseBroken, match="two files of one name"):
         read_files(archive)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,18 +29,21 @@ def shown_progress(console: Console, *, title: str) -> Iterator[OnProgress]:
         title: The study's title.
 
     Yields:
-        What the simulation calls at each step.
+        What is called at each step.
     """
     if not console.is_terminal:
         yield _Lines(console).show
         return
     view = _View(title)
-    with Live(console=console, refresh_per_second=8, transient=True) as live:
+    with Live(console=console, get_renderable=view.table, refresh_per_second=4, transient=True):
+        yield view.take
 
-        def show(event: Progress) -> None:
-            live.update(view.after(event))
 
-        yield show
+@contextmanager
+def progress_on_stderr(*, title: str) -> Iterator[OnProgress]:
+    """`shown_progress` on stderr, so that stdout is left to the result."""
+    with shown_progress(Console(stderr=True), title=title) as on_progress:
+        yield on_progress
 
 
 class _View:
@@ -49,21 +53,28 @@ class _View:
         self._title = title
         self._states: dict[str, str] = {}
         self._bytes: dict[str, int] = {}
+        self._last: Progress | None = None
         self._started = time.monotonic()
 
-    def after(self, event: Progress) -> RenderableType:
-        """The table that shows an event."""
+    def take(self, event: Progress) -> None:
+        """Take in an event; the next look shows it."""
         self._states.update(event.states)
         self._bytes.update(event.bytes_moved)
+        self._last = event
+
+    def table(self) -> RenderableType:
+        """The table as it is now; the clock in it goes on between events."""
+        event = self._last
+        if event is None:
+            return Text(self._title, style="bold")
         table = Table(title=Text(self._title, style="bold"), expand=False)
         for name in ("node", "phase", "round", "moved"):
             table.add_column(name, justify="right" if name in ("round", "moved") else "left")
         for node, state in self._states.items():
-            where = f"{event.round_number}/{event.rounds}" if event.round_number else "-"
             table.add_row(
                 node,
                 Text(f"{event.phase} {state}", style=STYLES.get(state, "red")),
-                where,
+                _round(event),
                 byte_size(self._bytes.get(node, 0)),
             )
         return Group(table, Text(self._foot(event), style="dim"))
@@ -72,10 +83,18 @@ class _View:
         """Privacy and time, in one line."""
         left = max(0.0, event.epsilon_planned - event.epsilon_spent)
         parts = [f"{event.phase}{': ' + event.note if event.note else ''}"]
-        if event.epsilon_planned:
+        if event.epsilon_planned and math.isfinite(event.epsilon_planned):
             parts.append(f"epsilon spent {event.epsilon_spent:.3f}, left of the plan {left:.3f}")
         parts.append(f"{time.monotonic() - self._started:.0f} s")
         return "  |  ".join(parts)
+
+
+def _round(event: Progress) -> str:
+    """Which aggregation, and which attempt at it where there is more than one."""
+    if not event.round_number:
+        return "-"
+    again = f", attempt {event.attempt}" if event.attempt > 1 else ""
+    return f"{event.round_number}/{event.rounds}{again}"
 
 
 class _Lines:

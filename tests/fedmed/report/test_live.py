@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from fedmed.cli.progress_view import shown_progress
+from fedmed.report.live import shown_progress
 from fedmed.progress import Progress
 
 
