@@ -87,3 +87,39 @@ def check(
     )
     if not check_and_show(folder, options):
         raise typer.Exit(DataContractError.exit_code)
+
+
+@data_app.command("schema", epilog="Example: fedmed data schema setl")
+def schema(
+    table: Annotated[str | None, typer.Argument(metavar="TABLE", help="Show this table's columns.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page instead.")] = None,
+    rules: Annotated[bool, typer.Option("--rules", help="List the rules of fedmed data check.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON Schema on stdout.")] = False,
+) -> None:
+    """Describe the insurance tables that FedMed reads: columns, types, grades, codes."""
+    from fedmed.data.nhsa.schema import schema as tables
+
+    if as_json:
+        import json
+
+        from fedmed.data.nhsa.json_schema import json_schema
+
+        typer.echo(json.dumps(json_schema(tables()), ensure_ascii=False))
+        return
+    if html is not None:
+        from fedmed.cli.data_check import write_page
+        from fedmed.cli.schema_page import schema_sheet
+        from fedmed.report.sheet import render_sheet
+
+        write_page(html, render_sheet(schema_sheet(tables())))
+        typer.echo(f"page: {html}", err=True)
+        return
+    from rich.console import Console
+
+    from fedmed.cli.data_schema import columns_text, rules_text, tables_text
+
+    if rules:
+        shown = rules_text()
+    else:
+        shown = tables_text(tables()) if table is None else columns_text(tables(), table)
+    Console(highlight=False).print(*shown, sep="\n")

@@ -63,12 +63,9 @@ def finding(report: QualityReport) -> str:
     low = ", ".join(f"{d.value} {score_text(report.scores[d])}" for d in report.below_gate)
     if not low:
         return "Not fit. Nothing could be checked: no table has the columns that a rule needs."
-    worst = max((o for o in report.found if o.dimension in report.below_gate), key=lambda o: o.loss)
-    where = f"{worst.rule.table}.{worst.rule.column}" if worst.rule.column else worst.rule.table
-    return (
-        f"Not fit. Below the gate {gate}: {low}. What costs most: {rule_kinds()[worst.rule.kind].en}, "
-        f"in {rate_text(worst.rate)} of {where}."
-    )
+    worst = max((o for o in report.outcomes if o.dimension in report.below_gate), key=lambda o: o.loss)
+    costs = f"{rule_kinds()[worst.rule.kind].en}, in {rate_text(worst.rate)} of {place(worst)}"
+    return f"Not fit. Below the gate {gate}: {low}. What costs most: {costs}."
 
 
 def score_text(score: float | None) -> str:

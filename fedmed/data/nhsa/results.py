@@ -108,7 +108,11 @@ class QualityReport:
 
     @property
     def table_scores(self) -> Mapping[str, Mapping[Dimension, float]]:
-        """Table -> dimension -> one minus the weighted rates of its rules, at least 0."""
+        """Table -> dimension -> one minus the weighted rates of its rules, at least 0.
+
+        The rate of an empty cell that may be empty counts one part in as many as the table has columns that
+        should be filled; every other rate counts whole.
+        """
         losses: dict[str, dict[Dimension, float]] = {table.name: {} for table in self.tables}
         for outcome in self.outcomes:
             if outcome.state is not State.NOT_CHECKED:

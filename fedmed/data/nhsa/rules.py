@@ -156,17 +156,17 @@ def _document() -> Mapping[str, Any]:
 
 def _table_rules(table: Table) -> Iterator[Rule]:
     """Rules that follow from a table's columns and key."""
-    expected = sum(column.expected is not Expected.NOWHERE for column in table.columns)
+    filled = sum(c.required or c.expected is not Expected.NOWHERE for c in table.columns)
     for column in table.columns:
-        yield from _column_rules(table, column, expected=expected)
+        yield from _column_rules(table, column, filled=filled)
         if column.refers:
             yield _reference_rule(table, column)
     if table.key:
         yield _key_rule(table)
 
 
-def _column_rules(table: Table, column: Column, *, expected: int) -> Iterator[Rule]:
-    """Rules about a column's own cells."""
+def _column_rules(table: Table, column: Column, *, filled: int) -> Iterator[Rule]:
+    """Rules about a column's own cells; ``filled`` columns of the table should be filled."""
     name = column.name
     unfit = f'"{unfit_name(name)}"'
     empty = f"{name} IS NULL AND NOT {unfit}"
@@ -177,7 +177,7 @@ def _column_rules(table: Table, column: Column, *, expected: int) -> Iterator[Ru
         where = "med_type IN ($inpatient)" if column.expected is Expected.INPATIENT else "TRUE"
         counts = (f"count_if({where})", f"count_if({where} AND {empty})")
         missing = _row_rule(MISSING_CELL, table, column, counts=counts)
-        yield replace(missing, allowed=1.0, weight=1 / expected)
+        yield replace(missing, allowed=1.0, weight=1 / filled)
     if column.codes:
         fails = f"NOT $coded({name}, {column.codes})"
         yield _row_rule("bad_code_value", table, column, counts=_counts(fails))
