@@ -8,7 +8,7 @@ JOBS ?= 2
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: demo deploy-demo test test-fast lint types bench proto clean help
+.PHONY: demo deploy-demo test test-fast lint types bench proto wheelhouse clean help
 
 help:
 	@echo "make demo       four synthetic provinces build a model together (about a minute)"
@@ -16,6 +16,7 @@ help:
 	@echo "make test       lint, types, all tests"
 	@echo "make test-fast  the tests that take under a minute together"
 	@echo "make lint       ruff and mypy only"
+	@echo "make wheelhouse   wheels of FedMed and all it needs, for machines without a network"
 	@echo "make bench      micro benchmarks, results under benchmarks/results"
 
 $(READY): pyproject.toml constraints.txt
@@ -55,5 +56,13 @@ bench: $(READY)
 proto: $(READY)
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. protos/fedmed/proto/v1/*.proto
 
+# For one kind of machine: the Python version and processor of this one. Read nodes/README.md for its use.
+wheelhouse: $(READY)
+	@rm -rf wheelhouse
+	@$(BIN)/python -m pip wheel -q --disable-pip-version-check -c constraints.txt -w wheelhouse '.[datasets]'
+	@cp constraints.txt wheelhouse/
+	@cd wheelhouse && sha256sum *.whl > SHA256SUMS
+	@du -sh wheelhouse
+
 clean:
-	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf wheelhouse $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
