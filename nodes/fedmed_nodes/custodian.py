@@ -24,12 +24,7 @@ from fedmed.aggregation.encoding import encode
 from fedmed.aggregation.plain_node import PlainContributor
 from fedmed.aggregation.threshold_node import ThresholdContributor
 from fedmed.crypto.identity import Identity
-from fedmed.errors import (
-    FedMedError,
-    IntegrityError,
-    MessageMalformed,
-    RestoredFromBackup,
-)
+from fedmed.errors import FedMedError, IntegrityError, MessageMalformed, RestoredFromBackup
 from fedmed.governance.audit_chain import AuditKind
 from fedmed.governance.policy import Grades, Policy
 from fedmed.messages import NO_EPOCH, Answer, Header, OpeningRequest, Roster
@@ -135,6 +130,11 @@ class Custodian:
     def studies(self) -> StudyDesk:
         """The operator's desk: approve, mark restored."""
         return self._studies
+
+    @property
+    def logbook(self) -> Logbook:
+        """The hand on the store; whoever writes with it excludes messages meanwhile, as `Office` does."""
+        return self._logbook
 
     def answer(self, kind: PhaseKind, parts: Sequence[bytes]) -> Reply:
         """Answer one message; never raises, and a refusal is a code without a text.

@@ -23,7 +23,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from fedmed import socket_wire
 from fedmed.errors import CustodianBusy, FedMedError, StoreFailed
+from fedmed.governance.audit_chain import AuditKind
 from fedmed.protocol.steps import PhaseKind
+from fedmed_nodes.notes import Notes
 from fedmed_nodes.office import Office
 from fedmed_nodes.pieces import (
     CUSTODIAN_SERVICE,
@@ -33,7 +35,7 @@ from fedmed_nodes.pieces import (
     join_pieces,
     split_reply,
 )
-from fedmed_nodes.socket_gate import Admission, Backends, Caller, SocketGate, listen, prepare_place
+from fedmed_nodes.socket_gate import Admission, Backends, SocketGate, listen, prepare_place
 
 # grpc ships no types: its contexts, handlers and servers are `Any` in this module.
 Context = Any
@@ -95,17 +97,21 @@ class CustodianServer:
         self._servers: list[Any] = []
         self._gate: SocketGate | None = None
 
-    def start(self, *, on_refusal: Callable[[Caller], None] = lambda _: None) -> None:
-        """Open the socket and serve; ``on_refusal`` is told of callers who were turned away.
+    def start(self, *, notes: Notes | None = None) -> None:
+        """Open the socket and serve.
+
+        Args:
+            notes: Gets callers who were turned away, faults that no audit entry tells of, and what the
+                operator read; None forgets them.
 
         Raises:
             ConfigError, StoreFailed: the socket cannot be opened as it should be.
         """
         backends = Backends(relay=self._inner / "relay.sock", operator=self._inner / "operator.sock")
-        quota = _Quota(self._limits.most_bytes)
-        relay = _relay_handler(self._office, self._limits, quota)
+        kept, quota = notes or Notes(), _Quota(self._limits.most_bytes)
+        relay = _relay_handler(self._office, self._limits, quota=quota, notes=kept)
         self._serve(backends.relay, [relay])
-        self._serve(backends.operator, [relay, _operator_handler(self._office)])
+        self._serve(backends.operator, [relay, _operator_handler(self._office, kept)])
         for service in ("", CUSTODIAN_SERVICE, OPERATOR_SERVICE):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         self._gate = SocketGate(
@@ -113,7 +119,7 @@ class CustodianServer:
             backends,
             admission=self._admission,
             most_connections=self._limits.most_connections,
-            on_refusal=on_refusal,
+            on_refusal=lambda caller: kept.add(AuditKind.CALLER_REFUSED, detail=f"user {caller.uid}"),
         )
         self._gate.start()
 
@@ -190,10 +196,12 @@ class _Share:
         self._taken = 0
 
 
-def _relay_handler(office: Office, limits: Limits, quota: _Quota) -> Any:
+def _relay_handler(office: Office, limits: Limits, *, quota: _Quota, notes: Notes) -> Any:
     """The service Custodian."""
     methods = {
-        name: grpc.stream_stream_rpc_method_handler(_phase(office, kind, limits=limits, quota=quota))
+        name: grpc.stream_stream_rpc_method_handler(
+            _phase(office, kind, limits=limits, quota=quota, notes=notes)
+        )
         for kind, name in METHODS.items()
     }
 
@@ -201,15 +209,17 @@ def _relay_handler(office: Office, limits: Limits, quota: _Quota) -> Any:
         socket_wire.decode_nothing(request)
         return socket_wire.encode_catalogue(office.catalogue())
 
-    methods["Describe"] = _unary("Describe", describe)
+    methods["Describe"] = _unary("Describe", describe, notes)
     return grpc.method_handlers_generic_handler(CUSTODIAN_SERVICE, methods)
 
 
-def _operator_handler(office: Office) -> Any:
-    """The service Operator."""
+def _operator_handler(office: Office, notes: Notes) -> Any:
+    """The service Operator; what its callers read is noted."""
 
     def review(request: bytes) -> bytes:
-        return socket_wire.encode_review(office.review(socket_wire.decode_study(request)))
+        answer = socket_wire.encode_review(office.review(socket_wire.decode_study(request)))
+        notes.add(AuditKind.READ, detail="study")
+        return answer
 
     def approve(request: bytes) -> bytes:
         office.approve(socket_wire.decode_study(request))
@@ -224,41 +234,44 @@ def _operator_handler(office: Office) -> Any:
 
     def budget(request: bytes) -> bytes:
         socket_wire.decode_nothing(request)
-        return socket_wire.encode_budget(office.budget())
+        answer = socket_wire.encode_budget(office.budget())
+        notes.add(AuditKind.READ, detail="budget")
+        return answer
 
     def audit_tail(request: bytes, _context: Context) -> Iterator[bytes]:
         try:
             entries = office.audit(socket_wire.decode_audit_tail(request))
         except Exception as fault:
-            yield socket_wire.encode_refusal("AuditTail", code_of(fault))
+            yield socket_wire.encode_refusal("AuditTail", _noted(fault, "AuditTail", notes))
             return
+        notes.add(AuditKind.READ, detail="log")
         yield from (socket_wire.encode_audit_entry(entry) for entry in entries)
 
     methods = {
-        "Review": _unary("Review", review),
-        "Approve": _unary("Approve", approve),
-        "Revoke": _unary("Revoke", revoke),
-        "Act": _unary("Act", act),
-        "Budget": _unary("Budget", budget),
+        "Review": _unary("Review", review, notes),
+        "Approve": _unary("Approve", approve, notes),
+        "Revoke": _unary("Revoke", revoke, notes),
+        "Act": _unary("Act", act, notes),
+        "Budget": _unary("Budget", budget, notes),
         "AuditTail": grpc.unary_stream_rpc_method_handler(audit_tail),
     }
     return grpc.method_handlers_generic_handler(OPERATOR_SERVICE, methods)
 
 
-def _unary(name: str, method: Method) -> Any:
-    """A method of one question and one answer; whatever it raises leaves as a code."""
+def _unary(name: str, method: Method, notes: Notes) -> Any:
+    """A method of one question and one answer; whatever it raises leaves as a code, and is noted."""
 
     def handle(request: bytes, _context: Context) -> bytes:
         try:
             return method(request)
         except Exception as fault:  # gRPC would send its text
-            return socket_wire.encode_refusal(name, code_of(fault))
+            return socket_wire.encode_refusal(name, _noted(fault, name, notes))
 
     return grpc.unary_unary_rpc_method_handler(handle)
 
 
 def _phase(
-    office: Office, kind: PhaseKind, *, limits: Limits, quota: _Quota
+    office: Office, kind: PhaseKind, *, limits: Limits, quota: _Quota, notes: Notes
 ) -> Callable[[Iterable[bytes], Context], Iterator[bytes]]:
     """One phase: pieces in, answer, pieces out; in bounded time at both ends and bounded memory."""
 
@@ -270,7 +283,7 @@ def _phase(
             reply = office.answer(kind, parts)
             del parts
         except Exception as fault:  # a broken stream ends here too: nobody hears the code then
-            yield socket_wire.encode_refusal(METHODS[kind], code_of(fault))
+            yield socket_wire.encode_refusal(METHODS[kind], _noted(fault, METHODS[kind], notes))
             return
         finally:
             share.release()
@@ -283,6 +296,12 @@ def _phase(
 def code_of(fault: Exception) -> str:
     """The code of an error; of one that nobody foresaw the generic code, since its text may hold a value."""
     return fault.code if isinstance(fault, FedMedError) else FedMedError.code
+
+
+def _noted(fault: Exception, method: str, notes: Notes) -> str:
+    """The code of an error that the custodian's own log does not tell of; a note of it."""
+    notes.add(AuditKind.ERROR, code=code_of(fault), detail=method)
+    return code_of(fault)
 
 
 @contextmanager

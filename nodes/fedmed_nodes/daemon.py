@@ -8,18 +8,24 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from fedmed.errors import ConfigError
 from fedmed_nodes.custodian import Custodian, Effects, Settings
 from fedmed_nodes.custodian_service import CustodianServer
 from fedmed_nodes.home import Home, account, become, seated
+from fedmed_nodes.housekeeping import Housekeeper
+from fedmed_nodes.kept_store import KeptStore
+from fedmed_nodes.key_desk import present_identity
 from fedmed_nodes.node_config import DatasetTable, NodeFile, socket_of
+from fedmed_nodes.notes import Notes
 from fedmed_nodes.office import Office
 from fedmed_nodes.registration import open_source
-from fedmed_nodes.socket_gate import Admission, Caller
+from fedmed_nodes.socket_gate import Admission
 from fedmed_nodes.sources import RowSource
 
 Say = Callable[[str], None]
+_TIDY_S: Final = 1.0
 
 
 def serve(path: Path, *, say: Say) -> None:
@@ -44,30 +50,36 @@ def serve(path: Path, *, say: Say) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with home.locked():
-        server = CustodianServer(
-            open_office(home, node), socket_of(node, home.path), inner=home.inner, admission=admission
-        )
+        store, notes = home.store(), Notes()
+        office = open_office(home, node, store=store)
+        keeper = Housekeeper(office, store, notes, say=say)
+        server = CustodianServer(office, socket_of(node, home.path), inner=home.inner, admission=admission)
+        keeper.started(roster_digest=node.roster_digest, policy_digest=home.policy().digest.hex())
         try:
-            server.start(on_refusal=lambda caller: say(turned_away(caller)))
+            server.start(notes=notes)
             say(f"custodian {home.path} serves on {socket_of(node, home.path)}")
-            stop.wait()
+            while not stop.wait(_TIDY_S):
+                keeper.tidy()
             say("stopping: messages under way are finished")
         finally:
             server.stop()
+            keeper.stopped()
 
 
-def open_office(home: Home, node: NodeFile) -> Office:
+def open_office(home: Home, node: NodeFile, *, store: KeptStore | None = None) -> Office:
     """The custodian of a home, with noise and keys from the operating system's entropy.
 
     Args:
         home: The home.
         node: Its settings.
+        store: Its open store; opened here if left out.
 
     Raises:
         FedMedError: something of the home is missing, open to others or altered; a dataset was never
             registered.
     """
-    identity = home.identity()
+    store = store or home.store()
+    identity = present_identity(home, store)
     settings = Settings(
         identity=identity,
         roster=seated(home.roster(node.roster_digest), identity.public),
@@ -75,8 +87,8 @@ def open_office(home: Home, node: NodeFile) -> Office:
         datasets={dataset.name: _source(home, dataset) for dataset in node.dataset},
         grades={dataset.name: dataset.column_grades for dataset in node.dataset},
     )
-    effects = Effects(store=home.store(), secrets=home.secrets())
-    return Office(Custodian(settings, effects), settings, effects.store)
+    effects = Effects(store=store, secrets=home.secrets())
+    return Office(Custodian(settings, effects), settings, store)
 
 
 def _source(home: Home, dataset: DatasetTable) -> RowSource:
@@ -104,8 +116,3 @@ def _group(name: str) -> int | None:
         raise ConfigError(
             f"group {name} does not exist on this machine; create it, or name another"
         ) from None
-
-
-def turned_away(caller: Caller) -> str:
-    """One line on a caller who was not heard."""
-    return f"turned away user {caller.uid}: not in the socket's group"

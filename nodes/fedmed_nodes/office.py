@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fedmed import wire
 from fedmed.protocol.steps import PhaseKind, Reply
 from fedmed.socket_messages import ActOutcome, Budget, Catalogue, DatasetCard, StudyReview
 from fedmed_nodes.custodian import Custodian, Settings
+from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.operator_desk import OperatorDesk
 from fedmed_nodes.stores import CustodianStore
 
@@ -51,6 +52,24 @@ class Office:
         """See `OperatorDesk.act`."""
         with self._turn:
             return self._operators.act(body, signature)
+
+    def write(self, act: Callable[[Logbook], object], *, patience_s: float = -1.0) -> bool:
+        """Let the daemon write between messages.
+
+        Args:
+            act: Gets the logbook; what it raises is raised.
+            patience_s: Seconds to wait for the turn; -1 waits as long as it takes.
+
+        Returns:
+            Whether it got its turn.
+        """
+        if not self._turn.acquire(timeout=patience_s):
+            return False
+        try:
+            act(self._custodian.logbook)
+        finally:
+            self._turn.release()
+        return True
 
     def catalogue(self) -> Catalogue:
         """Registered datasets by their public facts."""
