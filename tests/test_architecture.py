@@ -61,6 +61,7 @@ ARROWS = {
     # What both a simulation and a deployment note of their phases.
     "phase_record": ARROWS["protocol"] | {"protocol", "progress"},
     "outcome": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report"},
+    "question": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report", "outcome"},
     # The release bundle: it reads what the protocol signed, so it stands above it.
     "release": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report", "outcome"},
 }
@@ -117,6 +118,7 @@ DOORS: Mapping[str, frozenset[str]] = {
             "fedmed.cli",
             "fedmed_nodes.cli",
             "fedmed_nodes.key_commands",
+            "fedmed_nodes.operator_commands",
             "fedmed_nodes.run_commands",
             "fedmed_server.cli",
             "fedmed_server.machine_commands",

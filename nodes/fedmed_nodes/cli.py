@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from fedmed_nodes import key_commands, run_commands
-
-if TYPE_CHECKING:
-    from fedmed_nodes.custodian_client import SocketCustodian
+from fedmed_nodes import key_commands, operator_commands, run_commands
 
 app = typer.Typer(help="Run a province's node: its custodian, budget and log.", no_args_is_help=True)
 app.add_typer(run_commands.app)
 app.add_typer(key_commands.app)
+app.add_typer(operator_commands.app)
 
 HomeFolder = Annotated[Path, typer.Argument(metavar="HOME", help="The node's home folder.")]
-Place = Annotated[Path, typer.Argument(metavar="HOME", help="The node's home, or its custodian's socket.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; logs go to stderr.")]
 
 
@@ -87,41 +84,6 @@ def serve(home: HomeFolder) -> None:
     from fedmed_nodes.daemon import serve as run
 
     run(home, say=_say)
-
-
-@app.command(epilog="Example: fedmed node approve /var/lib/fedmed 4c9c...b4")
-def approve(
-    home: Place,
-    study: Annotated[str, typer.Argument(metavar="DIGEST", help="The study's digest, in full.")],
-    as_json: AsJson = False,
-) -> None:
-    """Approve a study that waits here; the coordinator then proposes it again."""
-    from fedmed.errors import ConfigError
-
-    try:
-        digest = bytes.fromhex(study)
-    except ValueError:
-        digest = b""
-    if len(digest) != 32:
-        raise ConfigError("DIGEST must be the 64 hexadecimal digits that fedmed node budget shows")
-    _custodian(home).approve(digest)
-    typer.echo(json.dumps({"approved": study}) if as_json else f"approved {study}")
-
-
-@app.command(epilog="Example: fedmed node budget /var/lib/fedmed")
-def budget(home: Place, as_json: AsJson = False) -> None:
-    """Show what is spent, reserved and left, by study and by dataset."""
-    from fedmed_nodes.operator_views import budget_document, budget_lines
-
-    view = _custodian(home).budget()
-    typer.echo(json.dumps(budget_document(view), ensure_ascii=False) if as_json else budget_lines(view))
-
-
-def _custodian(home: Path) -> SocketCustodian:
-    """See `fedmed_nodes.asking.custodian_at`."""
-    from fedmed_nodes.asking import custodian_at
-
-    return custodian_at(home)
 
 
 def _text(path: Path) -> str:

@@ -1,0 +1,322 @@
+"""What an operator reads before a yes: what is computed on which columns, what leaves, what it costs.
+
+Everything but the year's budget and the remarks is worked out again from the study's own bytes, whose digest
+the operator's signature covers: a custodian that lies about the study is found out here.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fedmed.data.nhsa.schema import Grade, schema
+from fedmed.errors import DigestMismatch
+from fedmed.governance.policy import computed_columns, computed_model
+from fedmed.privacy.accounting import fallback_epsilon
+from fedmed.protocol.schedule import Schedule, schedule_for
+from fedmed.socket_messages import StudyReview
+from fedmed.study import StudySpec, TrainingStudy, from_canonical_bytes, study_digest
+from fedmed.types import Scheme
+from fedmed_nodes.aligned import aligned
+
+PURPOSES_ZH: Final[Mapping[str, str]] = {
+    "drug_development": "药物研发",
+    "post_marketing_study": "上市后研究",
+    "value_assessment": "价值评估",
+    "healthcare": "医疗服务",
+    "insurance_finance": "保险金融",
+    "government_service": "政务服务",
+    "academic_research": "学术研究",
+    "operational_service": "经办服务",
+    "supervision": "基金监管",
+    "long_term_care": "长期护理",
+    "livelihood": "民生服务",
+    "security": "公共安全",
+}
+MODELS_ZH: Final[Mapping[str, str]] = {
+    "logistic": "逻辑回归模型",
+    "mlp": "神经网络模型",
+    "training": "模型训练",
+    "statistics": "统计汇总",
+    "regression": "回归模型",
+    "survival": "生存分析",
+}
+GRADES_ZH: Final[Mapping[str, str]] = {
+    grade.value: {"public": "公开", "internal": "内部", "sensitive": "敏感", "restricted": "受限"}[
+        grade.value
+    ]
+    for grade in Grade
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnLine:
+    """One column that is computed on.
+
+    Attributes:
+        name: In the province's table.
+        role: ``outcome``, or the kind of the input; ``input`` where the study does not say more.
+        label: Its Chinese name, empty where the schema does not know it.
+        grade: Its grade here, empty without one.
+    """
+
+    name: str
+    role: str
+    label: str
+    grade: str
+
+
+def approval_document(review: StudyReview, digest: bytes) -> dict[str, Any]:
+    """What is to be approved as JSON; `Any`: JSON values.
+
+    Args:
+        review: What the custodian says.
+        digest: The study that the operator named, 32 bytes.
+
+    Raises:
+        DigestMismatch: the custodian shows another study.
+    """
+    if study_digest(review.canonical) != digest:
+        raise DigestMismatch("the custodian shows another study than the one that was named; stop here")
+    spec = from_canonical_bytes(review.canonical)
+    schedule = schedule_for(spec)
+    return {
+        "study": {
+            "digest": digest.hex(),
+            "id": spec.id,
+            "title": spec.title,
+            "owner": spec.owner,
+            "purpose": spec.purpose,
+            "expires": spec.expires.isoformat(),
+            "standing": review.standing.value,
+        },
+        "computes": _computes(spec, schedule, review),
+        "leaves": _leaves(spec, schedule),
+        "costs": _costs(spec, schedule),
+        "budget": _budget(review),
+        "remarks": list(review.remarks),
+        "refusal": review.refusal,
+        "approvals": {
+            "needed": review.place.approvals_needed,
+            "signed_by": list(review.signed_by),
+            "operators": list(review.operators),
+        },
+    }
+
+
+def approval_lines(document: Mapping[str, Any]) -> str:
+    """`approval_document` for people: in Chinese, then in English."""
+    return "\n".join([*_chinese(document), "", *_english(document)])
+
+
+def _computes(spec: StudySpec, schedule: Schedule, review: StudyReview) -> dict[str, Any]:
+    """Which question, on whose rows, on which columns."""
+    grades = dict(review.grades)
+    lines = [
+        ColumnLine(
+            name=name, role=_role(spec, name), label=_labels().get(name, ""), grade=grades.get(name, "")
+        )
+        for name in computed_columns(spec)
+    ]
+    return {
+        "model": computed_model(spec),
+        "dataset": spec.data.dataset,
+        "data_year": review.data_year,
+        "person": spec.data.person,
+        "declared_persons": spec.data.declared_persons.get(review.place.node, 0),
+        "columns": [
+            {"name": line.name, "role": line.role, "label": line.label, "grade": line.grade} for line in lines
+        ],
+        "values": schedule.layout.values,
+    }
+
+
+def _role(spec: StudySpec, column: str) -> str:
+    """What a column is in the study."""
+    if isinstance(spec, TrainingStudy):
+        if column == spec.data.label.column:
+            return "outcome"
+        return next(f.kind.value for f in spec.data.features if f.name == column)
+    return "input"
+
+
+@functools.cache
+def _labels() -> Mapping[str, str]:
+    """Chinese name of every column of the insurance schema; the first table that has it counts."""
+    known = schema()
+    columns = [column for name in reversed(known.names) for column in known.table(name).columns]
+    return {column.name: column.zh for column in columns}
+
+
+def _leaves(spec: StudySpec, schedule: Schedule) -> dict[str, Any]:
+    """What goes out, how often, and who can open it."""
+    allowance = schedule.allowance
+    return {
+        "sums": max(schedule.releases, sum(event.count for event in schedule.planned_events)),
+        "least_persons": spec.data.min_cohort,
+        "least_provinces": allowance.least_set,
+        "nodes": len(spec.nodes),
+        "threshold": allowance.threshold,
+        "encrypted": spec.aggregation.scheme is not Scheme.PLAIN,
+        "noise": not spec.privacy.is_exact,
+    }
+
+
+def _costs(spec: StudySpec, schedule: Schedule) -> dict[str, Any]:
+    """The guarantee and what is left of it if all others collude; None where sums are exact."""
+    if spec.privacy.is_exact:
+        return {"epsilon": None, "delta": None, "fallback_epsilon": None}
+    fallback = fallback_epsilon(
+        schedule.planned_events,
+        schedule.accounted_delta,
+        honest_contributors=schedule.allowance.honest_contributors,
+    )
+    return {"epsilon": spec.privacy.epsilon, "delta": spec.privacy.delta, "fallback_epsilon": fallback}
+
+
+def _budget(review: StudyReview) -> dict[str, Any]:
+    """The year's budget before and after."""
+    return {
+        "dataset": review.dataset,
+        "data_year": review.data_year,
+        "cap_epsilon": review.cap_epsilon,
+        "spent_epsilon": review.spent_epsilon,
+        "committed_epsilon": review.committed_epsilon,
+        "left_epsilon": max(0.0, review.cap_epsilon - review.committed_epsilon),
+        "with_study_epsilon": review.with_study_epsilon,
+        "left_after_epsilon": review.left_after_epsilon,
+    }
+
+
+def _english(d: Mapping[str, Any]) -> list[str]:
+    """The document in English."""
+    study, computes, leaves, costs = d["study"], d["computes"], d["leaves"], d["costs"]
+    scheme = (
+        f"encrypted: {leaves['threshold']} of {leaves['nodes']} provinces must open a sum together"
+        if leaves["encrypted"]
+        else "NOT encrypted: the coordinator sees this node's own sum"
+    )
+    noise = "with noise" if leaves["noise"] else "WITHOUT noise, exact"
+    return [
+        f"STUDY      {study['title']} ({study['id']}), {study['standing']}",
+        f"           asked by {study['owner']} for {study['purpose']}; last day {study['expires']}",
+        f"           digest {study['digest']}",
+        f"COMPUTES   {computes['model']} with {computes['values']} values, on {computes['dataset']} "
+        f"{computes['data_year']} ({computes['declared_persons']} persons declared), rows grouped by "
+        f"{computes['person']}",
+        *_table(computes["columns"], ("column", "used as", "Chinese name", "grade"), chinese=False),
+        f"LEAVES     at most {leaves['sums']} sums, each over at least {leaves['least_persons']} insured "
+        f"persons, {noise}; never a row",
+        f"           {scheme}; a sum holds at least {leaves['least_provinces']} provinces",
+        *_costs_in_english(costs, d["budget"]),
+        *(f"REMARK     {remark}" for remark in d["remarks"]),
+        *([f"REFUSED    today this node's policy or budget says {d['refusal']}"] if d["refusal"] else []),
+        f"SIGNED     {_signed(d['approvals'], 'nobody yet', 'no signature is needed here')}",
+    ]
+
+
+def _costs_in_english(costs: Mapping[str, Any], budget: Mapping[str, Any]) -> list[str]:
+    """Epsilon, and what it does to the year."""
+    year = f"{budget['dataset']} {budget['data_year']}"
+    if costs["epsilon"] is None:
+        return ["COSTS      no epsilon: the sums are exact, and nothing but their size protects a person"]
+    return [
+        f"COSTS      epsilon {costs['epsilon']:g} a person, delta {costs['delta']:.2g}; "
+        f"{costs['fallback_epsilon']:.2f} if all other provinces collude",
+        f"BUDGET     {year}: {budget['spent_epsilon']:.3f} spent, {budget['committed_epsilon']:.3f} spent or "
+        f"reserved of {budget['cap_epsilon']:g}, {budget['left_epsilon']:.3f} left",
+        f"           with this study {budget['with_study_epsilon']:.3f} of {budget['cap_epsilon']:g}, "
+        f"{budget['left_after_epsilon']:.3f} left",
+    ]
+
+
+def _chinese(d: Mapping[str, Any]) -> list[str]:
+    """The document in Chinese."""
+    study, computes, leaves, costs = d["study"], d["computes"], d["leaves"], d["costs"]
+    scheme = (
+        f"加密传输：{leaves['nodes']}个省级节点中须有{leaves['threshold']}个共同参与才能解开汇总值"
+        if leaves["encrypted"]
+        else "未加密：协调方可看到本节点的单独汇总值"
+    )
+    noise = "已加噪声" if leaves["noise"] else "不加噪声，为精确值"
+    purpose = PURPOSES_ZH.get(study["purpose"], study["purpose"])
+    model = MODELS_ZH.get(computes["model"], computes["model"])
+    return [
+        f"研究       {study['title']}（{study['id']}）",
+        f"           申请方 {study['owner']}，用途 {purpose}，有效期至 {study['expires']}",
+        f"           摘要 {study['digest']}",
+        f"计算内容   {model}，{computes['values']}个数值；数据集 {computes['dataset']}，"
+        f"{computes['data_year']}年度（申报{computes['declared_persons']}人），"
+        f"按 {computes['person']} 归并到人",
+        *_table(computes["columns"], ("字段", "用途", "中文名", "分级"), chinese=True),
+        f"传出内容   至多{leaves['sums']}次汇总值，每次覆盖至少{leaves['least_persons']}名参保人，{noise}；"
+        "任何一行原始数据都不出省",
+        f"           {scheme}；每次汇总至少含{leaves['least_provinces']}个省",
+        *_costs_in_chinese(costs, d["budget"]),
+        *(f"注意事项   {_remark_in_chinese(remark)}" for remark in d["remarks"]),
+        *([f"不予通过   按本节点现行策略或预算，结果为 {d['refusal']}"] if d["refusal"] else []),
+        f"签名情况   {_signed(d['approvals'], '尚无人签名', '本节点无需签名')}",
+    ]
+
+
+def _costs_in_chinese(costs: Mapping[str, Any], budget: Mapping[str, Any]) -> list[str]:
+    """Epsilon, and what it does to the year, in Chinese."""
+    if costs["epsilon"] is None:
+        return ["隐私代价   无隐私预算：结果为精确汇总值，仅靠人数规模保护个人"]
+    return [
+        f"隐私代价   每人 ε = {costs['epsilon']:g}，δ = {costs['delta']:.2g}；若其他各省全部串通，"
+        f"ε = {costs['fallback_epsilon']:.2f}",
+        f"年度预算   {budget['dataset']} {budget['data_year']}年度：上限 {budget['cap_epsilon']:g}，已花费 "
+        f"{budget['spent_epsilon']:.3f}，已花费或预留 {budget['committed_epsilon']:.3f}，剩余 "
+        f"{budget['left_epsilon']:.3f}",
+        f"           批准本研究后：已花费或预留 {budget['with_study_epsilon']:.3f}，剩余 "
+        f"{budget['left_after_epsilon']:.3f}",
+    ]
+
+
+# By how the remark begins: the rest may name a number.
+_REMARKS_ZH: Final[Mapping[str, str]] = {
+    "uploads travel unencrypted": "上传内容未加密，协调方可看到各节点加噪后的汇总值",
+    "the study goes on after a loss": "有节点退出后研究仍继续，退出节点加噪后的汇总值可被区分一次",
+    "one person may appear": "同一人可能出现在多个节点，裁剪上限已相应分摊",
+    "no colluder is allowed for": "未为串通留余量：若另一省与协调方串通，所列 ε 不成立",
+    "this node was restored": "本节点曾由备份恢复，恢复前参加过的研究不得再次批准",
+}
+
+
+def _remark_in_chinese(remark: str) -> str:
+    """A remark in Chinese; one that is not known stays as it is."""
+    return next((zh for begins, zh in _REMARKS_ZH.items() if remark.startswith(begins)), remark)
+
+
+_ROLES_ZH: Final[Mapping[str, str]] = {
+    "outcome": "结局",
+    "input": "输入",
+    "number": "数值",
+    "category": "类别",
+    "codes": "编码列表",
+}
+
+
+def _table(columns: Iterable[Mapping[str, str]], heads: tuple[str, ...], *, chinese: bool) -> list[str]:
+    """The columns, aligned; wide characters take two places on a terminal."""
+    rows = [heads] + [
+        (
+            column["name"],
+            _ROLES_ZH.get(column["role"], column["role"]) if chinese else column["role"],
+            column["label"] or "-",
+            (GRADES_ZH.get(column["grade"], "") if chinese else column["grade"]) or "-",
+        )
+        for column in columns
+    ]
+    return [f"           {line}" for line in aligned(rows)]
+
+
+def _signed(approvals: Mapping[str, Any], nobody: str, none_needed: str) -> str:
+    """Who signed so far, and how many it takes."""
+    if not approvals["needed"]:
+        return none_needed
+    names = ", ".join(approvals["signed_by"]) or nobody
+    return f"{names} ({len(approvals['signed_by'])}/{approvals['needed']})"

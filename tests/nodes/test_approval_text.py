@@ -1,0 +1,102 @@
+"""What an operator reads before a yes: true to the study's bytes, in both languages, and lined up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fedmed.errors import DigestMismatch
+from fedmed.privacy.accounting import fallback_epsilon
+from fedmed.protocol.schedule import schedule_for
+from fedmed.socket_messages import StudyReview, StudyStanding
+from fedmed.study import PURPOSES, StudySpec, canonical_bytes, study_digest
+from fedmed.types import Scheme, StudyKind
+from fedmed_nodes.aligned import width_of
+from fedmed_nodes.approval_text import MODELS_ZH, PURPOSES_ZH, approval_document, approval_lines
+from tests.operator_acts import PLACE
+from tests.small_province import small_study
+
+SPEC = small_study()
+
+
+def review_of(spec: StudySpec = SPEC, **changes: object) -> StudyReview:
+    review = StudyReview(
+        canonical=canonical_bytes(spec),
+        place=PLACE,
+        operators=("li.wei", "wang.fang", "zhao.min"),
+        signed_by=("li.wei",),
+        standing=StudyStanding.WAITING,
+        dataset="person_year",
+        data_year=2026,
+        cap_epsilon=4.0,
+        spent_epsilon=0.5,
+        committed_epsilon=1.0,
+        with_study_epsilon=1.465,
+        grades=(("age", "sensitive"),),
+        remarks=(),
+        refusal="",
+    )
+    return replace(review, **changes)  # type: ignore[arg-type]
+
+
+def lines_of(review: StudyReview) -> str:
+    return approval_lines(approval_document(review, study_digest(review.canonical)))
+
+
+def test_every_figure_is_the_studys_own() -> None:
+    document = approval_document(review_of(), study_digest(canonical_bytes(SPEC)))
+    schedule = schedule_for(SPEC)
+    fallback = fallback_epsilon(
+        schedule.planned_events,
+        schedule.accounted_delta,
+        honest_contributors=schedule.allowance.honest_contributors,
+    )
+    assert document["costs"] == {"epsilon": 1.0, "delta": 1e-5, "fallback_epsilon": fallback}
+    assert document["computes"]["columns"] == [
+        {"name": "sick", "role": "outcome", "label": "", "grade": ""},
+        {"name": "age", "role": "number", "label": "年龄", "grade": "sensitive"},
+        {"name": "visits", "role": "number", "label": "就诊人次", "grade": ""},
+    ]
+    assert (document["leaves"]["sums"], document["leaves"]["threshold"]) == (4, 3)
+
+
+def test_both_languages_say_what_leaves_and_what_it_costs() -> None:
+    text = lines_of(review_of())
+    for said in (
+        "ε = 1，δ = 1e-05",
+        "任何一行原始数据都不出省",
+        "4个省级节点中须有3个共同参与",
+        "epsilon 1 a person, delta 1e-05",
+        "at most 4 sums",
+        "3 of 4 provinces must open a sum together",
+        "0.500 spent, 1.000 spent or reserved of 4, 3.000 left",
+        "with this study 1.465 of 4, 2.535 left",
+        "li.wei (1/2)",
+        "敏感",
+    ):
+        assert said in text
+
+
+def test_what_is_dangerous_stands_out() -> None:
+    review = review_of(small_study(scheme=Scheme.PLAIN), refusal="budget_exceeded", remarks=("一条 remark",))
+    text = lines_of(review)
+    for said in ("NOT encrypted", "未加密", "REFUSED", "不予通过", "budget_exceeded", "REMARK", "注意事项"):
+        assert said in text
+
+
+def test_the_columns_line_up() -> None:
+    text = lines_of(review_of()).split("\n")
+    table = [line for line in text if line.startswith(" " * 11) and ("数值" in line or "结局" in line)]
+    assert len({width_of(line[: line.index("数值" if "数值" in line else "结局")]) for line in table}) == 1
+
+
+def test_a_custodian_that_shows_another_study_is_found_out() -> None:
+    other = study_digest(canonical_bytes(small_study(training__learning_rate=0.5)))
+    with pytest.raises(DigestMismatch, match="another study"):
+        approval_document(review_of(), other)
+
+
+def test_every_purpose_and_kind_of_study_has_a_chinese_name() -> None:
+    assert set(PURPOSES_ZH) == set(PURPOSES)
+    assert {kind.value for kind in StudyKind} <= set(MODELS_ZH)
