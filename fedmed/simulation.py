@@ -21,7 +21,7 @@ from flwr.app import Context, RecordDict
 from fedmed.comparison import Bench, judge, judge_alone, make_bench, mean_auc, plain_arm, private_arm
 from fedmed.crypto.identity import Identity
 from fedmed.data.checks import check_tables
-from fedmed.errors import ConfigError
+from fedmed.errors import ConfigError, DataContractError
 from fedmed.governance.policy import Policy
 from fedmed.local_grid import Fault, LocalGrid, no_faults
 from fedmed.messages import Member, Roster
@@ -31,6 +31,7 @@ from fedmed.plans.training import model_of
 from fedmed.programs.training import PARAMETERS
 from fedmed.progress import OnProgress, Progress, ignore_progress
 from fedmed.protocol.schedule import Schedule, schedule_for
+from fedmed.question import question_document, write_question
 from fedmed.report.result import Arms, CurvePoint, Result
 from fedmed.study import StudySpec, TrainingStudy, canonical_bytes, study_digest
 from fedmed.types import FloatArray, OnDropout, Scheme
@@ -104,6 +105,42 @@ def run_study(
     return result
 
 
+def run_question(
+    spec: StudySpec,
+    tables: Mapping[str, pa.Table],
+    *,
+    folder: Path,
+    on_progress: OnProgress = ignore_progress,
+    faults: Faults | None = None,
+) -> Mapping[str, object]:
+    """Run a study of any kind, without comparison arms, and write the run's folder.
+
+    Args:
+        spec: The study.
+        tables: Rows of each node, by node key.
+        folder: Gets ``study.toml``, ``state.safetensors`` (the program's final state) and ``result.json``.
+        on_progress: Called at each step.
+        faults: What goes wrong on the grid, for drills and tests.
+
+    Returns:
+        The result document, see `fedmed.question.question_document`.
+
+    Raises:
+        DataContractError: a node's table lacks a column; said before anything is spent.
+        FedMedError: whatever stops the study; the folder is then not written.
+    """
+    ordered = _ordered(spec, tables)
+    for node, table in ordered.items():
+        missing = sorted(set(spec.columns) - set(table.column_names))
+        if missing:
+            raise DataContractError(f"{node}: column {', '.join(missing)} is missing in its rows")
+    run = federate(spec, ordered, on_progress=on_progress, faults=faults or Faults())
+    now = datetime.datetime.now(tz=datetime.UTC)
+    document = question_document(spec, schedule_for(spec), run, ended=now, simulation=True)
+    write_question(folder, spec, document, state=run.state)
+    return document
+
+
 def _ordered(spec: StudySpec, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """The tables in roster order; refuses missing and foreign nodes."""
     missing = [node for node in spec.nodes if node not in tables]
@@ -173,9 +210,12 @@ def make_roster(spec: StudySpec, schedule: Schedule) -> tuple[Roster, dict[str, 
 
 def simulated_policy(spec: StudySpec) -> Policy:
     """What a simulated province allows: this study, once."""
+    epsilon = 1.0 if spec.privacy.is_exact else spec.privacy.epsilon
     return Policy(
-        max_epsilon_per_study=spec.privacy.epsilon,
-        max_epsilon_per_year=spec.privacy.epsilon,
+        max_epsilon_per_study=epsilon,
+        max_epsilon_per_year=epsilon,
+        modes=frozenset({spec.privacy.mode}),
+        exact_statistics=spec.privacy.is_exact,
         schemes=frozenset({spec.aggregation.scheme}),
         min_cohort=1,
         allow_continue=spec.aggregation.on_dropout is OnDropout.CONTINUE,

@@ -121,6 +121,7 @@ DOORS: Mapping[str, frozenset[str]] = {
             "fedmed_nodes.operator_commands",
             "fedmed_nodes.run_commands",
             "fedmed_server.cli",
+            "fedmed_server.key_commands",
             "fedmed_server.machine_commands",
         }
     ),

@@ -86,6 +86,8 @@ class Policy:
         min_colluders: Least allowance for colluders; None = any.
         allow_continue: Whether a study may go on after a contributor is lost. Each loss lets the
             coordinator subtract two sums, which publishes the lost node's noisy sum.
+        exact_statistics: Whether sums may be released without noise. They cost no epsilon because they have
+            none: whoever knows all persons of a sum but one knows that one.
         research: Whether uploads may travel unencrypted, for tests and comparisons on public data.
         auto_approve: Which allowed studies start without the operators' approval: all, none, or by rules.
         operators: Who may approve, by signature, and how many it takes; None = whoever the custodian's socket
@@ -108,6 +110,7 @@ class Policy:
     min_dropouts: int | None = None
     min_colluders: int | None = None
     allow_continue: bool = False
+    exact_statistics: bool = False
     research: bool = False
     auto_approve: bool | AutoApprove = False
     operators: Operators | None = None
@@ -265,7 +268,14 @@ def _check_cohort(spec: StudySpec, policy: Policy, declared_persons: int) -> Non
 
 
 def _check_privacy(spec: StudySpec, policy: Policy) -> None:
-    """Epsilon of the study against the study's and the year's limit."""
+    """Epsilon of the study against the study's and the year's limit; an exact study needs its own yes."""
+    if spec.privacy.is_exact:
+        _allow(
+            policy.exact_statistics,
+            "exact_statistics: sums without noise protect nobody who can be told apart by them and are not "
+            'allowed here; set protection = "noise"',
+        )
+        return
     epsilon = spec.privacy.epsilon
     if epsilon > policy.max_epsilon_per_year:
         raise BudgetExceeded(
@@ -301,6 +311,8 @@ def _check_allowance(spec: StudySpec, policy: Policy, allowance: Allowance | Non
 def _remarks(spec: StudySpec, allowance: Allowance | None) -> tuple[str, ...]:
     """What is allowed and yet worth a thought before approval."""
     remarks = []
+    if spec.privacy.is_exact:
+        remarks.append("sums are exact: no noise protects a person in them, and no epsilon is spent")
     if spec.aggregation.scheme is Scheme.PLAIN:
         remarks.append("uploads travel unencrypted: the coordinator sees each node's noisy sum")
     if spec.aggregation.on_dropout is OnDropout.CONTINUE:
@@ -309,7 +321,8 @@ def _remarks(spec: StudySpec, allowance: Allowance | None) -> tuple[str, ...]:
         remarks.append(
             f"one person may appear at {spec.privacy.max_nodes_per_person} nodes; clips are divided"
         )
-    if (spec.aggregation.colluders if allowance is None else allowance.colluders) == 0:
+    colluders = spec.aggregation.colluders if allowance is None else allowance.colluders
+    if colluders == 0 and not spec.privacy.is_exact:
         remarks.append(
             "no colluder is allowed for: against another province, which knows its own noise and every sum, "
             "the planned epsilon does not hold"

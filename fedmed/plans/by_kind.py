@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fedmed.errors import ConfigError
-from fedmed.plans import training
+from fedmed.plans import statistics, training
 from fedmed.plans.stage import Ground, Stage
-from fedmed.study import StudySpec, TrainingStudy
+from fedmed.study import StatisticsStudy, StudySpec, TrainingStudy
 
 
 def stages_for(spec: StudySpec, ground: Ground) -> tuple[Stage, ...]:
@@ -24,4 +24,6 @@ def stages_for(spec: StudySpec, ground: Ground) -> tuple[Stage, ...]:
     match spec:
         case TrainingStudy():
             return training.stages(spec, ground)
+        case StatisticsStudy():
+            return statistics.stages(spec, ground)
     raise ConfigError(f"study.kind: {spec.kind.value} has no plan, so nobody can say what it would cost")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fedmed.errors import ConfigError
 from fedmed.programs.contract import Program
+from fedmed.programs.statistics import StatisticsProgram
 from fedmed.programs.training import TrainingProgram
-from fedmed.study import StudySpec, TrainingStudy, canonical_bytes, study_digest
+from fedmed.study import StatisticsStudy, StudySpec, TrainingStudy, canonical_bytes, study_digest
 
 
 def program_for(spec: StudySpec) -> Program:
@@ -17,4 +18,6 @@ def program_for(spec: StudySpec) -> Program:
     match spec:
         case TrainingStudy():
             return TrainingProgram(spec=spec, study_digest=study_digest(canonical_bytes(spec)))
+        case StatisticsStudy():
+            return StatisticsProgram(spec=spec)
     raise ConfigError(f"study.kind: no program runs {spec.kind.value}; update FedMed at the coordinator")

@@ -19,6 +19,7 @@ from fedmed.study.document import (
     to_toml,
 )
 from fedmed.study.sections import LARGEST_DELTA, LEAST_NODES, MOST_NODES, PURPOSES, StudySpec
+from fedmed.study.statistics import StatisticsStudy
 from fedmed.study.training import METRICS, TrainingStudy, as_training, training_share
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "METRICS",
     "MOST_NODES",
     "PURPOSES",
+    "StatisticsStudy",
     "StudySpec",
     "TrainingStudy",
     "as_training",

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from fedmed.errors import ConfigError
 from fedmed.study.sections import StudySpec
+from fedmed.study.statistics import StatisticsStudy
 from fedmed.study.training import TrainingStudy
 from fedmed.study_faults import nearest
 from fedmed.types import StudyKind
@@ -14,6 +15,7 @@ from fedmed.types import StudyKind
 STUDIES: Mapping[StudyKind, type[StudySpec]] = MappingProxyType(
     {
         StudyKind.TRAINING: TrainingStudy,
+        StudyKind.STATISTICS: StatisticsStudy,
     }
 )
 

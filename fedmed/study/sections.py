@@ -6,7 +6,7 @@ import datetime
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -96,11 +96,22 @@ class PrivacyTable(Table):
         max_nodes_per_person: Nodes at which one person may appear (>= 1, at most all).
     """
 
+    MODES: ClassVar[tuple[Mode, ...]]
+    """Modes that the kind offers."""
+
     mode: Mode
     epsilon: Epsilon
     delta: Delta
     unit: Literal["person"] = "person"
     max_nodes_per_person: Annotated[int, Field(ge=1)] = 1
+
+    @field_validator("mode")
+    @classmethod
+    def _is_offered(cls, value: Mode) -> Mode:
+        if value not in cls.MODES:
+            offered = ", ".join(repr(mode.value) for mode in cls.MODES)
+            raise ValueError(f"must be one of {offered}, got {value.value!r}")
+        return value
 
     @property
     def is_exact(self) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from fedmed.errors import ConfigError
 from fedmed.study.sections import (
@@ -28,8 +28,6 @@ from fedmed.study.sections import (
 from fedmed.types import DatasetSpec, Feature, FeatureKind, Label, Mode
 
 METRICS = ("auc", "average_precision", "expected_over_observed")
-MODES = (Mode.AGGREGATE,)
-"""Modes in which a model can be trained."""
 
 
 class LabelTable(Table):
@@ -111,19 +109,13 @@ class TrainingPrivacyTable(PrivacyTable):
     """``[privacy]`` of a training study: always with noise.
 
     Attributes:
-        mode: One of `MODES`.
         clip_norm: Bound C > 0 of one person's gradient.
     """
 
+    MODES: ClassVar[tuple[Mode, ...]] = (Mode.AGGREGATE,)
+
     mode: Mode = Mode.AGGREGATE
     clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-    @field_validator("mode")
-    @classmethod
-    def _can_train(cls, value: Mode) -> Mode:
-        if value not in MODES:
-            raise ValueError(f"must be one of {', '.join(repr(m.value) for m in MODES)}, got {value.value!r}")
-        return value
 
 
 class TrainingAggregationTable(AggregationTable):

@@ -196,6 +196,7 @@ class PolicyFile(_Table):
     min_dropouts: Annotated[int | None, Field(ge=0)] = None
     min_colluders: Annotated[int | None, Field(ge=0)] = None
     allow_continue: bool = False
+    exact_statistics: bool = False
     research: bool = False
     auto_approve: bool = False
     auto_approve_if: AutoApproveTable | None = None
@@ -348,6 +349,7 @@ auto_approve = false        # every study waits for: fedmed node approve HOME DI
 # min_dropouts = 1
 # min_colluders = 1
 # allow_continue = false
+# exact_statistics = false   # sums without noise, for studies of kind "statistics"
 # research = false
 
 # Instead of auto_approve: which of the allowed studies start by themselves. All conditions must hold.

@@ -233,10 +233,11 @@ def _register(node: LocalNode, dataset: str) -> None:
 
 def policy_text(spec: StudySpec) -> str:
     """A ``policy.toml`` that allows this study, once."""
-    scheme = spec.aggregation.scheme
+    scheme, epsilon = spec.aggregation.scheme, 1.0 if spec.privacy.is_exact else spec.privacy.epsilon
     return (
-        f"version = 1\nmax_epsilon_per_study = {spec.privacy.epsilon}\n"
-        f"max_epsilon_per_year = {spec.privacy.epsilon}\nmin_cohort = 1\n"
+        f"version = 1\nmax_epsilon_per_study = {epsilon}\n"
+        f"max_epsilon_per_year = {epsilon}\nmin_cohort = 1\n"
+        f'modes = ["{spec.privacy.mode.value}"]\nexact_statistics = {json.dumps(spec.privacy.is_exact)}\n'
         f'schemes = ["{scheme.value}"]\nresearch = {json.dumps(scheme is Scheme.PLAIN)}\n'
         f"allow_continue = {json.dumps(spec.aggregation.on_dropout is OnDropout.CONTINUE)}\n"
         "auto_approve = true\n"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fedmed.errors import StudyRefused
-from fedmed.study import StudySpec, TrainingStudy
+from fedmed.study import StatisticsStudy, StudySpec, TrainingStudy
 from fedmed_nodes.answers.contract import NodeHalf
+from fedmed_nodes.answers.statistics import StatisticsHalf
 from fedmed_nodes.answers.training import TrainingHalf
 
 
@@ -17,4 +18,6 @@ def half_for(spec: StudySpec) -> NodeHalf:
     match spec:
         case TrainingStudy():
             return TrainingHalf(spec=spec)
+        case StatisticsStudy():
+            return StatisticsHalf(spec=spec)
     raise StudyRefused(f"study.kind: this node cannot answer {spec.kind.value}; update FedMed here")

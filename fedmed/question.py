@@ -1,0 +1,106 @@
+"""The result of a study of any kind as a document, and its run's folder: what the program made of the sums.
+
+A training study has a richer document of its own (`fedmed.outcome`), with arms and scores.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from fedmed.outcome import FederatedRun
+from fedmed.privacy.accounting import fallback_epsilon
+from fedmed.programs.by_kind import program_for
+from fedmed.programs.contract import Arrays
+from fedmed.protocol.schedule import Schedule
+from fedmed.study import StudySpec, canonical_bytes, study_digest, to_toml
+
+
+def question_document(
+    spec: StudySpec, schedule: Schedule, run: FederatedRun, *, ended: datetime.datetime, simulation: bool
+) -> Mapping[str, object]:
+    """The document of a finished study.
+
+    Args:
+        spec: The study.
+        schedule: The study worked out.
+        run: What the study gave.
+        ended: When it ended, with its time zone.
+        simulation: Whether all nodes were in one process.
+
+    Returns:
+        JSON: ``study``, ``privacy``, ``aggregation``, ``seconds``, ``created``, ``simulation``, and
+        ``result``, which is the program's. Exact sums have no epsilon: null.
+    """
+    return {
+        "study": {
+            "id": spec.id,
+            "title": spec.title,
+            "kind": spec.kind.value,
+            "purpose": spec.purpose,
+            "owner": spec.owner,
+            "digest": study_digest(canonical_bytes(spec)).hex(),
+        },
+        "privacy": _privacy(spec, schedule, run),
+        "aggregation": {
+            "scheme": spec.aggregation.scheme.value,
+            "nodes": list(spec.nodes),
+            "rounds": len(run.contributors),
+            "attempts": run.plans,
+            "contributors": [list(nodes) for nodes in dict.fromkeys(run.contributors)],
+            "lost_nodes": [{"node": n, "aggregation": a, "phase": p} for n, a, p in run.lost],
+            "values": [stage.layout.values for stage in schedule.stages],
+            "bytes_total": sum(t.up + t.down for t in run.totals.values()),
+        },
+        "seconds": {**{name: t.seconds for name, t in run.totals.items()}, "total": run.seconds},
+        "created": ended.isoformat(timespec="seconds"),
+        "simulation": simulation,
+        "result": program_for(spec).document(run.state),
+    }
+
+
+def _privacy(spec: StudySpec, schedule: Schedule, run: FederatedRun) -> Mapping[str, object]:
+    """Planned and spent, and what is left if all other nodes collude."""
+    allowance = schedule.allowance
+    always = {
+        "mode": spec.privacy.mode.value,
+        "unit": spec.privacy.unit,
+        "exact": spec.privacy.is_exact,
+        "dropouts": allowance.dropouts,
+        "colluders": allowance.colluders,
+    }
+    if not math.isfinite(schedule.epsilon):
+        return {**always, "epsilon": None, "epsilon_spent": None, "delta": None, "fallback_epsilon": None}
+    fallback = fallback_epsilon(
+        schedule.events(run.plans),
+        schedule.accounted_delta,
+        honest_contributors=allowance.honest_contributors,
+    )
+    return {
+        **always,
+        "epsilon": schedule.epsilon,
+        "epsilon_spent": run.epsilon_spent,
+        "delta": schedule.delta,
+        "fallback_epsilon": fallback,
+    }
+
+
+def write_question(folder: Path, spec: StudySpec, document: Mapping[str, object], *, state: Arrays) -> None:
+    """Write ``study.toml``, ``state.safetensors`` and, last, ``result.json``.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.toml").write_text(to_toml(spec), encoding="utf-8")
+    arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
+    save_file(arrays, str(folder / "state.safetensors"))
+    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
+    (folder / "result.json").write_text(text, encoding="utf-8")
