@@ -28,7 +28,7 @@ from fedmed.types import require
 
 WAITING_BYTES = 384 * 2**20
 """Rows that wait in memory for their file, all tables together."""
-BYTES_A_PERSON_YEAR = 700
+BYTES_A_PERSON_YEAR = 1_000
 """About what a person's claims of a year take on disk; measured, rounded up."""
 LONGEST_DICTIONARY = 1_600
 
@@ -70,7 +70,7 @@ def write_claims(
 
     Returns:
         Rows and faults. ``folder/generated.json`` says what was generated, ``folder/faults.json`` how
-        many rows of which table each fault changed, where there are faults.
+        many rows of which table each fault changed and how many it fits, where there are faults.
 
     Guarantees:
         Equal arguments give equal bytes. An interrupted or failed run leaves nothing.
@@ -83,8 +83,7 @@ def write_claims(
     require(0 < rate <= 1, f"rate must be in (0, 1], got {rate}")
     _look_for_room(folder, settings)
     rows: Counter[tuple[str, str]] = Counter()
-    injected: Counter[tuple[str, str, str]] = Counter()
-    totals: Counter[tuple[str, str, str]] = Counter()
+    injected: dict[tuple[str, str], Injected] = {}
     persons = 0
     with _complete_or_nothing(folder) as place:
         files = _Files(place)
@@ -94,16 +93,13 @@ def write_claims(
                 rows[part.node, part.table] += part.rows.num_rows
                 files.add(part)
             for count in counts:
-                injected[count.node, count.fault, count.table] += count.changed
-                totals[count.node, count.fault, count.table] += count.rows
+                key = (count.node, count.fault)
+                injected[key] = injected[key].plus(count) if key in injected else count
             persons += batch.persons
             if on_written is not None:
-                on_written(batch.node, persons, sum(rows.values()))
+                on_written(batch.node, persons, rows.total())
         files.close()
-        spoilt = tuple(
-            Injected(node=node, fault=name, table=table, changed=changed, rows=totals[node, name, table])
-            for (node, name, table), changed in injected.items()
-        )
+        spoilt = tuple(injected.values())
         _write_notes(place, settings, rows, spoilt, rate=rate)
         size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     return Written(rows=rows, injected=spoilt, size_bytes=size)
@@ -223,7 +219,7 @@ def _write_notes(
     if injected:
         counts: dict[str, dict[str, object]] = {}
         for found in injected:
-            entry = {"table": found.table, "rows_changed": found.changed, "rows": found.rows}
+            entry = {"table": found.table, "rows_changed": found.changed, "rows_that_fit": found.fits}
             counts.setdefault(found.node, {})[found.fault] = entry
         _write_json(place / "faults.json", {"format": 1, "rate": rate, "faults": counts})
 

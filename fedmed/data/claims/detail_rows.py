@@ -21,7 +21,7 @@ _DOCTORS = 20
 _VERSIONS = ("2.0", "1.0")
 _CONDITIONS_AT_ADMISSION = ("1", "2", "3", "4")
 _AT_ADMISSION = np.cumsum([0.93, 0.03, 0.02, 0.02])
-_MORE_OPERATIONS = 0.3
+_MORE_OPERATIONS, _DATE_LOST = 0.3, 0.5
 # A bed's day begins at six; a line's second in a visit is its own, so that no two lines are alike.
 _MORNING, _BETWEEN_LINES = 6 * 3_600, 47
 RATE = 7_800
@@ -111,7 +111,7 @@ def operation_rows(rng: np.random.Generator, chunk: Chunk) -> Rows:
         "mdtrt_id": chunk.treatment(visit),
         "oprn_srt_no": pa.array(position),
         "oprn_oprt_code": coded(code, catalogue.PROCEDURES),
-        "oprn_oprt_date": dates(day, empty=chunk.missing(rng, visit)),
+        "oprn_oprt_date": dates(day, empty=chunk.missing(rng, visit) & (rng.random(visit.size) < _DATE_LOST)),
         "code_ver": coded(old.astype(np.int64), _VERSIONS),
     }
     return Rows(table="setl_oprn", visit=visit, month=month[visit], rows=table("setl_oprn", columns))

@@ -26,9 +26,9 @@ BoolArray = npt.NDArray[np.bool_]
 
 _MORE_AT_VISIT, _MORE_AT_STAY, _MOST_MORE = 0.3, 2.0, 8
 _CONDITION, _OWN_CODE = 0.45, 0.4
-_CASE_SD = 0.3
-_OPERATED, _OPERATED_MORE, _OPERATED_LESS = 0.3, 1.45, 0.81
-_SEVERE = np.array([0.95, 1.1, 1.35])
+_CASE_SD = 0.25
+_OPERATED, _OPERATED_MORE, _OPERATED_LESS = 0.3, 1.30, 0.85
+_SEVERE = np.array([0.97, 1.05, 1.20])
 # Upcoding names a heart disease or a stroke as the main diagnosis.
 _DEAR_CONDITIONS = (2, 3)
 _MIDDLE_DIGITS = 0.5

@@ -56,6 +56,21 @@ class Fault:
     also: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoilt:
+    """A table with a fault.
+
+    Attributes:
+        rows: The table.
+        changed: Rows chosen.
+        fits: Rows that the fault fits.
+    """
+
+    rows: pa.Table
+    changed: int
+    fits: int
+
+
 def fault(name: str) -> Fault:
     """A fault by its name.
 
@@ -67,7 +82,7 @@ def fault(name: str) -> Fault:
     return FAULTS[name]
 
 
-def inject(rng: np.random.Generator, tables: Tables, name: str, *, rate: float) -> tuple[pa.Table, int]:
+def inject(rng: np.random.Generator, tables: Tables, name: str, *, rate: float) -> Spoilt:
     """Spoil a share of the rows that a fault fits.
 
     Args:
@@ -77,7 +92,7 @@ def inject(rng: np.random.Generator, tables: Tables, name: str, *, rate: float) 
         rate: Chance of each row that the fault fits, in (0, 1].
 
     Returns:
-        The fault's table with the faults, and the number of rows chosen.
+        The fault's table with the faults, and how many rows were chosen of how many that it fits.
 
     Guarantees:
         Rows that were not chosen stay as they are; further columns of the tables are kept.
@@ -87,9 +102,10 @@ def inject(rng: np.random.Generator, tables: Tables, name: str, *, rate: float) 
     """
     kind = fault(name)
     require(0 < rate <= 1, f"rate must be in (0, 1], got {rate}")
-    chosen = kind.eligible(tables)
-    chosen &= rng.random(chosen.size) < rate
-    return kind.spoil(tables, chosen), int(np.count_nonzero(chosen))
+    fits = kind.eligible(tables)
+    chosen = fits & (rng.random(fits.size) < rate)
+    changed, among = int(np.count_nonzero(chosen)), int(np.count_nonzero(fits))
+    return Spoilt(rows=kind.spoil(tables, chosen), changed=changed, fits=among)
 
 
 def _settled(tables: Tables) -> BoolArray:

@@ -27,14 +27,18 @@ class Injected:
         fault: Its name.
         table: The table that was changed.
         changed: Rows chosen.
-        rows: Rows that the table had before.
+        fits: Rows that the fault fits.
     """
 
     node: str
     fault: str
     table: str
     changed: int
-    rows: int
+    fits: int
+
+    def plus(self, other: Injected) -> Injected:
+        """The counts of both; the same node and fault."""
+        return replace(self, changed=self.changed + other.changed, fits=self.fits + other.fits)
 
 
 def spoiled(
@@ -69,9 +73,11 @@ def spoiled(
                 continue
             key = (world.WORLD_SEED, seed, *(zlib.crc32(t.encode()) for t in (batch.node, node, name)))
             rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((*key, batch.number))))
-            rows = tables[table].num_rows
-            tables[table], changed = inject(rng, tables, name, rate=rate)
-            counts.append(Injected(node=node, fault=name, table=table, changed=changed, rows=rows))
+            found = inject(rng, tables, name, rate=rate)
+            tables[table] = found.rows
+            counts.append(
+                Injected(node=node, fault=name, table=table, changed=found.changed, fits=found.fits)
+            )
         parts += [_part(node, name, rows) for name, rows in tables.items()]
     return replace(batch, parts=tuple(parts)), tuple(counts)
 

@@ -18,8 +18,10 @@ from fedmed.data.claims.visits import CHRONIC, PHARMACY, Visits
 from fedmed.types import IntArray
 
 # Shares of in-scope cost that the fund pays of a visit, in ten-thousandths: residents, employees.
-_VISIT_SHARE = np.array([4_800, 6_200])
-_CHRONIC_MORE = np.array([1_700, 1_500])
+_VISIT_SHARE = np.array([4_800, 7_200])
+_CHRONIC_MORE = np.array([1_700, 1_000])
+# The published shares hold after the deductible, the ratios apply before it.
+_STAY_MORE = 250
 _AWAY_LESS = 1_000
 _CIVIL_SHARE, _ENTERPRISE_SHARE, _POOR_SHARE = 5_000, 3_000, 6_500
 _ENTERPRISES = 0.05
@@ -126,6 +128,7 @@ def _terms(insured: Insured, visits: Visits, scope: IntArray) -> tuple[IntArray,
     level = institutions().level[visits.institution]
     by_level = np.array([world.FUND_RATIO["resident"], world.FUND_RATIO["employee"]])
     at_stay = np.rint(SHARE_UNIT * by_level[employee, np.maximum(level, 1) - 1]).astype(np.int64)
+    at_stay += _STAY_MORE
     at_visit = _VISIT_SHARE[employee] + _CHRONIC_MORE[employee] * (visits.kind == CHRONIC)
     at_visit = np.where(visits.kind == PHARMACY, 0, at_visit)
     ratio = np.where(visits.is_stay, at_stay, at_visit)

@@ -22,7 +22,7 @@ _CARE_GRADES = np.array([0.25, 0.42, 0.58, 0.74, 0.90])
 """Weighted share of points below which need is of grade 5, 4, 3, 2 and 1."""
 
 # Contributions in yuan a head and year where prices are average, and the balance in months of them.
-_INCOME = (1_180, 3_650)
+_INCOME = (1_320, 3_750)
 _INCOME_GROWTH, _FIRST_BALANCE_MONTHS = 0.04, 6
 # Residents pay for the year at its turn, employees month by month.
 _RESIDENT_MONTHS = np.array([5.0, 2.0, 1.0, 0.5, 0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.6])

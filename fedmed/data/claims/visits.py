@@ -42,6 +42,8 @@ _MATERNITY, _EMERGENCY_STAY, _REFERRED = 0.35, 0.10, 0.4
 _KIND_COST = np.array([1.0, 1.1, 1.5, 0.75])
 _NIGHTS_SD, _NIGHTS_WITH_COST, _MOST_NIGHTS = 0.6, 0.6, 150
 _SPLIT_COST = 0.65
+# The codes' effects would otherwise make single claims of millions.
+_MOST_AT_VISIT, _MOST_AT_STAY = 8_000.0, 250_000.0
 _DELAY_HOME, _DELAY_AWAY, _MOST_DELAY = 0.6, 4.0, 15
 
 
@@ -155,7 +157,7 @@ class _Draft:
         return Visits(
             **drafts,
             nights=none,
-            cost=self._in_prices(log_cost) * _KIND_COST[kind],
+            cost=self._in_prices(log_cost, _MOST_AT_VISIT) * _KIND_COST[kind],
             fraud=np.where(resale, Fraud.DRUG_RESALE.value, 0),
         )
 
@@ -174,14 +176,14 @@ class _Draft:
         return Visits(
             **drafts,
             nights=np.clip(np.rint(nights), 0, _MOST_NIGHTS).astype(np.int64),
-            cost=self._in_prices(log_cost),
+            cost=self._in_prices(log_cost, _MOST_AT_STAY),
             fraud=np.zeros(owner.size, dtype=np.int64),
         )
 
-    def _in_prices(self, log_cost: FloatArray) -> FloatArray:
-        """Yuan of this year."""
+    def _in_prices(self, log_cost: FloatArray, most: float) -> FloatArray:
+        """Yuan of this year, at most ``most``."""
         cost: FloatArray = np.exp(log_cost + GROWTH_OF_PRICES * self._year)
-        return cost
+        return np.minimum(cost, most)
 
     def _outpatient_kinds(self, owner: IntArray) -> IntArray:
         """Pharmacy, chronic-disease clinic, emergency or ordinary visit."""
