@@ -3,6 +3,7 @@
 | refusal | code | check |
 |---|---|---|
 | unapproved, or approved without a reservation | study_unknown | study_desk.check_approved |
+| withdrawn by the operators | study_revoked | study_desk.check_not_revoked |
 | roster not the pinned one | roster_mismatch | study_desk.check_roster |
 | epoch not signed by all, or its keys destroyed | epoch_mismatch | study_desk.check_epoch_active |
 | epoch unknown, or scheme plain with an epoch | epoch_mismatch | none can be taken away: no keys to use |
@@ -72,6 +73,14 @@ def unapproved(*, approve: bool) -> Attack:
         return (request,)
 
     return Attack(trial=other, point=POINT, kind=PhaseKind.NONCE, hostile=(request,), honest=honest)
+
+
+def revoked() -> Attack:
+    """A study that the operators withdrew, proposed again; its rows were free for another since."""
+    trial = plain_trial()
+    trial.federation.nodes[POINT].custodian.studies.revoke(trial.digest)
+    attack = proposal_attack(trial)
+    return replace(attack, honest=lambda: (other_study(trial, training__learning_rate=0.5).proposal(),))
 
 
 def proposal_attack(trial: Trial, **changes: Any) -> Attack:
@@ -170,6 +179,12 @@ CASES = (
         what="approved, and nothing reserved",
         arrange=functools.partial(unapproved, approve=True),
         checks=(DESK + "check_approved",),
+    ),
+    Case(
+        code="study_revoked",
+        what="withdrawn",
+        arrange=revoked,
+        checks=(DESK + "check_not_revoked",),
     ),
     Case(
         code="roster_mismatch",

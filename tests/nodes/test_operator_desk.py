@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fedmed.data.nhsa.schema import Grade
 from fedmed.errors import (
@@ -26,11 +31,13 @@ from fedmed.socket_messages import ActOutcome, StudyStanding
 from fedmed.types import Scheme
 from fedmed_nodes.office import Office
 from fedmed_nodes.sources import TableSource
+from fedmed_nodes.sqlite_store import SqliteStore
 from tests.federation import (
     DATASET,
     DECLARED,
     NOW,
     OPEN_POLICY,
+    CopyableStore,
     SetClock,
     Trial,
     UnreadableSource,
@@ -345,3 +352,58 @@ def test_an_act_says_who_and_why_in_the_log_and_no_key(desk: Desk) -> None:
     desk.do(ActKind.APPROVE, "li.wei", reason="按协议第3条")
     assert isinstance(desk.node.effects.store.acts()[0].act, OperatorAct)
     assert desk.entries(1) == [(AuditKind.SIGNED, "approve signed by li.wei, 1 of 2")]
+
+
+def test_a_full_disk_refuses_before_a_row_is_read_and_loses_nothing(tmp_path: Path) -> None:
+    """The limit is on the size of files, so the ledger's log cannot grow by a page."""
+    path = tmp_path / "node" / "custodian.db"
+    trial = make_trial(
+        scheme=Scheme.PLAIN, store=lambda point: SqliteStore(path) if point == POINT else CopyableStore()
+    )
+    node, rows = trial.federation.nodes[POINT], UnreadableSource()
+    trial.contribute(POINT, trial.plan())
+    store, charged, entries = node.effects.store, node.effects.store.ledger(), node.audit
+    node.with_source(rows)
+    trial.ask_nonce(POINT)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    full = path.with_name("custodian.db-wal").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (full, hard))
+    try:
+        parts = (trial.plan(1, 2), trial.inputs)
+        code = trial.federation.ask(POINT, PhaseKind.CONTRIBUTE, *parts).code
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (code, rows.reads) == ("store_failed", 0)
+    assert (store.ledger(), node.audit) == (charged, entries)
+    node.with_source(small_source(POINT))
+    trial.ask_nonce(POINT)
+    trial.contribute(POINT, trial.plan(2, 1))
+    assert len(store.ledger()) == 2
+    store.close()
+
+
+@settings(deadline=None, max_examples=3)
+@given(
+    sequence=st.lists(
+        st.tuples(
+            st.sampled_from(ActKind), st.sampled_from(list(OPERATORS.keys)), st.sampled_from([3.0, 5.0])
+        ),
+        max_size=8,
+    )
+)
+def test_no_sequence_of_acts_lowers_a_cap_or_what_was_spent(
+    sequence: list[tuple[ActKind, str, float]],
+) -> None:
+    desk = approved()
+    desk.trial.ask_nonce(POINT)
+    desk.trial.contribute(POINT, desk.trial.plan())
+    (before,) = desk.office.budget().datasets
+    for kind, by, cap in sequence:
+        raised = {"cap_epsilon": cap} if kind is ActKind.RAISE else {}
+        with contextlib.suppress(FedMedError):
+            desk.do(kind, by, **raised)
+        (after,) = desk.office.budget().datasets
+        assert after.cap_epsilon >= before.cap_epsilon
+        assert after.spent_epsilon >= before.spent_epsilon
+        assert after.committed_epsilon >= after.spent_epsilon - 1e-9
+        before = after
