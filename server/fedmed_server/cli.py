@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedmed_server import machine_commands
+from fedmed_server import key_commands, machine_commands
 
 if TYPE_CHECKING:
     from fedmed_server.home import Home
 
 app = typer.Typer(help="Run the coordinator: its keys, its processes, its studies.", no_args_is_help=True)
 app.add_typer(machine_commands.app)
+app.add_typer(key_commands.app)
 
 HomeFolder = Annotated[Path, typer.Argument(metavar="HOME", help="The coordinator's home folder.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (TOML).")]
@@ -93,7 +94,7 @@ def status(
     else:
         typer.echo("\n".join(status_lines(document, home=home)))
     if watch:
-        return _watch_running(place)
+        return _watch(place)
     return 0 if document["processes"] else 1
 
 
@@ -217,25 +218,26 @@ def _show(place: Home, study: str, *, as_json: bool) -> None:
     typer.echo(f"Release  fedmed server export {place.path} {study}")
 
 
-def _watch_running(place: Home) -> int:
-    """Follow the study that runs now."""
+def _watch(place: Home) -> int:
+    """Follow the study that runs now, or show the result of the last one if that is finished."""
     from fedmed_server.study_status import State, read_run, studies
 
-    running = [s.study for s in studies(place) if s.state is State.RUNNING]
-    if not running:
-        _say("no study runs now")
-        return 1
-    return _follow(place, running[0], run_id=read_run(place.run_folder(running[0])), as_json=False)
+    found = studies(place)
+    running = [one.study for one in found if one.state is State.RUNNING]
+    if running:
+        return _follow(place, running[0], run_id=read_run(place.run_folder(running[0])), as_json=False)
+    if found and found[0].state is State.FINISHED:
+        _show(place, found[0].study, as_json=False)
+        return 0
+    _say("no study runs now")
+    return 1
 
 
 def _home(path: Path) -> Home:
-    """The home at a path; raises `ConfigError` when there is none."""
-    from fedmed.errors import ConfigError
-    from fedmed_server.home import Home
+    """See `fedmed_server.home.open_home`."""
+    from fedmed_server.home import open_home
 
-    if not (path / "coordinator.toml").exists():
-        raise ConfigError(f"{path} is no coordinator's home; make one with fedmed server init")
-    return Home(path.absolute())
+    return open_home(path)
 
 
 def _text(path: Path) -> str:

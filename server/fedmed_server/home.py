@@ -7,6 +7,7 @@
     tls/               authority and server       superexec.secret (0600)
     bundle/            the app bundle, settings only
     flower/            Flower's own folders and the SuperLink's database
+    rosters/           former rosters, for old signatures
     runs/<study>/      checkpoints, progress, outcome and model
     log/  run/         logs; the lock of the running coordinator
 """
@@ -24,6 +25,7 @@ from typing import Any, Final
 
 from fedmed import wire
 from fedmed.aggregation.allowance import default_allowance
+from fedmed.crypto.card import read_card as read_public
 from fedmed.crypto.identity import Identity
 from fedmed.crypto.supernode_key import supernode_pem
 from fedmed.errors import ConfigError, MessageMalformed
@@ -34,7 +36,7 @@ from fedmed_server.files import create_private, private_folder, read_private
 
 COORDINATOR: Final = "coordinator"
 _VERSION: Final = 1
-_LOOPBACK: Final = ("localhost", "127.0.0.1")
+LOOPBACK: Final = ("localhost", "127.0.0.1")
 _SECRET_BYTES: Final = 32
 
 
@@ -146,6 +148,13 @@ class Home:
         return self.path / "runs" / study
 
 
+def open_home(path: Path) -> Home:
+    """The home at a path; raises `ConfigError` when there is none."""
+    if not (path / "coordinator.toml").exists():
+        raise ConfigError(f"{path} is no coordinator's home; make one with fedmed server init")
+    return Home(path.absolute())
+
+
 def create_home(
     path: Path, cards: Sequence[NodeCard], *, addresses: Addresses, now: datetime.datetime
 ) -> Home:
@@ -178,7 +187,7 @@ def create_home(
     create_private(home.path / "coordinator.toml", _settings_text(addresses).encode())
     create_private(home.secret, os.urandom(_SECRET_BYTES))
     authority = make_authority("FedMed federation", now=now)
-    names = (*addresses.names, *_LOOPBACK)
+    names = (*addresses.names, *LOOPBACK)
     server = issue_server(authority, names, now=now)
     private_folder(home.path / "tls")
     create_private(home.path / "tls" / "ca.key", authority.private_key)
@@ -198,16 +207,8 @@ def read_card(card: str, supernode_key: str) -> NodeCard:
     Raises:
         ConfigError: one of them is not what it should be.
     """
-    try:
-        document = json.loads(card) if card.lstrip().startswith("{") else tomllib.loads(card)
-        told = document["card"]
-        member = Member(
-            name=told["name"],
-            signing_key=bytes.fromhex(told["signing_key"]),
-            sealing_key=bytes.fromhex(told["sealing_key"]),
-        )
-    except (KeyError, TypeError, ValueError, MessageMalformed):
-        raise ConfigError("a card must be what fedmed node init printed: name and two keys") from None
+    public = read_public(card)
+    member = Member(name=public.name, signing_key=public.signing_key, sealing_key=public.sealing_key)
     return NodeCard(member=member, supernode_key=supernode_key)
 
 
