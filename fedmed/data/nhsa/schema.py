@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -231,7 +231,9 @@ def parse_schema(tables: str, code_lists: str) -> Schema:
 
 def _packaged(name: str) -> str:
     """Text of a file that lies beside this module."""
-    return files("fedmed.data.nhsa").joinpath(name).read_text(encoding="utf-8")
+    # Not by importlib.resources: it loads modules at the first call, which a custodian that gave up root may
+    # no longer be able to read.
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _code_list(name: str, entry: Mapping[str, Any]) -> CodeList:
