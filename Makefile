@@ -8,13 +8,14 @@ JOBS ?= 2
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 
-.PHONY: demo deploy-demo test test-fast lint types bench proto wheelhouse clean help
+.PHONY: demo deploy-demo test test-fast drills lint types bench proto wheelhouse clean help
 
 help:
 	@echo "make demo       four synthetic provinces build a model together (about a minute)"
 	@echo "make deploy-demo  the same as real processes over TLS, ten aggregations"
 	@echo "make test       lint, types, all tests"
 	@echo "make test-fast  the tests that take under a minute together"
+	@echo "make drills     kill, break and attack real processes (about 25 minutes)"
 	@echo "make lint       ruff and mypy only"
 	@echo "make wheelhouse   wheels of FedMed and all it needs, for machines without a network"
 	@echo "make bench      micro benchmarks, results under benchmarks/results"
@@ -46,6 +47,11 @@ test: lint
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+# One worker: all drills share one federation, and its timings would suffer from a neighbour.
+drills: export OMP_NUM_THREADS := 1
+drills: $(READY)
+	$(BIN)/python -m pytest -m drill tests/drills tests/benchmarks/test_phase_latency.py
 
 bench: $(READY)
 	@mkdir -p benchmarks/results
