@@ -22,7 +22,7 @@ from fedmed.protocol.schedule import schedule_for
 from fedmed.protocol.steps import PhaseKind, Reply
 from fedmed.report.result import Result
 from fedmed.simulation import Faults, federate, load_app, run_study
-from fedmed.study import StudySpec, canonical_bytes, load_study, study_digest
+from fedmed.study import TrainingStudy, canonical_bytes, load_study, study_digest
 from fedmed.types import FloatArray, PrivacyEvent, Scheme
 from fedmed_nodes.client_app import CustodianPort
 from tests.federation import DATASET, names, small_study
@@ -34,7 +34,7 @@ PERSONS, DECLARED, ROWS = 40, 50, 2
 Spoil = Callable[[int, str], bool]
 
 
-def study(nodes: int = 4, *, baselines: bool = False, **changes: object) -> StudySpec:
+def study(nodes: int = 4, *, baselines: bool = False, **changes: object) -> TrainingStudy:
     """The harness's study with a held-out part and more persons, without comparison arms."""
     settings: dict[str, object] = {
         "data__held_out": 0.3,
@@ -48,7 +48,7 @@ def study(nodes: int = 4, *, baselines: bool = False, **changes: object) -> Stud
     return small_study(nodes, scheme=scheme, **settings)
 
 
-def tables(spec: StudySpec, *, seed: int = 1) -> dict[str, pa.Table]:
+def tables(spec: TrainingStudy, *, seed: int = 1) -> dict[str, pa.Table]:
     """Persons with two rows each; older and sicker at higher points."""
     found = {}
     for point, node in enumerate(spec.nodes):
@@ -65,7 +65,7 @@ def tables(spec: StudySpec, *, seed: int = 1) -> dict[str, pa.Table]:
     return found
 
 
-def run(spec: StudySpec, folder: Path, *, faults: Faults | None = None, seed: int = 1) -> Result:
+def run(spec: TrainingStudy, folder: Path, *, faults: Faults | None = None, seed: int = 1) -> Result:
     return run_study(spec, tables(spec, seed=seed), folder=folder, seed=seed, faults=faults)
 
 
@@ -88,12 +88,14 @@ def after(point: int, message_type: str, nth: int) -> Spoil:
 
 
 @pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudySpec, Path, Result]:
+def clean(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingStudy, Path, Result]:
     spec, folder = study(4, baselines=True), tmp_path_factory.mktemp("run")
     return spec, folder, run(spec, folder)
 
 
-def test_the_folder_holds_the_study_the_result_and_the_model(clean: tuple[StudySpec, Path, Result]) -> None:
+def test_the_folder_holds_the_study_the_result_and_the_model(
+    clean: tuple[TrainingStudy, Path, Result],
+) -> None:
     spec, folder, result = clean
     assert {p.name for p in folder.iterdir()} == {
         "study.toml",
@@ -114,7 +116,7 @@ def model_in(folder: Path, model: ModelLayout) -> FloatArray:
     return np.concatenate([arrays[name].ravel() for name in model.names])
 
 
-def test_the_saved_model_gives_the_reported_auc(clean: tuple[StudySpec, Path, Result]) -> None:
+def test_the_saved_model_gives_the_reported_auc(clean: tuple[TrainingStudy, Path, Result]) -> None:
     spec, folder, result = clean
     schedule = schedule_for(spec)
     parameters = model_in(folder, model_of(spec))
@@ -123,7 +125,7 @@ def test_the_saved_model_gives_the_reported_auc(clean: tuple[StudySpec, Path, Re
     assert result.curve[-1].federated == pytest.approx(result.arms.federated.auc, abs=1e-12)
 
 
-def test_the_result_says_what_was_planned_spent_and_moved(clean: tuple[StudySpec, Path, Result]) -> None:
+def test_the_result_says_what_was_planned_spent_and_moved(clean: tuple[TrainingStudy, Path, Result]) -> None:
     spec, _, result = clean
     schedule = schedule_for(spec)
     aggregations = spec.training.aggregations
@@ -137,7 +139,7 @@ def test_the_result_says_what_was_planned_spent_and_moved(clean: tuple[StudySpec
     assert [c.aggregation for c in result.curve] == list(range(1, aggregations + 1))
 
 
-def test_all_five_arms_are_scored_at_every_node(clean: tuple[StudySpec, Path, Result]) -> None:
+def test_all_five_arms_are_scored_at_every_node(clean: tuple[TrainingStudy, Path, Result]) -> None:
     spec, _, result = clean
     arms = result.arms
     for arm in (arms.federated, arms.central, arms.alone_private, arms.alone, arms.pooled):
@@ -147,14 +149,14 @@ def test_all_five_arms_are_scored_at_every_node(clean: tuple[StudySpec, Path, Re
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_rows_and_plain_arms_but_other_noise(
-    clean: tuple[StudySpec, Path, Result], tmp_path: Path
+    clean: tuple[TrainingStudy, Path, Result], tmp_path: Path
 ) -> None:
     spec, folder, first = clean
     second = run(spec, tmp_path)
     assert tables(spec) == tables(spec)
     assert first.arms.pooled == second.arms.pooled
     assert first.arms.alone == second.arms.alone
-    model = schedule_for(spec).model
+    model = model_of(spec)
     assert not np.array_equal(model_in(folder, model), model_in(tmp_path, model))
 
 

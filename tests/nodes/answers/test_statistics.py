@@ -45,7 +45,7 @@ def test_totals_are_what_a_loop_over_the_rows_gives() -> None:
     assert totals(table).tolist() == due.ravel().tolist()
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(seed=st.integers(0, 10**6))
 def test_the_order_of_the_rows_changes_nothing(seed: int) -> None:
     table = stays(4)
@@ -53,7 +53,7 @@ def test_the_order_of_the_rows_changes_nothing(seed: int) -> None:
     assert totals(shuffled).tolist() == totals(table).tolist()
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(
     many=st.integers(1, 9), cost=st.floats(allow_nan=True, allow_infinity=True), level=st.sampled_from("1234")
 )
