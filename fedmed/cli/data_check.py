@@ -132,8 +132,8 @@ def _findings(report: QualityReport) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("rule")
-    table.add_column("where")
+    table.add_column("rule", overflow="fold")
+    table.add_column("where", overflow="fold")
     table.add_column("rate", justify="right", no_wrap=True)
     table.add_column("rows", justify="right", no_wrap=True)
     table.add_column("of", justify="right", no_wrap=True)

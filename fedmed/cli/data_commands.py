@@ -123,3 +123,29 @@ def schema(
     else:
         shown = tables_text(tables()) if table is None else columns_text(tables(), table)
     Console(highlight=False).print(*shown, sep="\n")
+
+
+@data_app.command("import-omop", epilog="Example: fedmed data import-omop omop --out claims --region 310000")
+def import_omop(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="OMOP CDM 5.4: person.csv, ...")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to make.")],
+    region: Annotated[str, typer.Option(help="Six digits: where the persons are insured and treated.")],
+    insutype: Annotated[str, typer.Option(help="Their scheme.")] = "390",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Write the insurance tables that OMOP tables give, and say what is lost on the way."""
+    import json
+
+    from fedmed.cli.import_omop import import_omop as write
+    from fedmed.data.nhsa.omop import LOSSES, OmopImport
+
+    rows = write(folder, out, OmopImport(region=region, insutype=insutype))
+    if as_json:
+        typer.echo(json.dumps({"folder": str(out), "rows": rows, "losses": LOSSES}))
+        return
+    for name, count in rows.items():
+        typer.echo(f"{name}: {count} rows")
+    typer.echo("What OMOP does not hold:")
+    for loss in LOSSES:
+        typer.echo(f"- {loss}")
+    typer.echo(f"next: fedmed data check {out}")

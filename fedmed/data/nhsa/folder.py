@@ -7,7 +7,7 @@ depth, as in ``setl/month=2024-01/part-0.parquet``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ class TableFiles:
     """The files of one table.
 
     Attributes:
-        table: Its name in the schema.
+        table: Its name.
         kind: How they are written, all alike.
         paths: Absolute, in order of their names.
     """
@@ -91,16 +91,21 @@ def find_tables(folder: Path) -> tuple[TableFiles, ...]:
     Raises:
         DataContractError: no folder, none of the tables, a table in two forms, or an unreadable file.
     """
-    if not folder.is_dir():
-        raise DataContractError(f"{folder}: no such folder; name the one that holds the tables")
-    root = folder.resolve()
-    found = tuple(table for name in schema().names if (table := _table_files(root, name)) is not None)
+    found = find_named(folder, schema().names)
     if not found:
         raise DataContractError(
             f"{folder}: none of the schema's tables is there; expected files such as setl.parquet, setl.csv "
             "or setl/month=2024-01/part-0.parquet"
         )
     return found
+
+
+def find_named(folder: Path, names: Sequence[str]) -> tuple[TableFiles, ...]:
+    """Find tables by their names, which need not be the schema's; as `find_tables`, but there may be none."""
+    if not folder.is_dir():
+        raise DataContractError(f"{folder}: no such folder; name the one that holds the tables")
+    root = folder.resolve()
+    return tuple(table for name in names if (table := _table_files(root, name)) is not None)
 
 
 @contextmanager
