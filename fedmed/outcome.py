@@ -141,9 +141,11 @@ def deployed_result(
         seconds={"baselines": 0.0, "total": run.seconds},
         now=ended,
     )
-    known = {name: seconds for name, seconds in result.seconds.items() if name != "baselines"}
+    # Nobody measures these in a deployment: the coordinator adds up while it waits for the next reply.
+    known = {name: s for name, s in result.seconds.items() if name not in ("baselines", "combine")}
+    phases = tuple(phase for phase in result.phases if phase.phase != "combine")
     data = None if result.data is None else result.data.model_copy(update={"synthetic": None})
-    return result.model_copy(update={"simulation": False, "seconds": known, "data": data})
+    return result.model_copy(update={"simulation": False, "seconds": known, "phases": phases, "data": data})
 
 
 def privacy_part(spec: TrainingStudy, schedule: Schedule, plans: int) -> PrivacyPart:

@@ -41,6 +41,7 @@ from fedmed.release.ceremony import follow_ceremony, is_ceremony
 from fedmed.release.exchange import Exchange
 from fedmed.release.rounds import Rounds, follow_contribution, follow_nonces, follow_opening
 from fedmed.release.trail import Trail, answers_of_all, asked_of_all, named, need, take_nonce
+from fedmed.report.units import plural
 from fedmed.study import as_training
 from fedmed.types import FloatArray, Scheme
 
@@ -127,7 +128,7 @@ def _follow(release: Release) -> Iterator[Verified]:
     if release.spec.aggregation.scheme is Scheme.THRESHOLD:
         held = follow_ceremony(trail, exchanges[:count], roster_digest=release.roster_digest)
         trail, epoch_id = held.trail, held.epoch_id
-        signed = f"{len(release.roster.members)} signatures, {held.rehearsals} rehearsals"
+        signed = f"{len(release.roster.members)} signatures, {plural(held.rehearsals, 'rehearsal')}"
         yield Verified(name="ceremony", detail=f"epoch {epoch_id.hex()[:16]}, {signed}")
     else:
         need(count == 0, "a ceremony does not belong to this study")
