@@ -177,12 +177,15 @@ class Budget:
         datasets: Every registered dataset.
         raises: Every raise, in the order of its first signature.
         place: What an operator's next act must name.
+        restored: Which backup came back here, in words; charges made after it are not in the ledger. Empty
+            for none.
     """
 
     studies: tuple[StudyBudget, ...]
     datasets: tuple[DatasetBudget, ...]
     raises: tuple[BudgetRaise, ...]
     place: ActPlace
+    restored: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

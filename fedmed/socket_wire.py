@@ -246,7 +246,9 @@ def encode_budget(value: Budget) -> bytes:
     ]
     raises = [_raise_message(r) for r in value.raises]
     place = _place_message(value.place)
-    return serialise(pb.BudgetReply(studies=studies, datasets=datasets, raises=raises, place=place))
+    reply = pb.BudgetReply(studies=studies, datasets=datasets, raises=raises, place=place)
+    reply.restored = value.restored
+    return serialise(reply)
 
 
 def _raise_message(r: BudgetRaise) -> pb.BudgetRaise:
@@ -270,6 +272,7 @@ def decode_budget(data: bytes) -> Budget:
             datasets=tuple(_dataset_budget(d) for d in m.datasets),
             raises=tuple(_raise(r) for r in m.raises),
             place=_place(m.place),
+            restored=m.restored,
         )
     )
 

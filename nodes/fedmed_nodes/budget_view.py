@@ -11,7 +11,7 @@ from fedmed.study import LARGEST_DELTA, StudySpec, from_canonical_bytes
 from fedmed.types import ActPlace
 from fedmed_nodes.budget_desk import BudgetBook, Rows, read_book
 from fedmed_nodes.stores import CustodianStore
-from fedmed_nodes.study_keys import INDEX, known_studies, study_key
+from fedmed_nodes.study_keys import INDEX, RESTORED, known_studies, study_key
 
 
 def budget_of(
@@ -47,7 +47,10 @@ def budget_of(
     known = map(bytes.fromhex, known_studies(store.get(INDEX)))
     studies = [_study_budget(store, study, book=book, datasets=datasets) for study in known]
     raises = _raises(act for act in acts if act.kind is ActKind.RAISE)
-    return Budget(studies=tuple(studies), datasets=tuple(years), raises=raises, place=place)
+    restored = (store.get(RESTORED) or b"").decode()
+    return Budget(
+        studies=tuple(studies), datasets=tuple(years), raises=raises, place=place, restored=restored
+    )
 
 
 def proposed_bytes(store: CustodianStore, study: bytes) -> bytes:

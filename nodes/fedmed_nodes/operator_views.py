@@ -74,7 +74,8 @@ def budget_document(view: Budget) -> dict[str, Any]:
         }
         for r in view.raises
     ]
-    return {"datasets": datasets, "studies": studies, "raises": raises}
+    document = {"datasets": datasets, "studies": studies, "raises": raises}
+    return document | ({"restored": view.restored} if view.restored else {})
 
 
 def budget_lines(view: Budget) -> str:
@@ -83,6 +84,12 @@ def budget_lines(view: Budget) -> str:
     lines += ["", "by study", *_studies(view)]
     if view.raises:
         lines += ["", "raises", *_raises(view)]
+    if view.restored:
+        lines += [
+            "",
+            f"RESTORED: {view.restored}.",
+            "What was charged and is lost is not counted above. Every study waits for your approval.",
+        ]
     return "\n".join(lines)
 
 

@@ -197,18 +197,20 @@ class BudgetRaise(_message.Message):
     def __init__(self, fingerprint: _Optional[bytes] = ..., data_year: _Optional[int] = ..., cap_epsilon: _Optional[float] = ..., signed_by: _Optional[_Iterable[str]] = ..., needed: _Optional[int] = ..., reason: _Optional[str] = ..., signed_at: _Optional[str] = ...) -> None: ...
 
 class BudgetReply(_message.Message):
-    __slots__ = ("studies", "datasets", "code", "place", "raises")
+    __slots__ = ("studies", "datasets", "code", "place", "raises", "restored")
     STUDIES_FIELD_NUMBER: _ClassVar[int]
     DATASETS_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     PLACE_FIELD_NUMBER: _ClassVar[int]
     RAISES_FIELD_NUMBER: _ClassVar[int]
+    RESTORED_FIELD_NUMBER: _ClassVar[int]
     studies: _containers.RepeatedCompositeFieldContainer[StudyBudget]
     datasets: _containers.RepeatedCompositeFieldContainer[DatasetBudget]
     code: str
     place: ActPlace
     raises: _containers.RepeatedCompositeFieldContainer[BudgetRaise]
-    def __init__(self, studies: _Optional[_Iterable[_Union[StudyBudget, _Mapping]]] = ..., datasets: _Optional[_Iterable[_Union[DatasetBudget, _Mapping]]] = ..., code: _Optional[str] = ..., place: _Optional[_Union[ActPlace, _Mapping]] = ..., raises: _Optional[_Iterable[_Union[BudgetRaise, _Mapping]]] = ...) -> None: ...
+    restored: str
+    def __init__(self, studies: _Optional[_Iterable[_Union[StudyBudget, _Mapping]]] = ..., datasets: _Optional[_Iterable[_Union[DatasetBudget, _Mapping]]] = ..., code: _Optional[str] = ..., place: _Optional[_Union[ActPlace, _Mapping]] = ..., raises: _Optional[_Iterable[_Union[BudgetRaise, _Mapping]]] = ..., restored: _Optional[str] = ...) -> None: ...
 
 class AuditTailRequest(_message.Message):
     __slots__ = ("last",)
