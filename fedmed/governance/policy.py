@@ -186,7 +186,7 @@ def decide(
     """
     if today > spec.expires:
         raise StudyExpired(f"expires: the study ended on {spec.expires}; propose it with a later day")
-    _check_day(policy, today)
+    check_policy_day(policy, today)
     _check_kind(spec, policy)
     _check_columns(spec, policy, grades)
     _check_cohort(spec, policy, declared_persons)
@@ -205,8 +205,12 @@ def computed_model(spec: StudySpec) -> str:
     return spec.model.kind if isinstance(spec, TrainingStudy) else spec.kind.value
 
 
-def _check_day(policy: Policy, today: datetime.date) -> None:
-    """The policy itself has not ended."""
+def check_policy_day(policy: Policy, today: datetime.date) -> None:
+    """Refuse everything once the policy itself has ended, studies under way as well.
+
+    Raises:
+        StudyRefused: ``today`` is after the policy's last day.
+    """
     if policy.expires is not None:
         _allow(
             today <= policy.expires,

@@ -19,7 +19,7 @@ from fedmed.errors import (
 )
 from fedmed.governance.audit_chain import AuditKind
 from fedmed.governance.operators import SignedAct, cap_of
-from fedmed.governance.policy import NO_GRADES, Decision, Grades, Policy, decide
+from fedmed.governance.policy import NO_GRADES, Decision, Grades, Policy, check_policy_day, decide
 from fedmed.messages import NO_EPOCH, StudyProposal
 from fedmed.plans.stage import Stage
 from fedmed.privacy.clipping import ClippedSum
@@ -49,6 +49,11 @@ class Study:
     terms: Terms
     source: RowSource
     half: NodeHalf
+
+
+# What the store says of an approval: the roster under which operators gave it, or who gave it instead.
+_BY_POLICY = b"by policy"
+_BEFORE_ROSTERS = b"1"
 
 
 def check_roster(proposal: StudyProposal, seat: Seat) -> None:
@@ -170,11 +175,11 @@ class StudyDesk:
         book = self._reserve(digest, study)
         study.half.prove()  # about this machine, not about rows: before anything is written
         waits = decision.waits_for_operator or self._logbook.get(RESTORED) is not None
-        approved = not waits or self._logbook.get(study_key(digest, "approved"))
+        approval = self._approval(digest, by_policy=not waits)
         before = self._logbook.get(study_key(digest, "proposal"))
-        self._write_proposal(digest, statement.content, book=book, approved=bool(approved))
+        self._write_proposal(digest, statement.content, book=book, approval=approval)
         self._end_replaced(before, proposal.epoch_id)
-        if not approved:
+        if approval is None:
             raise ApprovalPending("the province's operator must approve this study first")
         self._studies[digest] = study
         self._answerer(digest)
@@ -199,18 +204,31 @@ class StudyDesk:
         if old not in (epoch_id, NO_EPOCH):
             self._ceremonies.destroy(old)
 
-    def _write_proposal(self, digest: bytes, content: bytes, *, book: BudgetBook, approved: bool) -> None:
+    def _approval(self, digest: bytes, *, by_policy: bool) -> bytes | None:
+        """What approves a study: operators under this roster, or the policy as it is now; None for neither.
+
+        A yes is for those who take part. What only a policy approved ends with that policy.
+        """
+        stored = self._logbook.get(study_key(digest, "approved"))
+        if stored in (_BEFORE_ROSTERS, self._seat.roster_digest):
+            return stored
+        return _BY_POLICY if by_policy else None
+
+    def _write_proposal(
+        self, digest: bytes, content: bytes, *, book: BudgetBook, approval: bytes | None
+    ) -> None:
         """One batch: the proposal, its place in the index, and, if approved, its reservation."""
         index = self.known()
         puts = {
             study_key(digest, "proposal"): content,
             INDEX: json.dumps(sorted({*index, digest.hex()})).encode(),
         }
-        if approved:
-            puts[study_key(digest, "approved")] = b"1"
-            puts[RESERVATIONS] = book.to_bytes()
-        kind = AuditKind.ACCEPTED if approved else AuditKind.PROPOSED
-        self._logbook.write(kind, study=digest, detail="study", puts=puts)
+        key = study_key(digest, "approved")
+        if approval is not None:
+            puts |= {key: approval, RESERVATIONS: book.to_bytes()}
+        kind = AuditKind.PROPOSED if approval is None else AuditKind.ACCEPTED
+        stale = frozenset() if approval is not None else frozenset({key})
+        self._logbook.write(kind, study=digest, detail="study", puts=puts, deletes=stale)
 
     @property
     def logbook(self) -> Logbook:
@@ -230,7 +248,7 @@ class StudyDesk:
             StudyUnknown, StudyRevoked: there is nothing to approve.
         """
         self._require_act(digest, acts)
-        puts = {study_key(digest, "approved"): b"1"}
+        puts = {study_key(digest, "approved"): self._seat.roster_digest}
         self._logbook.write(AuditKind.APPROVED, study=digest, detail=detail, puts=puts, acts=acts)
 
     def revoke(self, digest: bytes, *, acts: tuple[SignedAct, ...] = (), detail: str = "") -> None:
@@ -329,16 +347,18 @@ class StudyDesk:
             StudyUnknown: never proposed here, not approved, or approved without a reservation.
         """
         check_not_revoked(revoked=self.is_revoked(digest))
+        check_policy_day(self._policy, self._clock.now().date())
         if digest not in self._studies:
             content = self._logbook.get(study_key(digest, "proposal"))
             if content is None:
                 raise StudyUnknown("the study was never proposed here")
             study = self._work_out(wire.decode_proposal(content))
+            waits = self._judge(study).waits_for_operator
+            by_policy = self._logbook.get(study_key(digest, "approved")) == _BY_POLICY and not waits
             check_approved(
-                approved=self._logbook.get(study_key(digest, "approved")) is not None,
+                approved=self._approval(digest, by_policy=by_policy) is not None,
                 reserved=read_book(self._logbook).holds(digest, study.source),
             )
-            self._judge(study)
             self._studies[digest] = study
         return self._studies[digest]
 

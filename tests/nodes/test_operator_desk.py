@@ -32,6 +32,8 @@ from fedmed.types import Scheme
 from fedmed_nodes.office import Office
 from fedmed_nodes.sources import TableSource
 from fedmed_nodes.sqlite_store import SqliteStore
+from fedmed_nodes.stores import Batch
+from fedmed_nodes.study_keys import study_key
 from tests.federation import (
     DATASET,
     DECLARED,
@@ -407,3 +409,37 @@ def test_no_sequence_of_acts_lowers_a_cap_or_what_was_spent(
         assert after.spent_epsilon >= before.spent_epsilon
         assert after.committed_epsilon >= after.spent_epsilon - 1e-9
         before = after
+
+
+def test_a_yes_is_for_those_who_take_part(desk: Desk) -> None:
+    """Under another roster the operators' yes is stale, and the study waits again."""
+    for name in ("li.wei", "zhao.min"):
+        desk.do(ActKind.APPROVE, name)
+    store, key = desk.node.effects.store, study_key(desk.trial.digest, "approved")
+    assert store.get(key) == desk.trial.federation.roster_digest
+    store.commit(Batch(puts={key: bytes(32)}))  # as if they had said it under another roster
+    assert (desk.propose(), desk.standing) == ("approval_pending", StudyStanding.WAITING)
+
+
+def test_what_only_the_policy_approved_ends_with_that_policy() -> None:
+    desk = Desk(auto_approve=AutoApprove(max_epsilon=1.0))
+    assert desk.propose() == ""
+    desk.node.restart()
+    desk.trial.ask_nonce(POINT)
+    desk.node.with_policy(CAREFUL)
+    ask = desk.trial.federation.ask
+    assert ask(POINT, PhaseKind.PROPOSE, desk.trial.proposal()).code == "approval_pending"
+    with pytest.raises(StudyUnknown):
+        desk.node.custodian.studies.get(desk.trial.digest)
+
+
+def test_a_study_under_way_stops_with_the_policy() -> None:
+    desk = approved()
+    desk.node.with_policy(replace(CAREFUL, expires=NOW.date()))
+    desk.trial.ask_nonce(POINT)
+    plan, clock = desk.trial.plan(), desk.node.effects.clock
+    assert isinstance(clock, SetClock)
+    clock.at = NOW.replace(day=NOW.day + 1)
+    ask = desk.trial.federation.ask
+    assert ask(POINT, PhaseKind.CONTRIBUTE, plan, desk.trial.inputs).code == "study_refused"
+    assert desk.node.effects.store.ledger() == ()
