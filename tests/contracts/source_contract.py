@@ -135,6 +135,23 @@ class SourceContract:
         with pytest.raises(DataContractError, match="more persons than were declared"):
             source.training_examples(SPEC)
 
+    def test_chunks_hold_all_rows_with_exactly_the_columns_asked_for(self, registered: Registered) -> None:
+        with registered(contents()).chunks(("psn_no", "visits", SEX)) as chunks:
+            parts = list(chunks)
+        assert {tuple(part.column_names) for part in parts} == {("psn_no", "visits", SEX)}
+        whole = pa.concat_tables(parts, promote_options="permissive")
+        due = contents()
+        assert whole.num_rows == due.num_rows
+        for name in ("psn_no", SEX):
+            assert sorted(map(str, whole[name].to_pylist())) == sorted(map(str, due[name].to_pylist()))
+        found = [None if value in (None, "") else int(value) for value in whole["visits"].to_pylist()]
+        assert sorted(map(str, found)) == sorted(map(str, due["visits"].to_pylist()))
+        with (
+            pytest.raises(DataContractError, match="column cost is missing"),
+            registered(contents()).chunks(("psn_no", "cost")) as chunks,
+        ):
+            list(chunks)
+
     def test_no_value_decides_whether_a_study_is_answered(self, registered: Registered) -> None:
         """A refusal is seen by the coordinator: with chosen bounds it would answer questions about a row."""
         source = registered(contents())

@@ -2,20 +2,25 @@ from __future__ import annotations
 
 import datetime
 import json
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from fedmed.crypto.supernode_key import make_supernode_key, supernode_pem
-from fedmed.errors import BudgetExceeded, ConfigError, TooFewNodes
+from fedmed.errors import BudgetExceeded, ConfigError, StudyRefused, TooFewNodes
 from fedmed.messages import Member, Roster
 from fedmed.phase_record import PhaseRecord, totals
+from fedmed.privacy.ledger_record import Mechanism
 from fedmed.protocol.schedule import schedule_for
 from fedmed.protocol.steps import Phase, Reply, Steps
-from fedmed.study import to_toml
+from fedmed.study import StudySpec, study_from_document, to_toml
+from fedmed.types import Mode
 from fedmed.wire import encode_roster
 from fedmed_server.chronicle import Chronicle, progress, read_phases
 from fedmed_server.deployed_study import (
@@ -36,6 +41,7 @@ from tests.federation import (
     fresh_federation,
     identity_of,
     small_study,
+    small_table,
 )
 
 KEYS = {f"node{p}": make_supernode_key(f"node{p}").public_key.decode() for p in range(1, 5)}
@@ -94,6 +100,28 @@ def make_home(folder: Path, roster: Roster) -> Home:
     private_folder(home.path / "runs")
     create_private(private_folder(home.run_folder("small")) / "study.toml", to_toml(small_study(4)).encode())
     return home
+
+
+def sick_visits(*, scheme: str = "threshold") -> StudySpec:
+    """Rows and visits of the sick and the others, exactly."""
+    training = tomllib.loads(to_toml(small_study(4)))
+    data = training["data"]
+    return study_from_document(
+        {
+            "study": {**training["study"], "kind": "statistics"},
+            "data": {name: data[name] for name in ("dataset", "person", "min_cohort", "declared_persons")},
+            "privacy": {"protection": "exact"},
+            "aggregation": {"scheme": scheme},
+            "statistics": {
+                "by": [{"column": "sick", "categories": ["0", "1"]}],
+                "measures": [
+                    {"name": "rows", "kind": "count"},
+                    {"name": "visits", "kind": "sum", "column": "visits", "low": 0, "high": 10},
+                ],
+                "max_rows_per_person": 1,
+            },
+        }
+    )
 
 
 def order_for(home: Home, *, resume: bool = False) -> Order:
@@ -175,6 +203,39 @@ def test_a_killed_order_is_resumed_on_another_day_and_spends_nothing_twice(tmp_p
     assert run.plans == spec.training.aggregations
     ledgers = [len(n.effects.store.ledger()) for n in federation.nodes.values()]
     assert ledgers == [spec.training.aggregations] * 4
+
+
+@pytest.mark.slow
+def test_a_question_is_deployed_like_a_training_study_killed_and_resumed(tmp_path: Path) -> None:
+    allowing = replace(OPEN_POLICY, modes=frozenset({Mode.STATISTICS}), exact_statistics=True)
+    federation, spec = fresh_federation(4, policy=allowing), sick_visits()
+    home = make_home(tmp_path, federation.roster)
+    folder = home.run_folder("small")
+    replace_private(folder / "study.toml", to_toml(spec).encode())
+    with pytest.raises(KeyboardInterrupt):
+        run_order(order_for(home), Nodes(each_look=5), opener(federation, "open"), today=NOW.date())
+    run_order(order_for(home, resume=True), Nodes(each_look=5), opener(federation), today=NOW.date())
+    run = read_outcome(folder, spec)
+    assert run is not None
+    rows = pa.concat_tables([small_table(point) for point in (1, 2, 3, 4)])
+    due = [rows.filter(pc.equal(rows["sick"], sick))["visits"].to_pylist() for sick in (0, 1)]
+    assert run.state["totals"].tolist() == [[len(part) for part in due], [int(sum(part)) for part in due]]
+    told = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+    assert [cell["visits"] for cell in told["result"]["cells"]] == run.state["totals"][1].tolist()
+    assert told["epsilon_spent"] is None
+    for node in federation.nodes.values():
+        (record,) = node.effects.store.ledger()
+        assert (record.mechanism, record.noise_multiplier) == (Mechanism.EXACT_SUM, 0.0)
+
+
+def test_an_exact_question_needs_the_policys_own_yes(tmp_path: Path) -> None:
+    federation = fresh_federation(4, policy=replace(OPEN_POLICY, modes=frozenset(Mode)))
+    home = make_home(tmp_path, federation.roster)
+    plain = sick_visits(scheme="plain")
+    replace_private(home.run_folder("small") / "study.toml", to_toml(plain).encode())
+    with pytest.raises(StudyRefused):
+        run_order(order_for(home), Nodes(each_look=5), opener(federation), today=NOW.date())
+    assert all(not node.effects.store.ledger() for node in federation.nodes.values())
 
 
 def test_a_failure_is_left_with_its_code_and_keeps_a_study_that_nobody_knows_launchable(
