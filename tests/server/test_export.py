@@ -13,7 +13,7 @@ from fedmed import wire
 from fedmed.cli.edge import run
 from fedmed.cli.verify import read_files
 from fedmed.crypto.identity import Identity
-from fedmed.errors import ConfigError, IntegrityError
+from fedmed.errors import CohortTooSmall, ConfigError, IntegrityError
 from fedmed.release.bundle import CONTENTS, MANIFEST, SIGNATURE
 from fedmed.release.verify import verify
 from fedmed_server.delivery import deliver
@@ -21,6 +21,7 @@ from fedmed_server.deployed_study import run_order
 from fedmed_server.export import export
 from fedmed_server.files import create_private, replace_private
 from fedmed_server.home import Home
+from fedmed_server.launch import check
 from fedmed_server.status_view import status_lines
 from fedmed_server.study_status import State, note_run, read_run, read_study, studies, study_status
 from tests.federation import NOW, fresh_federation, small_study
@@ -149,3 +150,9 @@ def test_a_release_needs_its_whole_journal_and_the_key_of_its_roster(home: Home)
 def test_a_study_that_nobody_launched_is_named(home: Home) -> None:
     with pytest.raises(ConfigError, match="no study other was launched"):
         export(home, "other", out=None)
+
+
+def test_a_study_whose_cohort_is_too_small_is_not_launched(home: Home) -> None:
+    check(home, small_study(4))
+    with pytest.raises(CohortTooSmall, match="min_cohort is 1000, node1 declares 10"):
+        check(home, small_study(4, data__min_cohort=1000))

@@ -24,9 +24,11 @@ from tests.federation import COORDINATOR, NOW, fresh_federation, identity_of, sm
 ENDED = NOW + datetime.timedelta(minutes=5)
 
 
-def run_material(*, scheme: Scheme = Scheme.THRESHOLD, lose: Callable[..., Any] | None = None) -> Material:
+def run_material(
+    *, scheme: Scheme = Scheme.THRESHOLD, lose: Callable[..., Any] | None = None, **changes: Any
+) -> Material:
     """Run the small study with real custodians and keep what a release is made of."""
-    spec = small_study(4, scheme=scheme)
+    spec = small_study(4, scheme=scheme, **changes)
     federation, lines = fresh_federation(4), []
     run = StudyRun(spec=spec, identity=identity_of(COORDINATOR), roster=federation.roster, today=NOW.date())
     steps = witnessed(
@@ -39,7 +41,7 @@ def run_material(*, scheme: Scheme = Scheme.THRESHOLD, lose: Callable[..., Any] 
     outcome = federation.drive(steps, garble=garble)
     done = FederatedRun(
         state=outcome.state,
-        history=tuple(r.parameters for r in outcome.rounds),
+        history=(outcome.parameters,),  # no document is made of it
         contributors=tuple(tuple(spec.nodes[p - 1] for p in r.contributors) for r in outcome.rounds),
         plans=outcome.plans,
         lost=(),

@@ -231,6 +231,14 @@ def test_a_study_with_losses_and_a_repeated_attempt_holds() -> None:
     assert held["plans"] == "4 of at most 4, for 3 aggregations"
 
 
+def test_a_study_that_is_scored_at_its_end_holds_as_well() -> None:
+    """Two stages with layouts of their own; the evaluation's sum moves no parameter."""
+    material = run_material(scheme=Scheme.PLAIN, report__evaluation_epsilon=0.3, data__held_out=0.3)
+    held = {one.name: one.detail for one in verify(make_bundle(material, identity_of(COORDINATOR)))}
+    assert held["plans"] == "4 of at most 5, for 4 aggregations"
+    assert len({len(s) for s in material.sums}) == 2
+
+
 def test_a_study_without_encryption_holds_without_a_ceremony() -> None:
     material = run_material(scheme=Scheme.PLAIN)
     held = [one.name for one in verify(make_bundle(material, identity_of(COORDINATOR)))]
