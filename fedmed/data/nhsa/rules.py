@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -151,7 +151,8 @@ def unfit_name(column: str) -> str:
 @cache
 def _document() -> Mapping[str, Any]:
     """The packaged rules; `Any`: TOML has no types."""
-    return tomllib.loads(files("fedmed.data.nhsa").joinpath("rules.toml").read_text(encoding="utf-8"))
+    # By path, as the schema: a custodian that gave up root may be unable to load further modules.
+    return tomllib.loads(Path(__file__).with_name("rules.toml").read_text(encoding="utf-8"))
 
 
 def _table_rules(table: Table) -> Iterator[Rule]:
