@@ -291,8 +291,8 @@ def _without(tables: Tables, chosen: BoolArray) -> pa.Table:
 
 
 def _reversals(tables: Tables) -> BoolArray:
-    """Reversals."""
-    return ~_settled(tables)
+    """Reversals of visits; a stay of its own would need diagnoses, too."""
+    return ~_settled(tables) & ~equals(tables["setl"], "med_type", *INPATIENT)
 
 
 def _unpaired(tables: Tables, chosen: BoolArray) -> pa.Table:

@@ -42,7 +42,7 @@ _TABLE_SIZE = 4_096
 _LINES_A_VISIT, _MOST_AT_VISIT = 1.3, 8
 _LINES_A_STAY, _LINES_A_NIGHT, _MOST_AT_STAY = 7.0, 0.9, 60
 _OWN_DRUGS = 0.5
-_MOST_UNITS = 400
+_LEAST_PRICE, _MOST_UNITS = 10, 400
 _OVER_LIMIT, _OVER_SHARE = 0.2, 1_000
 _TWICE = 0.5
 
@@ -180,7 +180,7 @@ def _prices(
     wanted = 100 * (visits.cost / whole)[visit] * weight
     level = np.array([p.price_level for p in PROVINCES])[visits.province] * _charges(visits)
     units = np.clip(np.rint(wanted / (100 * usual * level[visit])), 1, _MOST_UNITS)
-    price = np.maximum(1, np.rint(wanted / units))
+    price = np.maximum(_LEAST_PRICE, np.rint(wanted / units))
     return price.astype(np.int64), units.astype(np.int64)
 
 
