@@ -59,7 +59,7 @@ def test_nothing_else_is_kept(secret: bytes) -> None:
     assert secret not in noted.to_line()
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_a_line_reads_back_and_a_changed_one_never_silently(data: st.DataObject) -> None:
     noted = exchange_of(*one_phase())
