@@ -20,11 +20,13 @@ from fedmed.errors import (
     DataContractError,
     FedMedError,
     IntegrityError,
+    KeyNotUsable,
     PlatformUnsupported,
     ProcessFailed,
     ProtocolError,
     RowsNotIndependent,
     StoreFailed,
+    StoreSetBack,
     StudyExpired,
     StudyRefused,
     TooFewNodes,
@@ -38,6 +40,7 @@ DONE, UNEXPECTED, USAGE, INTERRUPTED = 0, 1, 2, 130
 # Who must act, by branch of the error tree; the most special class that fits gives the words.
 REMEDIES: tuple[tuple[type[FedMedError], str], ...] = (
     (PlatformUnsupported, "run FedMed on Linux, x86-64"),
+    (KeyNotUsable, "do what the message says; to others a key changes only with a new roster"),
     (ConfigError, "correct the setting or the study file and start again"),
     (DataContractError, "ask the province's data steward to correct the table; nothing was spent"),
     (BudgetExceeded, "lower epsilon or the aggregations, or ask the data holders for budget"),
@@ -51,6 +54,7 @@ REMEDIES: tuple[tuple[type[FedMedError], str], ...] = (
     (ProcessFailed, "read the log that the message names; when the cause is mended, start again"),
     (RowsNotIndependent, "install the versions that constraints.txt names; fedmed doctor shows what differs"),
     (ProtocolError, "compare versions and settings of the two sides; if they agree, report it"),
+    (StoreSetBack, "find out who put an old copy back, then do what the message says"),
     (IntegrityError, "do not trust this run: find out who altered the bytes before starting again"),
 )
 

@@ -86,7 +86,7 @@ def seal_log(
         where = books.store.archive.path
     told = None if file is None else {"file": str(where / file.name), "first": file.first, "last": file.last}
     text = (
-        f"at most {keep} entries are there: nothing to seal"
+        f"the store has no more than the {keep} to keep: nothing to seal"
         if file is None
         else f"sealed entries {file.first} to {file.last} in {where / file.name}"
     )
