@@ -1,79 +1,38 @@
-"""A federation of real processes: TLS, node authentication, process isolation, custodians on sockets."""
+"""A federation of real processes: TLS, node authentication, process isolation, custodians on sockets.
+
+Three of the drills of ``make drills`` run here too, in one study: SuperLink, a custodian and the ServerApp
+are killed, each in another phase.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
 import ssl
 import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-from pyarrow.parquet import write_table
 
 from fedmed.phase_record import spent
-from fedmed.progress import Progress
 from fedmed.protocol.schedule import schedule_for
-from fedmed.study import StudySpec
-from fedmed_server.chronicle import read_phases
-from fedmed_server.launch import Pace, follow, submit
-from fedmed_server.local_federation import LocalFederation, federation, set_up
-from tests.federation import AGGREGATIONS, names, small_study, small_table
+from fedmed_server.local_federation import LocalFederation
+from tests.drills.arena import (
+    CAN_RUN,
+    NODES,
+    PROGRAMS,
+    SERVER_APP,
+    WHY_NOT,
+    Strike,
+    arena,
+    between,
+    contributed,
+    in_propose,
+    processes_of,
+)
+from tests.federation import names
 
-NODES = 3
-WAIT_S = 300.0
-PROGRAMS = Path(sys.executable).parent
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not Path("/proc/self/environ").exists() or not (PROGRAMS / "flower-superlink").exists(),
-        reason="needs Linux and flwr's programs beside this Python: install FedMed with its dependencies",
-    ),
-]
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder with a short path: unix sockets lie below it."""
-    made = Path(tempfile.mkdtemp(prefix="fm-"))
-    yield made
-    shutil.rmtree(made)
-
-
-def processes_of(folder: Path) -> list[int]:
-    """Every process that has the folder in its command line or environment."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            told = (place / "cmdline").read_bytes() + (place / "environ").read_bytes()
-        except OSError:
-            continue
-        if os.fsencode(folder) in told:
-            found.append(int(place.name))
-    return found
-
-
-def server_app(running: LocalFederation) -> list[int]:
-    """Processes of the ServerApp: those of the SuperExec's group that run it."""
-    group, found = running.running.pids()["superexec"], []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            is_ours = os.getpgid(int(place.name)) == group
-            is_app = b"flwr-serverapp" in (place / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if is_ours and is_app:
-            found.append(int(place.name))
-    return found
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CAN_RUN, reason=WHY_NOT)]
 
 
 def spent_epsilons(running: LocalFederation) -> list[float]:
@@ -86,30 +45,29 @@ def spent_epsilons(running: LocalFederation) -> list[float]:
     return told
 
 
-def test_a_study_over_real_processes_survives_its_server_app_and_leaves_nothing(folder: Path) -> None:
-    spec = small_study(NODES)
-    tables = {}
-    for point, name in enumerate(names(NODES), start=1):
-        tables[name] = folder / f"{name}.parquet"
-        write_table(small_table(point), tables[name])
-    home, nodes = set_up(spec, tables, folder=folder / "f")
-    events: list[Progress] = []
-    with federation(home, nodes, on_progress=events.append) as running:
-        _only_the_fleet_passes(running)
-        run_id = submit(home, spec, resume=False, pace=Pace())
-        _kill_after_first_sum(running, spec)
-        again = submit(home, spec, resume=True, pace=Pace())
-        assert again != run_id
-        run = follow(
-            home, spec, again, on_progress=events.append, while_waiting=running.running.require_alive
+def test_a_study_over_real_processes_survives_three_kills_and_leaves_nothing() -> None:
+    with arena() as field:
+        _only_the_fleet_passes(field.running)
+        spec = field.study()
+        result = field.run(
+            spec,
+            Strike(target="superlink", when=in_propose),
+            Strike(target="custodian", when=contributed(1)),
+            Strike(target=SERVER_APP, when=between(1)),
         )
-        assert run.plans == AGGREGATIONS, "nobody spent for the kill"
-        assert run.contributors == (names(NODES),) * AGGREGATIONS
+        run = result.run
+        assert run is not None, f"{result.code} after {result.struck}: {result.fault}"
+        assert result.struck == ["superlink", "custodian", SERVER_APP]
+        assert result.resumed == 1
+        assert {"superlink", "custodian-node1"} <= set(result.restarted)
+        aggregations = spec.training.aggregations
+        assert aggregations <= run.plans <= aggregations + 1, "only the custodian's death costs a plan"
+        assert run.contributors == (names(NODES),) * aggregations
         assert np.isfinite(run.parameters).all()
-        expected = spent(schedule_for(spec), AGGREGATIONS)
-        assert spent_epsilons(running) == pytest.approx([expected] * NODES, rel=1e-6)
-        assert len(processes_of(folder)) > 4 * NODES
-    assert processes_of(folder) == []
+        expected = spent(schedule_for(spec), run.plans)
+        assert spent_epsilons(field.running) == pytest.approx([expected] * NODES, rel=1e-6)
+        assert len(processes_of(field.running.home.path.parent)) > 4 * NODES
+    # The arena has checked at its end that no process is left.
 
 
 def _only_the_fleet_passes(running: LocalFederation) -> None:
@@ -122,16 +80,3 @@ def _only_the_fleet_passes(running: LocalFederation) -> None:
         assert client.get("/openapi.json").status_code == 403
         # Passed on, and refused by the SuperLink: it is no SuperNode's message.
         assert client.post("/v1/fleet/pull-messages").status_code in (401, 415, 422)
-
-
-def _kill_after_first_sum(running: LocalFederation, spec: StudySpec) -> None:
-    """SIGKILL for the ServerApp while the second aggregation is under way."""
-    place, deadline = running.home.run_folder(spec.id), time.monotonic() + WAIT_S
-    while not any(record.name == "open" for record in read_phases(place)):
-        running.running.require_alive()
-        assert time.monotonic() < deadline, "no first sum in time"
-        time.sleep(0.2)
-    killed = server_app(running)
-    assert killed
-    for pid in killed:
-        os.kill(pid, signal.SIGKILL)
