@@ -207,8 +207,8 @@ def _english(d: Mapping[str, Any]) -> list[str]:
         f"{computes['data_year']} ({computes['declared_persons']} persons declared), rows grouped by "
         f"{computes['person']}",
         *_table(computes["columns"], ("column", "used as", "Chinese name", "grade"), chinese=False),
-        f"LEAVES     at most {leaves['sums']} sums, each over at least {leaves['least_persons']} insured "
-        f"persons, {noise}; never a row",
+        f"LEAVES     at most {leaves['sums']} sums of all values, from a cohort of at least "
+        f"{leaves['least_persons']} insured persons here, {noise}; never a row",
         f"           {scheme}; a sum holds at least {leaves['least_provinces']} provinces",
         *_costs_in_english(costs, d["budget"]),
         *(f"REMARK     {remark}" for remark in d["remarks"]),
@@ -251,8 +251,8 @@ def _chinese(d: Mapping[str, Any]) -> list[str]:
         f"{computes['data_year']}年度（申报{computes['declared_persons']}人），"
         f"按 {computes['person']} 归并到人",
         *_table(computes["columns"], ("字段", "用途", "中文名", "分级"), chinese=True),
-        f"传出内容   至多{leaves['sums']}次汇总值，每次覆盖至少{leaves['least_persons']}名参保人，{noise}；"
-        "任何一行原始数据都不出省",
+        f"传出内容   至多{leaves['sums']}次汇总值，本节点参与人群至少{leaves['least_persons']}名参保人，"
+        f"{noise}；任何一行原始数据都不出省",
         f"           {scheme}；每次汇总至少含{leaves['least_provinces']}个省",
         *_costs_in_chinese(costs, d["budget"]),
         *(f"注意事项   {_remark_in_chinese(remark)}" for remark in d["remarks"]),

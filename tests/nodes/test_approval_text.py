@@ -16,6 +16,7 @@ from fedmed_nodes.aligned import width_of
 from fedmed_nodes.approval_text import MODELS_ZH, PURPOSES_ZH, approval_document, approval_lines
 from tests.operator_acts import PLACE
 from tests.small_province import small_study
+from tests.small_question import small_question
 
 SPEC = small_study()
 
@@ -83,6 +84,15 @@ def test_what_is_dangerous_stands_out() -> None:
     text = lines_of(review)
     for said in ("NOT encrypted", "未加密", "REFUSED", "不予通过", "budget_exceeded", "REMARK", "注意事项"):
         assert said in text
+
+
+def test_exact_sums_are_called_what_they_are() -> None:
+    review = review_of(small_question())
+    text = lines_of(review)
+    for said in ("no epsilon", "WITHOUT noise", "不加噪声", "统计汇总", "无隐私预算", "at least 1 insured"):
+        assert said in text
+    document = approval_document(review, study_digest(review.canonical))
+    assert set(document["costs"].values()) == {None}
 
 
 def test_the_columns_line_up() -> None:
