@@ -26,6 +26,7 @@ SEALING_BYTES = 150
 # Plan, headers and signatures of one attempt, both ways together.
 BYTES_OF_WORDS = 2_000
 PARAMETER_BYTES = 8
+_NOISY = ("noisy sum", "the planned epsilon holds")
 
 
 def check_document(spec: StudySpec) -> dict[str, object]:
@@ -63,20 +64,10 @@ def check_document(spec: StudySpec) -> dict[str, object]:
 
 def _privacy(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
     """The guarantee, planned and at worst."""
-    from fedmed.privacy.accounting import epsilon, epsilon_rdp, fallback_epsilon
-
-    # What the accountant may use; the rest of delta is kept for the sampler.
-    events, delta = schedule.planned_events, schedule.accounted_delta
     allowance = schedule.allowance
     return {
         "mode": spec.privacy.mode.value,
-        "epsilon": schedule.epsilon,
-        "epsilon_of_plan": epsilon(events, delta),
-        "epsilon_rdp": epsilon_rdp(events, delta),
-        "fallback_epsilon": fallback_epsilon(
-            events, delta, honest_contributors=allowance.honest_contributors
-        ),
-        "delta": schedule.delta,
+        **_epsilons(spec, schedule),
         "unit": spec.privacy.unit,
         "max_nodes_per_person": spec.privacy.max_nodes_per_person,
         "clip_norm": schedule.stages[0].clip_norm,
@@ -87,6 +78,24 @@ def _privacy(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
         "colluders": allowance.colluders,
         "least_set": allowance.least_set,
         "on_dropout": spec.aggregation.on_dropout.value,
+    }
+
+
+def _epsilons(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
+    """Planned epsilon by both accountants, and at worst; exact sums have none."""
+    from fedmed.privacy.accounting import epsilon, epsilon_rdp, fallback_epsilon
+
+    if spec.privacy.is_exact:
+        return {"protection": "exact: no noise and no epsilon; every province's policy must allow it"}
+    # What the accountant may use; the rest of delta is kept for the sampler.
+    events, delta = schedule.planned_events, schedule.accounted_delta
+    honest = schedule.allowance.honest_contributors
+    return {
+        "epsilon": schedule.epsilon,
+        "epsilon_of_plan": epsilon(events, delta),
+        "epsilon_rdp": epsilon_rdp(events, delta),
+        "fallback_epsilon": fallback_epsilon(events, delta, honest_contributors=honest),
+        "delta": schedule.delta,
     }
 
 
@@ -153,6 +162,8 @@ def _inputs(spec: StudySpec) -> int:
 def who_can_decrypt(spec: StudySpec, schedule: Schedule) -> list[dict[str, str]]:
     """Who can open what, one row for each party (PROTOCOL.md section 7)."""
     allowance, nodes = schedule.allowance, len(spec.nodes)
+    if not isinstance(spec, TrainingStudy):
+        return _who_of_question(spec, schedule)
     if spec.aggregation.scheme is Scheme.PLAIN:
         return [
             _row("coordinator", "every upload: each node's noisy sum travels unencrypted"),
@@ -166,6 +177,25 @@ def who_can_decrypt(spec: StudySpec, schedule: Schedule) -> list[dict[str, str]]
         _row(f"{t} provinces together", "any upload: then only the fallback epsilon protects"),
         _row("readers of the model", "the model; the planned epsilon holds"),
         _row("a province", _province_sees(c)),
+    ]
+
+
+def _who_of_question(spec: StudySpec, schedule: Schedule) -> list[dict[str, str]]:
+    """The same for a study that is no training: its provinces see a sum only if they are sent one."""
+    allowance, nodes = schedule.allowance, len(spec.nodes)
+    sum_, holds = ("exact sum", "no epsilon protects it") if spec.privacy.is_exact else _NOISY
+    readers = _row("readers of the result", f"the {sum_}; {holds}")
+    is_sent = any(stage.input_values for stage in schedule.stages)
+    province = _row("a province", f"its own rows{', and what is computed from every sum' if is_sent else ''}")
+    if spec.aggregation.scheme is Scheme.PLAIN:
+        uploads = f"every upload: each node's {sum_} travels unencrypted"
+        return [_row("coordinator", uploads), readers, province]
+    return [
+        _row("coordinator", f"one {sum_} an attempt, over one fixed set of nodes; no upload singly"),
+        _row(f"coordinator with {allowance.colluders} of {nodes} provinces", f"the same sum; {holds}"),
+        _row(f"{allowance.threshold} provinces together", f"any upload: one province's own {sum_}"),
+        readers,
+        province,
     ]
 
 

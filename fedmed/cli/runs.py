@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from rich.console import Console
 from fedmed.cli.drill import Drill, parse_loss
 from fedmed.errors import ConfigError
 from fedmed.report.live import shown_progress
-from fedmed.study import StudySpec
+from fedmed.study import StudySpec, TrainingStudy
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,6 +56,9 @@ def run_and_show(spec: StudySpec, tables: Mapping[str, pa.Table], *, options: Ru
     Raises:
         FedMedError: whatever stops the study.
     """
+    if not isinstance(spec, TrainingStudy):
+        _ask_and_show(spec, tables, options=options)
+        return
     drill = Drill([parse_loss(text, spec.nodes) for text in options.lose], spec.nodes)
     folder = options.out / spec.id
     with quiet_stdout(options.as_json):
@@ -73,6 +77,26 @@ def run_and_show(spec: StudySpec, tables: Mapping[str, pa.Table], *, options: Ru
             )
             page = write_report(folder, result)
     show_result(result, page=page, as_json=options.as_json)
+
+
+def _ask_and_show(spec: StudySpec, tables: Mapping[str, pa.Table], *, options: RunOptions) -> None:
+    """Run a study of another kind than training; see `run_and_show`."""
+    drill = Drill([parse_loss(text, spec.nodes) for text in options.lose], spec.nodes)
+    folder = options.out / spec.id
+    with quiet_stdout(options.as_json):
+        from fedmed.cli.question_view import question_lines
+        from fedmed.simulation import Faults, run_question
+
+        console = Console(stderr=options.as_json)
+        with owned_folder(folder), shown_progress(console, title=spec.title) as on_progress:
+            document = run_question(
+                spec, dict(tables), folder=folder, on_progress=on_progress, faults=Faults(loses=drill.loses)
+            )
+    if options.as_json:
+        click.echo(json.dumps(document, ensure_ascii=False))
+        return
+    for line in question_lines(document, str(folder)):
+        Console().print(line)
 
 
 @contextlib.contextmanager
