@@ -175,3 +175,19 @@ def test_attempts_are_listed_for_one_study_in_ledger_order() -> None:
     second = replace(RECORD, round_number=4, attempt=2)
     assert attempts_charged([RECORD, foreign, second], RECORD.study_digest) == ((3, 1), (4, 2))
     assert attempts_charged([RECORD], bytes(32)) == ()
+
+
+def test_an_exact_sum_is_recorded_counts_as_an_attempt_and_costs_no_epsilon() -> None:
+    exact = replace(RECORD, mechanism=Mechanism.EXACT_SUM, noise_multiplier=0.0)
+    assert LedgerRecord.from_bytes(exact.to_bytes()) == exact
+    assert exact.event is None
+    assert events([exact, RECORD, exact]) == events([RECORD])
+    assert len(attempts_charged([exact, RECORD], RECORD.study_digest)) == 2
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "noise"), [(Mechanism.EXACT_SUM, 1.0), (Mechanism.DISCRETE_GAUSSIAN_SUM, 0.0)]
+)
+def test_a_sum_has_noise_exactly_where_its_mechanism_says_so(mechanism: Mechanism, noise: float) -> None:
+    with pytest.raises(ConfigError, match="noise"):
+        replace(RECORD, mechanism=mechanism, noise_multiplier=noise)
