@@ -93,6 +93,8 @@ class Policy:
         operators: Who may approve, by signature, and how many it takes; None = whoever the custodian's socket
             lets in as operator, alone and without a signature.
         expires: Last day on which this policy allows anything; None = no end.
+        quality_gate: Least registered quality score, in [0, 1], of a dataset that is served; None = any. A
+            dataset without scores is then not served: the scores are public, so this tells nothing of rows.
     """
 
     max_epsilon_per_study: float
@@ -115,6 +117,7 @@ class Policy:
     auto_approve: bool | AutoApprove = False
     operators: Operators | None = None
     expires: datetime.date | None = None
+    quality_gate: float | None = None
 
     def __post_init__(self) -> None:
         limits = (self.max_epsilon_per_study, self.max_epsilon_per_year)
@@ -124,6 +127,8 @@ class Policy:
         require(self.min_cohort >= 1, f"min_cohort must be >= 1, got {self.min_cohort}")
         require(self.min_contributors >= 3, f"min_contributors must be >= 3, got {self.min_contributors}")
         no_grades = self.grades is None and self.allow_ungraded
+        gate = self.quality_gate
+        require(gate is None or 0 <= gate <= 1, f"quality_gate must be in [0, 1], got {gate}")
         require(not no_grades, "allow_ungraded needs grades: without them no column is refused for its grade")
 
     @property

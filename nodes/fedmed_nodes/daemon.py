@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from fedmed.errors import ConfigError
+from fedmed.data.nhsa.standing import quality_refusal
+from fedmed.errors import ConfigError, DataContractError
+from fedmed.governance.policy import Policy
 from fedmed_nodes.custodian import Custodian, Effects, Settings
 from fedmed_nodes.custodian_service import CustodianServer
 from fedmed_nodes.home import Home, account, become, seated
@@ -80,19 +82,22 @@ def open_office(home: Home, node: NodeFile, *, store: KeptStore | None = None) -
     """
     store = store or home.store()
     identity = present_identity(home, store)
+    policy = home.policy()
     settings = Settings(
         identity=identity,
         roster=seated(home.roster(node.roster_digest), identity.public),
-        policy=home.policy(),
-        datasets={dataset.name: _source(home, dataset) for dataset in node.dataset},
+        policy=policy,
+        datasets={dataset.name: _source(home, dataset, policy) for dataset in node.dataset},
         grades={dataset.name: dataset.column_grades for dataset in node.dataset},
     )
     effects = Effects(store=store, secrets=home.secrets())
     return Office(Custodian(settings, effects), settings, store)
 
 
-def _source(home: Home, dataset: DatasetTable) -> RowSource:
+def _source(home: Home, dataset: DatasetTable, policy: Policy) -> RowSource:
     """A registered dataset where it lies; none of its rows is read before a study asks."""
+    if policy.quality_gate is not None and (cause := quality_refusal(dataset.quality, policy.quality_gate)):
+        raise DataContractError(f"dataset {dataset.name} is not served: {cause}")
     if not dataset.fingerprint:
         raise ConfigError(
             f"dataset {dataset.name} is not registered: run fedmed node register {home.path} {dataset.name}"

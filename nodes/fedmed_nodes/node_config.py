@@ -72,6 +72,9 @@ class DatasetTable(_Table):
         fingerprint: Digest of their contents in hexadecimal; ``fedmed node register`` writes it.
         grades: Grade of each column that has one, beyond those that FedMed's schema gives the columns of a
             table of this name; a policy may allow columns by grade.
+        claims: Folder with the insurance tables that the dataset was made from, as ``path`` from the home;
+            ``fedmed node register`` checks them.
+        quality: Their scores; ``fedmed node register`` writes them, and a policy may ask for them.
         memory_mib: Bound of DuckDB's memory.
         threads: DuckDB's threads.
     """
@@ -88,6 +91,8 @@ class DatasetTable(_Table):
     columns: tuple[Text, ...] = ()
     fingerprint: Digest = ""
     grades: Mapping[Text, Grade] = {}
+    claims: Text | None = None
+    quality: Mapping[Text, Annotated[float, Field(ge=0, le=1)]] = {}
     memory_mib: Annotated[int, Field(ge=64, le=1 << 20)] = 512
     threads: Annotated[int, Field(ge=1, le=256)] = 1
 
@@ -202,6 +207,7 @@ class PolicyFile(_Table):
     auto_approve_if: AutoApproveTable | None = None
     operators: OperatorsTable | None = None
     expires: datetime.date | None = None
+    quality_gate: Annotated[float | None, Field(ge=0, le=1)] = None
 
     @model_validator(mode="after")
     def _approves_in_one_way(self) -> Self:
@@ -316,6 +322,7 @@ roster_digest = ""          # digest of roster.bin: compare it with the coordina
 # path = "/srv/fedmed/person_year.parquet"   # or .csv, .csv.gz; a relative path counts from this folder
 # declared_persons = 120000             # public
 # data_year = 2025
+# claims = "/srv/fedmed/claims"         # the insurance tables it was made from; registering checks them
 # grades = {{ age = "sensitive" }}        # public, internal, sensitive, restricted: see policy.toml
 
 # [[dataset]]
@@ -343,6 +350,7 @@ auto_approve = false        # every study waits for: fedmed node approve HOME DI
 # models = ["logistic", "mlp"]          # all if left out
 # grades = ["public", "internal", "sensitive"]   # columns by grade; one without a grade is then refused
 # allow_ungraded = false
+# quality_gate = 0.95                   # datasets whose claims score less are not served
 # denied_columns = ["brdy"]             # never computed on, whatever their grade
 # min_contributors = 3
 # min_threshold = 3

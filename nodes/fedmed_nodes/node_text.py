@@ -1,4 +1,4 @@
-"""Writing a registration into the text of ``node.toml``: two keys of one table, nothing else."""
+"""Writing a registration into the text of ``node.toml``: two or three keys of one table, nothing else."""
 
 from __future__ import annotations
 
@@ -12,23 +12,31 @@ from fedmed.errors import ConfigError
 
 _DATASET: Final = re.compile(r"[ \t]*\[\[[ \t]*dataset[ \t]*\]\]")
 _HEADER: Final = re.compile(r"[ \t]*\[")
-_VALUE: Final = r"\[[^\]#]*\]|\"[^\"\n]*\"|'[^'\n]*'"
+_VALUE: Final = r"\[[^\]#]*\]|\{[^}\n]*\}|\"[^\"\n]*\"|'[^'\n]*'"
 
 
-def with_registration(text: str, at: int, *, columns: Sequence[str], fingerprint: bytes) -> str:
-    """Write columns and fingerprint into a dataset's table.
+def with_registration(
+    text: str,
+    at: int,
+    *,
+    columns: Sequence[str],
+    fingerprint: bytes,
+    quality: Mapping[str, float] | None = None,
+) -> str:
+    """Write columns, fingerprint and quality scores into a dataset's table.
 
     Args:
         text: The file, valid TOML.
         at: Which ``[[dataset]]``, from 0.
         columns: Names of the registered columns.
         fingerprint: Digest of their contents, 32 bytes.
+        quality: Scores by name; None = as they stand there.
 
     Returns:
         The file's new text.
 
     Guarantees:
-        The new text reads as the old one did but for these two keys of this table. Every other line, comment
+        The new text reads as the old one did but for these keys of this table. Every other line, comment
         and blank stays where it is; columns that already stand there as they are stay untouched.
 
     Raises:
@@ -38,6 +46,9 @@ def with_registration(text: str, at: int, *, columns: Sequence[str], fingerprint
     table = wanted["dataset"][at]
     new = {"columns": list(columns), "fingerprint": fingerprint.hex()}
     values = {key: json.dumps(value, ensure_ascii=False) for key, value in new.items()}
+    if quality is not None and quality != table.get("quality", {}):
+        new["quality"] = dict(quality)
+        values["quality"] = f"{{ {', '.join(f'{name} = {score!r}' for name, score in quality.items())} }}"
     changed = {key: value for key, value in values.items() if table.get(key) != new[key]}
     table |= new
     edited = _edited(text, at, changed)

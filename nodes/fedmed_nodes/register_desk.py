@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from fedmed.data.nhsa.gate import check_folder
+from fedmed.data.nhsa.settings import QualitySettings
+from fedmed.data.nhsa.standing import published_scores
 from fedmed.errors import ConfigError, DataContractError, StoreFailed
 from fedmed.study import StudySpec, as_training
 from fedmed_nodes import private_folder
@@ -35,7 +38,7 @@ def register_dataset(home: Home, name: str, *, study: StudySpec | None = None) -
 
     Raises:
         ConfigError: the settings, or rights to files and database; the study means another dataset.
-        DataContractError: the rows do not fit; the text counts rows.
+        DataContractError: the rows do not fit, or its claims cannot be read; the text counts rows.
         StoreFailed: the rows or the settings cannot be reached.
 
     Guarantees:
@@ -49,8 +52,13 @@ def register_dataset(home: Home, name: str, *, study: StudySpec | None = None) -
             _require_same(study, node.dataset[at], node=home.identity().name)
         spec = None if study is None else as_training(study).dataset_spec
         found = read_through(node.dataset[at].entry(home.path), spec)
-        columns, fingerprint = found.entry.columns, found.entry.fingerprint
-        new = with_registration(text, at, columns=columns, fingerprint=fingerprint)
+        new = with_registration(
+            text,
+            at,
+            columns=found.entry.columns,
+            fingerprint=found.entry.fingerprint,
+            quality=_quality(home, node.dataset[at]),
+        )
         parse_node(new, home.path / NODE_FILE)
         replace_settings(home, folder, old=text, new=new)
     return found
@@ -86,6 +94,19 @@ def _alone(home: Home) -> Iterator[int]:
         except BlockingIOError:
             raise StoreFailed(f"another registration runs on {home.path}; wait for its end") from None
         yield folder
+
+
+def _quality(home: Home, dataset: DatasetTable) -> Mapping[str, float]:
+    """Scores of the insurance tables that a dataset was made from; none where it names no tables."""
+    if dataset.claims is None:
+        return {}
+    report = check_folder(
+        home.path / dataset.claims,
+        QualitySettings(),
+        memory_mib=dataset.memory_mib,
+        threads=dataset.threads,
+    )
+    return published_scores(report)
 
 
 def _settings(home: Home, folder: int) -> str:

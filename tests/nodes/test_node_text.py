@@ -46,6 +46,16 @@ def test_columns_that_stand_there_and_comments_stay_as_they_are() -> None:
     assert with_registration(new, 1, columns=("x", "y"), fingerprint=FOUND) == new
 
 
+def test_scores_are_written_replaced_and_taken_away() -> None:
+    new = with_registration(TEXT, 0, columns=("x",), fingerprint=FOUND, quality={"validity": 0.95})
+    assert tomllib.loads(new)["dataset"][0]["quality"] == {"validity": 0.95}
+    again = with_registration(new, 0, columns=("x",), fingerprint=FOUND, quality={"validity": 0.5})
+    assert again == new.replace("0.95", "0.5")
+    assert with_registration(again, 0, columns=("x",), fingerprint=FOUND) == again
+    none = with_registration(again, 0, columns=("x",), fingerprint=FOUND, quality={})
+    assert tomllib.loads(none)["dataset"][0]["quality"] == {}
+
+
 def test_windows_line_ends_and_an_empty_list_of_columns_are_understood() -> None:
     text = 'version = 1\r\n[[dataset]]\r\nname = "a"\r\ncolumns = []\r\n'
     new = with_registration(text, 0, columns=("x",), fingerprint=FOUND)

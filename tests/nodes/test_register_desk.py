@@ -23,6 +23,7 @@ from fedmed_nodes.home import Home
 from fedmed_nodes.private_folder import open_folder
 from fedmed_nodes.register_desk import register_dataset, replace_settings
 from fedmed_nodes.registration import open_source
+from tests.claims_tables import small_province, write_tables
 from tests.federation import DATASET, DECLARED, small_study, small_table
 from tests.node_home import make_home, me, write
 
@@ -80,6 +81,37 @@ def test_a_custodian_serves_registered_rows_and_no_others(home: Home) -> None:
         open_source(entry).training_examples(study().dataset_spec)
     register_dataset(home, DATASET)
     assert home.node().dataset[0].fingerprint != entry.fingerprint.hex()
+
+
+def test_claims_are_checked_and_a_custodian_serves_no_dataset_below_its_policys_gate(home: Home) -> None:
+    one = small_province()["medins"][0]
+    rows = [{**one, "fixmedins_code": f"H310000{i:05d}"} for i in range(40)]
+    write_tables(home.path / "claims", {"medins": rows})
+    gated(home, 0.95)
+    register_dataset(home, DATASET)
+    with pytest.raises(DataContractError, match="no scores are registered"):
+        open_office(home, home.node())
+    rewrite(home, lambda line: f'{line}claims = "claims"\n' if line.startswith("path") else line)
+    register_dataset(home, DATASET)
+    assert home.node().dataset[0].quality == {"completeness": 1.0, "validity": 1.0, "uniqueness": 1.0}
+    open_office(home, home.node())
+    for row in rows[:12]:
+        row["own_type"] = "7"
+    write_tables(home.path / "claims", {"medins": rows})
+    register_dataset(home, DATASET)
+    with pytest.raises(DataContractError, match=r"validity 0\.7 below the gate 0\.95"):
+        open_office(home, home.node())
+    gated(home, 0.7)
+    open_office(home, home.node())
+
+
+def gated(home: Home, gate: float) -> None:
+    """Write the gate into the home's policy."""
+    path = home.path / "policy.toml"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("quality_gate")]
+    at = next((i for i, line in enumerate(lines) if line.startswith("[")), len(lines))
+    lines.insert(at, f"quality_gate = {gate}")
+    write(path, ("\n".join(lines) + "\n").encode(), me())
 
 
 def test_only_the_columns_that_the_operator_names_are_registered(home: Home) -> None:
