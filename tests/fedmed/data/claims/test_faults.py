@@ -32,6 +32,7 @@ def texts(rows):
     return [repr(row) for row in zip(*columns, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_changes_the_rows_that_it_says_and_no_others(name, tables):
     rng = np.random.Generator(np.random.PCG64(1))
