@@ -197,18 +197,17 @@ def _follow(place: Home, study: str, *, run_id: int | None, as_json: bool) -> in
 
 
 def _show(place: Home, study: str, *, as_json: bool) -> None:
-    """The result of a finished study; what it computed, for a kind without a result document."""
+    """The result of a finished study; of a kind without a report page, where its document lies."""
     from fedmed.report.terminal import show_summary
     from fedmed.report.write import PAGE_NAME
     from fedmed.study import TrainingStudy
-    from fedmed_server.delivery import deliver
-    from fedmed_server.deployed_study import OUTCOME_FILE
+    from fedmed_server.delivery import RESULT_FILE, deliver, deliver_question
     from fedmed_server.study_status import read_study
 
     spec, folder = read_study(place, study), place.run_folder(study)
     if not isinstance(spec, TrainingStudy):
-        outcome = folder / OUTCOME_FILE
-        typer.echo(_text(outcome) if as_json else f"finished; what it computed is in {outcome}")
+        document = deliver_question(folder, spec)
+        typer.echo(document if as_json else f"finished; what it computed is in {folder / RESULT_FILE}")
         return
     result = deliver(folder, spec)
     if as_json:

@@ -16,6 +16,7 @@ from fedmed.errors import ConfigError
 from fedmed.outcome import deployed_result, model_words
 from fedmed.plans.training import model_of
 from fedmed.protocol.schedule import schedule_for
+from fedmed.question import question_document
 from fedmed.report import model_card
 from fedmed.report.page import render_html
 from fedmed.report.result import Result
@@ -56,6 +57,30 @@ def deliver(folder: Path, spec: StudySpec) -> Result:
     replace_private(folder / PAGE_NAME, render_html(result).encode())
     replace_private(folder / RESULT_FILE, result.to_json().encode())
     return result
+
+
+def deliver_question(folder: Path, spec: StudySpec) -> str:
+    """The result of a finished study of another kind than training; written if it is not there yet.
+
+    Args:
+        folder: The run's folder.
+        spec: Its study.
+
+    Returns:
+        The document of `fedmed.question.question_document` as JSON; the same whenever it is made.
+
+    Raises:
+        ConfigError: the study is not finished.
+    """
+    if (folder / RESULT_FILE).exists():
+        return read_private(folder / RESULT_FILE).decode()
+    run = read_outcome(folder, spec)
+    if run is None:
+        raise ConfigError(f"study {spec.id} is not finished: wait for it, or launch it again with --resume")
+    document = question_document(spec, schedule_for(spec), run, ended=_ended(folder), simulation=False)
+    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
+    replace_private(folder / RESULT_FILE, text.encode())
+    return text
 
 
 def _ended(folder: Path) -> datetime.datetime:

@@ -23,6 +23,7 @@ from fedmed.study import StudySpec, study_from_document, to_toml
 from fedmed.types import Mode
 from fedmed.wire import encode_roster
 from fedmed_server.chronicle import Chronicle, progress, read_phases
+from fedmed_server.delivery import deliver_question
 from fedmed_server.deployed_study import (
     Order,
     find_nodes,
@@ -223,6 +224,9 @@ def test_a_question_is_deployed_like_a_training_study_killed_and_resumed(tmp_pat
     told = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
     assert [cell["visits"] for cell in told["result"]["cells"]] == run.state["totals"][1].tolist()
     assert told["epsilon_spent"] is None
+    document = deliver_question(folder, spec)
+    assert json.loads(document)["result"] == told["result"]
+    assert deliver_question(folder, spec) == document, "the same whenever it is made"
     for node in federation.nodes.values():
         (record,) = node.effects.store.ledger()
         assert (record.mechanism, record.noise_multiplier) == (Mechanism.EXACT_SUM, 0.0)
