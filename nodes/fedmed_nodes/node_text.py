@@ -44,7 +44,7 @@ def with_registration(
     """
     wanted = tomllib.loads(text)
     table = wanted["dataset"][at]
-    new = {"columns": list(columns), "fingerprint": fingerprint.hex()}
+    new: dict[str, object] = {"columns": list(columns), "fingerprint": fingerprint.hex()}
     values = {key: json.dumps(value, ensure_ascii=False) for key, value in new.items()}
     if quality is not None and quality != table.get("quality", {}):
         new["quality"] = dict(quality)

@@ -83,6 +83,7 @@ def test_a_custodian_serves_registered_rows_and_no_others(home: Home) -> None:
     assert home.node().dataset[0].fingerprint != entry.fingerprint.hex()
 
 
+@pytest.mark.slow
 def test_claims_are_checked_and_a_custodian_serves_no_dataset_below_its_policys_gate(home: Home) -> None:
     one = small_province()["medins"][0]
     rows = [{**one, "fixmedins_code": f"H310000{i:05d}"} for i in range(40)]

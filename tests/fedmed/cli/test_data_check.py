@@ -47,6 +47,7 @@ def test_the_terminal_says_what_is_wrong_in_both_languages(
     assert "Fit. Every score reaches the gate 0.5" in shown.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_settings_come_from_a_file_whose_faults_are_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

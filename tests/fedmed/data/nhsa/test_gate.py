@@ -211,6 +211,7 @@ def test_one_table_alone_is_checked_by_its_own_rules(tmp_path: Path) -> None:
     assert report.delay_days is None
 
 
+@pytest.mark.slow
 def test_settings_switch_rules_off_and_allow_rates_and_codes(tmp_path: Path) -> None:
     one = small_province()["medins"][0]
     rows = [{**one, "fixmedins_code": f"H310000{i:05d}"} for i in range(40)]

@@ -44,6 +44,7 @@ def omop(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_persons_visits_and_diagnoses_are_mapped(omop: Path, tmp_path: Path) -> None:
     rows = import_omop(omop, tmp_path / "out", SHANGHAI, memory_mib=256)
     assert set(rows) < set(schema().names)
