@@ -142,8 +142,8 @@ def _roster(home: Home, node: NodeFile) -> Finding:
         return f"pinned by digest; {len(roster.members)} nodes, threshold {roster.threshold}"
 
     mend = (
-        f"get roster.bin and its digest anew from the coordinator, by two ways; then write the digest into "
-        f"{home.path / NODE_FILE} as roster_digest, and start the custodian again"
+        f"get roster.bin and its digest anew from the coordinator, by two ways; then run: fedmed node pin "
+        f"{home.path} DIGEST --roster roster.bin, and start the custodian again"
     )
     return tried("roster", look, why=_ROSTER_WHY, mend=mend)
 

@@ -172,8 +172,8 @@ def _refused_rosters(home: Home) -> Iterator[Finding]:
                 "roster",
                 f"study {path.parent.name} was refused: {told.get('cause', '')}",
                 why="that node pinned an older roster, or somebody gave it another one",
-                mend="hand roster.bin out again, tell the digest by telephone, and have it pinned as "
-                "roster_digest in that node's node.toml; then launch the study again",
+                mend="hand roster.bin out again, tell the digest by telephone, and have it pinned there: "
+                "fedmed node pin HOME DIGEST --roster roster.bin; then launch the study again",
             )
 
 

@@ -68,7 +68,7 @@ def disk(folder: Path) -> Iterator[Path]:
 def fedmed(*words: object) -> subprocess.CompletedProcess[str]:
     """Run the command as an operator would."""
     command = [sys.executable, "-c", "from fedmed.cli import main; main()", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
 
 class Study:
