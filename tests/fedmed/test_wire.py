@@ -290,7 +290,7 @@ PLAN = Plan(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda m: setattr(m, "kind", "evaluation"),
+        lambda m: setattr(m, "kind", "divination"),
         lambda m: setattr(m, "kind", ""),
         lambda m: m.nonces.reverse(),
         lambda m: setattr(m.nonces[1], "point", 1),

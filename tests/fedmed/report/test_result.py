@@ -72,7 +72,7 @@ def test_a_null_is_refused_by_its_place(
         (lambda d: d["privacy"].update(fallback_epsilon=float("inf")), "privacy.fallback_epsilon"),
         (lambda d: d["privacy"].update(delta=1.0), "privacy.delta"),
         (lambda d: d["privacy"].update(unit="record"), "privacy.unit"),
-        (lambda d: d["privacy"].update(mode="local"), "privacy.mode"),
+        (lambda d: d["privacy"].update(mode="telepathy"), "privacy.mode"),
         (lambda d: d["aggregation"].update(scheme="rot13"), "aggregation.scheme"),
         (lambda d: d["aggregation"].update(attempts=39), "attempts"),
         (lambda d: d["aggregation"].update(nodes=5), "nodes"),
