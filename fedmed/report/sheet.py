@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from fedmed.report.page import Tile
+from fedmed.report.svg import Plot
 from fedmed.report.templates import load_template, style
 
 
@@ -41,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One heading with a table, a list of sentences, or both.
+    """One heading with pictures, a table, a list of sentences, or any of them.
 
     Attributes:
         name: Anchor of the heading: letters, digits and ``-``.
@@ -50,6 +51,7 @@ class Section:
         columns: Headings of the table's columns; empty = no table.
         rows: Cells, as many a row as there are columns.
         sentences: A list below the table.
+        plots: Pictures above the table, beside each other where there is room.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Section:
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[Cell, ...], ...] = ()
     sentences: tuple[str, ...] = ()
+    plots: tuple[Plot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fedmed.report.page import Tile
 from fedmed.report.sheet import Cell, Section, Sheet, Tone, render_sheet
+from fedmed.report.svg import Plot
 
 HOSTILE = '<script>alert("x")</script>'
 
@@ -45,3 +46,15 @@ def test_a_long_page_has_a_table_of_contents() -> None:
     sections = tuple(Section(name=f"part-{i}", heading=f"Part {i}") for i in range(7))
     page = render_sheet(Sheet(kicker="", title="t", finding="", sections=sections))
     assert '<a href="#part-3">Part 3</a>' in page
+
+
+def test_a_section_shows_each_of_its_pictures_in_both_widths() -> None:
+    plots = tuple(
+        Plot(name=name, description=name, wide=f"<svg>{name} wide</svg>", narrow=f"<svg>{name} narrow</svg>")
+        for name in ("one", "two")
+    )
+    section = Section(name="pictures", heading="Pictures", plots=plots)
+    page = render_sheet(Sheet(kicker="", title="t", finding="", sections=(section,)))
+    for name in ("one", "two"):
+        assert f'<div class="wide"><svg>{name} wide</svg></div>' in page
+        assert f'<div class="narrow"><svg>{name} narrow</svg></div>' in page
