@@ -1,0 +1,116 @@
+"""Deriving a table of one row a person inside an engine that holds a province's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+
+from fedmed.data.duckdb_files import Engine, own_words
+from fedmed.data.feature_sets.compile import RESULT, Derivation, beginning, part, require_tables
+from fedmed.data.nhsa.folder import open_folder
+
+CHUNK_ROWS: Final = 65_536
+"""Rows of a chunk."""
+ROWS_PER_MIB: Final = 4_000
+"""Rows of the largest table for which a MiB of the engine's memory is enough: most of them are only scanned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DerivedTable:
+    """A derived table; it lives as long as its engine.
+
+    Attributes:
+        engine: Holds it as `RESULT`.
+        columns: In order, the person first.
+        rows: Persons; for this process alone.
+    """
+
+    engine: Engine
+    columns: tuple[str, ...]
+    rows: int
+
+    def chunks(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Read all rows in any order, exactly these columns; at least one table comes.
+
+        Args:
+            columns: Some of `columns`.
+
+        Raises:
+            StoreFailed: the engine's memory was too small.
+        """
+        query = f"SELECT {', '.join(columns)} FROM {RESULT}"  # noqa: S608  # names of the set, which are plain
+        with own_words("the derived table"):
+            reader = self.engine.sql(query).to_arrow_reader(CHUNK_ROWS)
+            yield reader.schema.empty_table()
+            for batch in reader:
+                yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def open_derived(
+    folder: Path, derivation: Derivation, *, memory_mib: int, threads: int
+) -> Iterator[DerivedTable]:
+    """Derive from a folder of insurance tables, CSV or Parquet.
+
+    Args:
+        folder: See `fedmed.data.nhsa.folder`.
+        derivation: What to derive.
+        memory_mib: Bound of the engine's memory, MiB.
+        threads: Its threads.
+
+    Raises:
+        DataContractError: tables or columns that the set reads are not there, or cannot be read.
+        StoreFailed: ``memory_mib`` is too small.
+
+    Guarantees:
+        Nothing is written to disk.
+    """
+    with open_folder(folder, memory_mib=memory_mib, threads=threads) as opened:
+        columns = {name: table.columns for name, table in opened.tables.items()}
+        rows = max(table.rows for table in opened.tables.values())
+        yield derive(opened.engine, derivation, present=columns, parts=parts_for(rows, memory_mib))
+
+
+def derive(
+    engine: Engine, derivation: Derivation, *, present: Mapping[str, frozenset[str]], parts: int = 1
+) -> DerivedTable:
+    """Derive from the typed views or tables that an engine has under the schema's names.
+
+    Args:
+        engine: Has them.
+        derivation: What to derive.
+        present: Table -> columns that are there.
+        parts: In how many parts persons are taken, each with a scan of its own.
+
+    Returns:
+        The derived table: one row for each person insured at home in December of the year.
+
+    Guarantees:
+        Equal tables give equal rows, for every kind of storage, order of rows, number of parts and threads.
+        No person has two rows; one with no claims has zeros.
+
+    Raises:
+        DataContractError: a table or column is missing, or cannot be read.
+        StoreFailed: the engine's memory was too small.
+    """
+    require_tables(derivation.features, present)
+    with own_words("the tables"):
+        for statement in beginning(derivation):
+            engine.execute(statement)
+        for number in range(parts):
+            for statement in part(derivation, number, parts):
+                engine.execute(statement)
+        ((rows,),) = engine.execute(f"SELECT count(*) FROM {RESULT}").fetchall()  # noqa: S608
+    return DerivedTable(
+        engine=engine, columns=derivation.features.columns, rows=int(rows)
+    )
+
+
+def parts_for(rows: int, memory_mib: int) -> int:
+    """In how many parts tables whose largest has ``rows`` rows fit into the memory."""
+    return 1 + rows // (memory_mib * ROWS_PER_MIB)
