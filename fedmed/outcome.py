@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from fedmed.evaluation import evaluation_part
 from fedmed.models.layout import ModelLayout
 from fedmed.phase_record import PhaseTotals, spent
 from fedmed.plans.stage import PLAIN_SET
-from fedmed.privacy.accounting import epsilon_rdp, fallback_epsilon
+from fedmed.privacy.accounting import epsilon_rdp
 from fedmed.programs.contract import Arrays
 from fedmed.programs.training import PARAMETERS
 from fedmed.protocol.schedule import Schedule
@@ -101,6 +102,9 @@ def make_result(
         privacy=privacy_part(spec, schedule, run.plans),
         aggregation=_aggregation(spec, schedule, run),
         arms=arms,
+        evaluation=evaluation_part(
+            spec, schedule, run.state, contributors=len(run.contributors[-1]) if run.contributors else 0
+        ),
         curve=curve,
         phases=_phases(run, baselines=seconds["baselines"]),
         seconds={**by_phase, "combine": max(0.0, run.seconds - told), **seconds},
@@ -169,9 +173,7 @@ def privacy_part(spec: TrainingStudy, schedule: Schedule, plans: int) -> Privacy
         noise_multiplier=schedule.noise_multiplier,
         dropouts=schedule.allowance.dropouts,
         colluders=schedule.allowance.colluders,
-        fallback_epsilon=fallback_epsilon(
-            events, delta, honest_contributors=schedule.allowance.honest_contributors
-        ),
+        fallback_epsilon=schedule.fallback_epsilon(plans),
         clip_norm=spec.privacy.clip_norm,
     )
 

@@ -60,7 +60,8 @@ ARROWS = {
     "comparison": ARROWS["protocol"] | {"protocol", "report"},
     # What both a simulation and a deployment note of their phases.
     "phase_record": ARROWS["protocol"] | {"protocol", "progress"},
-    "outcome": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report"},
+    "evaluation": ARROWS["protocol"] | {"protocol", "programs", "report"},
+    "outcome": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report", "evaluation"},
     "question": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report", "outcome"},
     # The release bundle: it reads what the protocol signed, so it stands above it.
     "release": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report", "outcome"},

@@ -9,6 +9,7 @@ import numpy as np
 from fedmed.data.examples import Examples
 from fedmed.models.layout import ModelLayout, check_parameters
 from fedmed.models.passes import BLOCK_ROWS, BlockedPasses, computing, padded
+from fedmed.models.score_bins import bin_of
 from fedmed.privacy.clipping import ClippedSum
 from fedmed.types import FloatArray, require
 
@@ -25,7 +26,7 @@ def score_counts(
         parameters: Shape (p,), float64.
         examples: Rows grouped by person.
         layout: The model.
-        bins: Cells of equal width over [0, 1], public, >= 2; the last one holds 1.0.
+        bins: Public cells of the score, >= 2: those of `fedmed.models.score_bins`.
         threads: Threads for this call.
 
     Returns:
@@ -47,7 +48,7 @@ def score_counts(
     scores = _person_means(_row_scores(parameters, examples, layout, threads), examples)
     labels = _person_means(examples.labels.astype(np.float64), examples)
     known = np.isfinite(scores) & np.isfinite(labels)
-    cells = np.clip((scores[known] * bins).astype(np.int64), 0, bins - 1)
+    cells = bin_of(scores[known], bins)
     cells += bins * (labels[known] >= 0.5)
     counts = np.bincount(cells, minlength=_LABELS * bins).astype(np.float64)
     return ClippedSum(values=counts, clip_norm=1.0)

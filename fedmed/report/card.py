@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
+from fedmed.report.evaluation import evaluation_rows, evaluation_words
 from fedmed.report.findings import NOT_SCORED, findings, went_wrong
 from fedmed.report.guarantee import limits, privacy_facts, privacy_statement
 from fedmed.report.looks import known_arms
@@ -51,6 +52,7 @@ def model_card(result: Result, layout_text: str) -> str:
         _preformatted(layout_text),
         "## Scores",
         _scores(result),
+        *_evaluation(result),
         "## Privacy",
         _list(privacy_statement(result)),
         _table(("Figure", "Value", "Meaning"), [(f.name, f.value, f.meaning) for f in privacy_facts(result)]),
@@ -61,6 +63,19 @@ def model_card(result: Result, layout_text: str) -> str:
         _list(tuple(f"{name} {version}" for name, version in sorted(result.versions.items()))),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _evaluation(result: Result) -> tuple[str, ...]:
+    """The released evaluation, if there is one."""
+    part = result.evaluation
+    if part is None:
+        return ()
+    rows = [(row.name, row.value, row.interval) for row in evaluation_rows(part)]
+    return (
+        "## Evaluation",
+        _plain(evaluation_words(part)),
+        _table(("Metric", "Estimate", "95 % interval"), rows),
+    )
 
 
 def _plain(text: str) -> str:
@@ -92,7 +107,7 @@ def _scores(result: Result) -> str:
     """The federated model's scores by node, then the means of all arms."""
     score_rows, federated = [], result.arms.federated
     if not known_arms(result):
-        return NOT_SCORED
+        return NOT_SCORED if result.evaluation is None else "Exact scores are known in a simulation only."
     for node in result.nodes:
         score = None if federated is None else federated.per_node.get(node.key)
         if score is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fedmed.errors import ConfigError
-from fedmed.report.result import Arm, Result
+from fedmed.report.result import Arm, EvaluationPart, Result
 from fedmed.report.units import difference, epsilon, metric, metric_gap, plural, ratio
 from fedmed.types import Scheme
 
@@ -64,7 +64,7 @@ def findings(result: Result) -> Findings:
         scores says so and claims nothing about the model.
     """
     if result.arms.federated is None:
-        return _without_scores(result)
+        return _without_scores(result) if result.evaluation is None else _released(result, result.evaluation)
     return Findings(
         headline=_headline(result),
         conclusions=(_worth(result), _price(result)),
@@ -88,6 +88,30 @@ def _without_scores(result: Result) -> Findings:
             "Nobody knows yet how well this model predicts. Do not use it before it was scored.",
             *_privacy_warnings(result),
         ),
+    )
+
+
+def _released(result: Result, part: EvaluationPart) -> Findings:
+    """What can be said of a model that was scored by noisy histograms only."""
+    privacy, sums = result.privacy, result.aggregation
+    who, auc = plural(len(result.nodes), site_noun(result)), part.auc
+    warnings = list(_privacy_warnings(result))
+    if auc.low <= 0.5:
+        warnings.insert(
+            0, "The interval of the AUC reaches chance level: nothing shows that the model predicts."
+        )
+    return Findings(
+        headline=(
+            f"{who} trained one model together in {plural(sums.aggregations, 'aggregation')}, for epsilon "
+            f"{epsilon(privacy.epsilon_spent)} of {epsilon(privacy.epsilon)} planned. Its AUC is "
+            f"{metric(auc.value)} ({metric(auc.low)} to {metric(auc.high)})."
+        ),
+        conclusions=(
+            "The scores come from noisy counts of held-out persons; their intervals cover chance and noise.",
+            "This result does not show what training together is worth: no province was scored alone.",
+        ),
+        anchor="What all rows in one place would reach is not known outside a simulation.",
+        warnings=tuple(warnings),
     )
 
 

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fedmed.report.dots import dot_plot
+from fedmed.report.evaluation import (
+    evaluation_plot,
+    evaluation_plot_words,
+    evaluation_rows,
+    evaluation_words,
+)
 from fedmed.report.findings import findings, site_noun, went_wrong
 from fedmed.report.guarantee import limits, privacy_facts, privacy_statement, sight_table
 from fedmed.report.looks import known_arms
@@ -80,6 +86,9 @@ def render_html(result: Result) -> str:
         sections=_sections(result),
         curve=curve_plot(result, description=_curve_words(result)),
         calibration=calibration_plot(result, description=_calibration_words(result)),
+        evaluation=() if result.evaluation is None else evaluation_rows(result.evaluation),
+        evaluation_words="" if result.evaluation is None else evaluation_words(result.evaluation),
+        evaluation_plot=evaluation_plot(result, description=evaluation_plot_words(result)),
         phases=phase_plot(result, description=_phase_words(result)),
         statement=privacy_statement(result),
         facts=privacy_facts(result),
@@ -126,6 +135,11 @@ def _tiles(result: Result) -> tuple[Tile, ...]:
 def _first_tile(result: Result) -> Tile:
     """The score, or what the study did where nobody scored it."""
     federated, sums = result.arms.federated, result.aggregation
+    if federated is None and result.evaluation is not None:
+        auc = result.evaluation.auc
+        return Tile(
+            name="AUC, noisy", value=metric(auc.value), note=f"{metric(auc.low)} to {metric(auc.high)}"
+        )
     if federated is None:
         note = f"in {plural(sums.attempts, 'attempt')}, none of them scored"
         return Tile(name="Aggregations", value=count(sums.aggregations), note=note)

@@ -178,6 +178,58 @@ class NodeScore(_Part):
     calibration: tuple[CalibrationBin, ...] = ()
 
 
+class EstimatePart(_Part):
+    """A metric from noisy counts.
+
+    Attributes:
+        value: The estimate.
+        low: Lower end of its 95 % interval, which covers chance and noise.
+        high: Upper end.
+    """
+
+    value: NotNegative
+    low: NotNegative
+    high: NotNegative
+
+
+class RatePart(_Part):
+    """Observed share of the outcome among persons of one score bin.
+
+    Attributes:
+        score: Score that stands for the bin.
+        rate: The observed share.
+        low: Lower end of its 95 % interval, which covers chance and noise.
+        high: Upper end.
+    """
+
+    score: Share
+    rate: Share
+    low: Share
+    high: Share
+
+
+class EvaluationPart(_Part):
+    """What the evaluation's noisy score histograms say of the study's model, over all nodes together.
+
+    Attributes:
+        epsilon: Planned epsilon of the evaluation alone; part of the study's.
+        noise_std: Standard deviation of the noise in each count of persons.
+        bins: Score bins, equal in logit.
+        auc: Area under the ROC curve; persons of one bin count as ties.
+        average_precision: Area under the precision-recall curve.
+        expected_over_observed: Predicted over observed cases, each person at its bin's score.
+        calibration: Bins with enough persons, in rising order of score.
+    """
+
+    epsilon: Positive
+    noise_std: NotNegative
+    bins: Annotated[int, Field(ge=2)]
+    auc: EstimatePart
+    average_precision: EstimatePart
+    expected_over_observed: EstimatePart
+    calibration: tuple[RatePart, ...] = ()
+
+
 class Arm(_Part):
     """One way to train, scored on the held-out persons.
 
@@ -299,6 +351,7 @@ class Result(_Part):
         privacy: The guarantee.
         aggregation: The secure sums.
         arms: The scores.
+        evaluation: The model's noisy metrics, where the study released them.
         curve: Mean AUC over aggregations, rising.
         phases: Time and bytes, in the order of the protocol.
         seconds: Wall-clock seconds by name; ``total`` is always there.
@@ -318,6 +371,7 @@ class Result(_Part):
     privacy: PrivacyPart
     aggregation: AggregationPart
     arms: Arms
+    evaluation: EvaluationPart | None = None
     curve: tuple[CurvePoint, ...] = ()
     phases: tuple[Phase, ...] = ()
     seconds: dict[str, NotNegative]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedmed.report.evaluation import evaluation_line
 from fedmed.report.findings import findings, site_noun, went_wrong
 from fedmed.report.looks import ArmLook, known_arms
 from fedmed.report.result import Arm, Result, worst_node
@@ -45,6 +46,8 @@ def summary_lines(result: Result) -> list[RenderableType]:
         f"{plural(sums.attempts, 'attempt')}"
     )
     lines: list[RenderableType] = [_arms_table(result)] if known_arms(result) else []
+    if result.evaluation is not None:
+        lines.append(Text.assemble(("Released ", "bold"), evaluation_line(result.evaluation)))
     lines.append(Text.assemble(("Privacy  ", "bold"), guarantee))
     lines.append(Text.assemble(("Cost     ", "bold"), cost))
     lines += [Text.assemble(("Trouble  ", "bold yellow"), sentence) for sentence in went_wrong(result)]

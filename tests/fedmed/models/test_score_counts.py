@@ -9,6 +9,7 @@ from fedmed.data.examples import Examples
 from fedmed.errors import ConfigError, ParametersUnfit
 from fedmed.models.layout import PARAMETER_LIMIT, ModelLayout
 from fedmed.models.score import probabilities
+from fedmed.models.score_bins import bin_of
 from fedmed.models.score_counts import score_counts
 
 MODEL = ModelLayout(kind="logistic", inputs=3)
@@ -56,7 +57,7 @@ def test_every_person_counts_once_by_mean_score_and_label() -> None:
     due = np.zeros((2, BINS))
     for start, stop in zip(examples.person_starts[:-1], examples.person_starts[1:], strict=True):
         label = int(examples.labels[start:stop].mean() >= 0.5)
-        due[label, min(BINS - 1, int(rows[start:stop].mean() * BINS))] += 1
+        due[label, bin_of(rows[start:stop].mean(), BINS)] += 1
     assert counts(parameters, examples).reshape(2, BINS).tolist() == due.tolist()
 
 
