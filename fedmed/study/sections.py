@@ -66,6 +66,8 @@ class DataTable(Table):
     Attributes:
         dataset: Name of the dataset at every node.
         person: Column with the person's pseudonym.
+        feature_set: ``name@digest`` of the feature set that the columns are made by; a custodian that derives
+            its rows by another one refuses the study. None = the study does not say.
         min_cohort: Least number of insured persons at a node (>= 1); custodians compare declared counts.
         declared_persons: Public number of insured persons of each node; the order is the roster's
             (points 1..n). 3 to 400 nodes.
@@ -73,6 +75,7 @@ class DataTable(Table):
 
     dataset: Slug
     person: Line = "psn_no"
+    feature_set: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,40}@[0-9a-f]{64}$")] | None = None
     min_cohort: Annotated[int, Field(ge=1)] = 100
     declared_persons: Mapping[Slug, Annotated[int, Field(ge=1, le=2_000_000_000)]]
 

@@ -47,10 +47,10 @@ class DuckdbFiles:
     def snapshot(self) -> Iterator[FilesSnapshot]:
         """See `fedmed_nodes.sources.StoredTable.snapshot`; changes are seen in the files' status."""
         files = self._files()
-        before = [_identity(path) for path in files]
+        before = [file_identity(path) for path in files]
         with open_engine(files, memory_mib=self.memory_mib, threads=self.threads) as engine:
             yield FilesSnapshot(engine, files, kind=self.kind)
-        if self._files() != files or [_identity(path) for path in files] != before:
+        if self._files() != files or [file_identity(path) for path in files] != before:
             raise DataContractError("dataset changed while it was read: register it again")
 
     def _files(self) -> tuple[Path, ...]:
@@ -107,8 +107,8 @@ def _closed(path: Path) -> ConfigError:
     return ConfigError(f"{path} is closed to the custodian's user; chown it, or open it and its folders")
 
 
-def _identity(path: Path) -> tuple[int, int, int, int, int]:
-    """What changes when a file is replaced or written."""
+def file_identity(path: Path) -> tuple[int, int, int, int, int]:
+    """What changes when a file is replaced or written; raises `DataContractError` where it went away."""
     try:
         status = path.stat()
     except OSError:

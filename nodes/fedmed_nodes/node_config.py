@@ -14,6 +14,14 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fedmed.data.feature_sets.compile import Derivation
+from fedmed.data.feature_sets.definition import (
+    PERSON_YEAR,
+    FeatureSet,
+    derived_grades,
+    packaged_feature_set,
+    parse_feature_set,
+)
 from fedmed.data.nhsa.schema import Grade, schema
 from fedmed.errors import ConfigError
 from fedmed.governance.operators import MOST_OPERATORS, Operators
@@ -74,6 +82,11 @@ class DatasetTable(_Table):
             table of this name; a policy may allow columns by grade.
         claims: Folder with the insurance tables that the dataset was made from, as ``path`` from the home;
             ``fedmed node register`` checks them.
+        features: Derive the rows from the claims by a feature set when a study asks, in place of ``path`` or
+            ``table``: ``person_year``, or a set's TOML file; ``data_year`` is the year of the features.
+            The claims are those of ``claims``, or of ``schema`` in PostgreSQL.
+        regions: For ``features``: the node's own regions, such as ``310000``; whoever is insured elsewhere
+            is another node's.
         quality: Their scores; ``fedmed node register`` writes them, and a policy may ask for them.
         memory_mib: Bound of DuckDB's memory.
         threads: DuckDB's threads.
@@ -92,6 +105,8 @@ class DatasetTable(_Table):
     fingerprint: Digest = ""
     grades: Mapping[Text, Grade] = {}
     claims: Text | None = None
+    features: Text | None = None
+    regions: tuple[Annotated[str, Field(pattern=r"^[1-9][0-9]{5}$")], ...] = ()
     quality: Mapping[Text, Annotated[float, Field(ge=0, le=1)]] = {}
     memory_mib: Annotated[int, Field(ge=64, le=1 << 20)] = 512
     threads: Annotated[int, Field(ge=1, le=256)] = 1
@@ -104,9 +119,11 @@ class DatasetTable(_Table):
             raise ValueError(f"columns must differ, {', '.join(doubled)} stands there twice")
         if self.fingerprint and not self.columns:
             raise ValueError("fingerprint needs its columns: remove it and register the dataset again")
+        if bool(self.regions) != (self.features is not None):
+            raise ValueError("features and regions go together: whose persons are derived must be said")
         try:
-            # Building it opens nothing; any folder does.
-            _ = self.entry(Path("/")).stored_table
+            # Building it opens nothing; any folder does, and any feature set.
+            _ = self._entry(Path("/"), None if self.features is None else packaged_feature_set()).stored_table
         except ConfigError as fault:
             raise ValueError(str(fault)) from None
         return self
@@ -116,14 +133,31 @@ class DatasetTable(_Table):
         """Grade by column: the schema's for a table that it knows, then what the operator wrote."""
         known = schema()
         columns = known.table(self.name).columns if self.name in known.names else ()
-        return {column.name: column.grade for column in columns} | dict(self.grades)
+        derived = {} if self.features is None else derived_grades(self.columns)
+        return {column.name: column.grade for column in columns} | derived | dict(self.grades)
 
     def entry(self, home: Path) -> DatasetEntry:
         """What `fedmed_nodes.registration` works with.
 
         Args:
             home: The node's home, absolute; relative paths count from it.
+
+        Raises:
+            ConfigError: the file of a feature set cannot be read, or is none.
         """
+        return self._entry(home, self.feature_set(home))
+
+    def feature_set(self, home: Path) -> FeatureSet | None:
+        """The feature set that derives the rows, if one does; errors as `entry`."""
+        if self.features is None or self.features == PERSON_YEAR:
+            return None if self.features is None else packaged_feature_set()
+        return parse_feature_set(_text(home / self.features))
+
+    def _entry(self, home: Path, features: FeatureSet | None) -> DatasetEntry:
+        """See `entry`."""
+        derivation = None
+        if features is not None:
+            derivation = Derivation(features=features, year=self.data_year, regions=self.regions)
         return DatasetEntry(
             kind=self.kind,
             path=None if self.path is None else home / self.path,
@@ -135,6 +169,8 @@ class DatasetTable(_Table):
             columns=self.columns,
             fingerprint=bytes.fromhex(self.fingerprint),
             person=self.person,
+            claims=None if self.features is None or self.claims is None else home / self.claims,
+            derivation=derivation,
             memory_mib=self.memory_mib,
             threads=self.threads,
         )
@@ -324,6 +360,16 @@ roster_digest = ""          # digest of roster.bin: compare it with the coordina
 # data_year = 2025
 # claims = "/srv/fedmed/claims"         # the insurance tables it was made from; registering checks them
 # grades = {{ age = "sensitive" }}        # public, internal, sensitive, restricted: see policy.toml
+
+# The same, made from the claims when a study asks, by a public feature set that studies name by digest.
+# [[dataset]]
+# name = "person_year"
+# features = "person_year"
+# claims = "/srv/fedmed/claims"         # or connection_file and schema, for claims in PostgreSQL
+# regions = ["310000"]                  # this node's own: whoever is insured elsewhere is another node's
+# declared_persons = 120000
+# data_year = 2025                      # year of the features; outcomes are of 2026
+# memory_mib = 4096
 
 # [[dataset]]
 # name = "settlements"

@@ -93,39 +93,66 @@ class PostgresTable:
             DataContractError: there is no such table for this role.
             StoreFailed: the server cannot be reached.
         """
-        parameters = connection_parameters(self.connection_file)
-        try:
-            connection = psycopg.connect(conninfo.make_conninfo(**parameters, **_CLIENT))
-        except psycopg.Error:
-            raise StoreFailed(
-                f"no connection to PostgreSQL: check {self.connection_file.name}, the server and its log"
-            ) from None
-        try:
-            connection.read_only = True
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            with _own_words():
-                types = self._open(connection)
-            yield PostgresSnapshot(connection, sql.Identifier(self.schema, self.table), types=types)
-        finally:
-            connection.close()
+        with open_tables(self.connection_file, self.schema, (self.table,)) as found:
+            yield found[self.table]
 
-    def _open(self, connection: psycopg.Connection) -> Mapping[str, str]:
-        """Begin the transaction; the columns that the role may read, with their types."""
-        for setting in _SETTINGS:
-            connection.execute(setting)
-        found = connection.execute(_FIND, (self.schema, self.table)).fetchone()
-        if found is None:
-            raise DataContractError(f"table {self.schema}.{self.table} does not exist, or not for this role")
-        if found[1]:
-            raise ConfigError(
-                f"the role can write to {self.schema}.{self.table}: give the custodian a role of its own "
-                "that is no superuser and no owner, with GRANT SELECT and nothing more"
-            )
-        types = {str(name): str(kind) for name, kind in connection.execute(_COLUMNS, (found[0],))}
-        if not types:
-            raise DataContractError(f"the role may read nothing of {self.schema}.{self.table}; GRANT SELECT")
-        refuse_identifiers(list(types), where=self.table)
-        return types
+
+@contextmanager
+def open_tables(
+    connection_file: Path, schema: str, tables: Sequence[str]
+) -> Iterator[Mapping[str, PostgresSnapshot]]:
+    """Open several tables of one schema in one transaction, in which nothing changes.
+
+    Args:
+        connection_file: As for `PostgresTable`.
+        schema: Name of their schema.
+        tables: Their names.
+
+    Yields:
+        The tables by name.
+
+    Raises:
+        ConfigError, DataContractError, StoreFailed: as `PostgresTable.snapshot`.
+    """
+    parameters = connection_parameters(connection_file)
+    try:
+        connection = psycopg.connect(conninfo.make_conninfo(**parameters, **_CLIENT))
+    except psycopg.Error:
+        raise StoreFailed(
+            f"no connection to PostgreSQL: check {connection_file.name}, the server and its log"
+        ) from None
+    try:
+        connection.read_only = True
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with _own_words():
+            for setting in _SETTINGS:
+                connection.execute(setting)
+            found = {
+                table: PostgresSnapshot(
+                    connection, sql.Identifier(schema, table), types=_readable(connection, schema, table)
+                )
+                for table in tables
+            }
+        yield found
+    finally:
+        connection.close()
+
+
+def _readable(connection: psycopg.Connection, schema: str, table: str) -> Mapping[str, str]:
+    """The columns of a table that the role may read, with their types; it may do nothing else."""
+    found = connection.execute(_FIND, (schema, table)).fetchone()
+    if found is None:
+        raise DataContractError(f"table {schema}.{table} does not exist, or not for this role")
+    if found[1]:
+        raise ConfigError(
+            f"the role can write to {schema}.{table}: give the custodian a role of its own "
+            "that is no superuser and no owner, with GRANT SELECT and nothing more"
+        )
+    types = {str(name): str(kind) for name, kind in connection.execute(_COLUMNS, (found[0],))}
+    if not types:
+        raise DataContractError(f"the role may read nothing of {schema}.{table}; GRANT SELECT")
+    refuse_identifiers(list(types), where=table)
+    return types
 
 
 class PostgresSnapshot:

@@ -49,7 +49,7 @@ def register_dataset(home: Home, name: str, *, study: StudySpec | None = None) -
         node = parse_node(text, home.path / NODE_FILE)
         at = _position(node, name)
         if study is not None:
-            _require_same(study, node.dataset[at], node=home.identity().name)
+            _require_same(study, node.dataset[at], home)
         spec = None if study is None else as_training(study).dataset_spec
         found = read_through(node.dataset[at].entry(home.path), spec)
         new = with_registration(
@@ -127,9 +127,9 @@ def _position(node: NodeFile, name: str) -> int:
     return names.index(name)
 
 
-def _require_same(study: StudySpec, dataset: DatasetTable, *, node: str) -> None:
+def _require_same(study: StudySpec, dataset: DatasetTable, home: Home) -> None:
     """What a custodian would refuse at once; all of it is public."""
-    data = study.data
+    data, node = study.data, home.identity().name
     declared = data.declared_persons.get(node)
     if data.dataset != dataset.name:
         raise ConfigError(f"the study reads dataset {data.dataset}, not {dataset.name}")
@@ -141,3 +141,7 @@ def _require_same(study: StudySpec, dataset: DatasetTable, *, node: str) -> None
         )
     if data.person != dataset.person:
         raise DataContractError(f"person: the study says {data.person}, {NODE_FILE} {dataset.person}")
+    found = dataset.feature_set(home.path)
+    if data.feature_set not in (None, "" if found is None else found.reference):
+        there = "none" if found is None else found.reference
+        raise DataContractError(f"feature_set: the study says {data.feature_set}, {NODE_FILE} gives {there}")

@@ -7,8 +7,10 @@ from enum import Enum
 from pathlib import Path
 
 from fedmed.data.duckdb_files import FileKind
+from fedmed.data.feature_sets.compile import Derivation
 from fedmed.errors import ConfigError, DataContractError
 from fedmed.types import DatasetSpec, require
+from fedmed_nodes.claims_source import ClaimFiles, ClaimTables
 from fedmed_nodes.duckdb_source import DuckdbFiles
 from fedmed_nodes.fingerprint import content_fingerprint
 from fedmed_nodes.postgres_source import PostgresTable
@@ -40,6 +42,8 @@ class DatasetEntry:
         columns: Columns that studies may read; empty = all that there are when it is registered.
         fingerprint: What `register` found, 32 bytes; empty before.
         person: Column with the person's pseudonym; the province decides who one person is.
+        claims: Folder with insurance tables to derive from; ``derivation`` says what.
+        derivation: What is derived from claims: those of ``claims``, or of a schema in PostgreSQL.
         memory_mib: Bound of DuckDB's memory.
         threads: DuckDB's threads.
     """
@@ -54,12 +58,20 @@ class DatasetEntry:
     columns: tuple[str, ...] = ()
     fingerprint: bytes = b""
     person: str = PERSON
+    claims: Path | None = None
+    derivation: Derivation | None = None
     memory_mib: int = 512
     threads: int = 1
 
     def __post_init__(self) -> None:
         require(self.declared_persons >= 1, f"declared_persons must be >= 1, got {self.declared_persons}")
-        if self.kind is SourceKind.POSTGRESQL:
+        if self.derivation is not None:
+            is_alone = self.path is None and not self.table
+            require(is_alone, "features derives the rows: remove path and table")
+            one_place = (self.claims is None) != (self.connection_file is None)
+            require(one_place, "features needs claims, a folder, or connection_file, and not both")
+            require(self.person == PERSON, f"person must be {PERSON} where features derives the rows")
+        elif self.kind is SourceKind.POSTGRESQL:
             require(self.path is None, "path is for files; a dataset in PostgreSQL has none")
             require(self.connection_file is not None, "connection_file must name the connection's file")
             require(bool(self.table), "table must name the table in PostgreSQL")
@@ -71,11 +83,35 @@ class DatasetEntry:
     @property
     def stored_table(self) -> StoredTable:
         """Where the rows lie; nothing is opened."""
+        if self.derivation is not None:
+            return self._derived(self.derivation)
         if self.connection_file is not None:
             return PostgresTable(connection_file=self.connection_file, table=self.table, schema=self.schema)
         path = self.path or Path()
         kind = FileKind(self.kind.value) if self.kind is not None else _kind_by_name(path)
         return DuckdbFiles(pattern=path, kind=kind, memory_mib=self.memory_mib, threads=self.threads)
+
+    @property
+    def feature_set(self) -> str:
+        """``name@digest`` of the set that derives the rows; empty = they lie there as they are."""
+        return "" if self.derivation is None else self.derivation.features.reference
+
+    def _derived(self, derivation: Derivation) -> StoredTable:
+        """Claims that are derived when they are read."""
+        if self.connection_file is not None:
+            return ClaimTables(
+                connection_file=self.connection_file,
+                schema=self.schema,
+                derivation=derivation,
+                memory_mib=self.memory_mib,
+                threads=self.threads,
+            )
+        return ClaimFiles(
+            folder=self.claims or Path(),
+            derivation=derivation,
+            memory_mib=self.memory_mib,
+            threads=self.threads,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +176,7 @@ def open_source(entry: DatasetEntry) -> StoredSource:
             columns=entry.columns,
             fingerprint=entry.fingerprint,
             person=entry.person,
+            feature_set=entry.feature_set,
         ),
     )
     _: RowSource = source  # what a custodian asks for

@@ -52,6 +52,11 @@ class RowSource(Protocol):
         """Digest of the dataset version, 32 bytes."""
         ...
 
+    @property
+    def feature_set(self) -> str:
+        """``name@digest`` of the feature set that it is derived by; empty = it was made elsewhere."""
+        ...
+
     def training_examples(self, spec: DatasetSpec) -> Examples:
         """Read the training part as a study asks for it.
 
@@ -83,10 +88,17 @@ class TableSource:
     """A dataset in memory: an Arrow table, for simulations and tests."""
 
     def __init__(
-        self, table: pa.Table, *, declared_persons: int, data_year: int, person: str = PERSON
+        self,
+        table: pa.Table,
+        *,
+        declared_persons: int,
+        data_year: int,
+        person: str = PERSON,
+        feature_set: str = "",
     ) -> None:
         require(declared_persons >= 1, f"declared_persons must be >= 1, got {declared_persons}")
         self._person = person
+        self._feature_set = feature_set
         self._table = table
         self._declared_persons = declared_persons
         self._data_year = data_year
@@ -111,6 +123,11 @@ class TableSource:
     def fingerprint(self) -> bytes:
         """See `RowSource.fingerprint`."""
         return self._fingerprint
+
+    @property
+    def feature_set(self) -> str:
+        """See `RowSource.feature_set`; the caller's word, as all public facts of a table in memory are."""
+        return self._feature_set
 
     def training_examples(self, spec: DatasetSpec) -> Examples:
         """See `RowSource.training_examples`; refuses more persons than were declared.
@@ -171,6 +188,7 @@ class Registration:
         columns: Columns that studies may read; the fingerprint covers exactly these.
         fingerprint: Digest of their contents, 32 bytes.
         person: Column with the person's pseudonym.
+        feature_set: ``name@digest`` of the feature set that gives the rows; empty = none.
     """
 
     declared_persons: int
@@ -178,6 +196,7 @@ class Registration:
     columns: tuple[str, ...]
     fingerprint: bytes
     person: str = PERSON
+    feature_set: str = ""
 
     def __post_init__(self) -> None:
         require(self.declared_persons >= 1, f"declared_persons must be >= 1, got {self.declared_persons}")
@@ -215,6 +234,11 @@ class StoredSource:
     def fingerprint(self) -> bytes:
         """See `RowSource.fingerprint`; as registered, no row is read for it."""
         return self._registration.fingerprint
+
+    @property
+    def feature_set(self) -> str:
+        """See `RowSource.feature_set`."""
+        return self._registration.feature_set
 
     def training_examples(self, spec: DatasetSpec) -> Examples:
         """See `RowSource.training_examples`."""

@@ -63,7 +63,7 @@ def beginning(derivation: Derivation) -> Iterator[str]:
     for one in derivation.features.features:
         if one.measure is Measure.CODES:
             words = ", ".join(f"({literal(word)}, {at})" for at, word in enumerate(one.vocabulary))
-            yield f"CREATE TABLE {_words(one)} AS SELECT * FROM (VALUES {words}) AS v(word, position)"
+            yield f"CREATE TABLE {_words(one)} AS SELECT * FROM (VALUES {words}) AS v(word, position)"  # noqa: S608
     yield f"CREATE TABLE {RESULT} ({', '.join(f'{name} {kind}' for name, kind in _types(derivation))})"
 
 
@@ -195,7 +195,7 @@ def _hanging(one: Definition) -> str:
     rows = f"FROM {one.table} JOIN d_visits USING (mdtrt_id)"
     person = f"d_visits.{PERSON}"
     if one.measure is Measure.COUNT:
-        return f"SELECT {person}, count(*) AS {one.name} {rows} WHERE {conditions} GROUP BY ALL"  # noqa: S608
+        return f"SELECT {person}, count(*) AS {one.name} {rows} WHERE {conditions} GROUP BY ALL"
     return (
         f"SELECT {PERSON}, list_sort(list(position)) AS {one.name} FROM (SELECT DISTINCT {person}, "  # noqa: S608
         f"position {rows} JOIN {_words(one)} ON left({one.table}.{one.column}, {one.signs}) = word "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
@@ -92,7 +92,9 @@ class Definition:
 
     def __post_init__(self) -> None:
         where = f"feature {self.name}"
-        require(_NAME.fullmatch(self.name) is not None, f"{where}: names are of a-z, 0-9 and _, from a letter")
+        require(
+            _NAME.fullmatch(self.name) is not None, f"{where}: names are of a-z, 0-9 and _, from a letter"
+        )
         require(self.table in _TABLES, f"{where}: table must be one of {', '.join(_TABLES)}")
         of_person = self.measure in (Measure.ATTRIBUTE, Measure.AGE)
         require(of_person == (self.table == "psn_insu"), f"{where}: attribute and age are of psn_insu alone")
@@ -120,9 +122,7 @@ class Definition:
             return Feature(name=self.name, kind=FeatureKind.CODES, vocabulary_size=len(self.vocabulary))
         if self.measure is Measure.ATTRIBUTE:
             return Feature(name=self.name, kind=FeatureKind.CATEGORY, categories=self.categories)
-        return Feature(
-            name=self.name, kind=FeatureKind.NUMBER, low=self.low, high=self.high, log=self.log
-        )
+        return Feature(name=self.name, kind=FeatureKind.NUMBER, low=self.low, high=self.high, log=self.log)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,11 +170,6 @@ class FeatureSet:
         return (PERSON, *(one.name for one in self.features), *(one.name for one in self.outcomes))
 
     @property
-    def grades(self) -> Mapping[str, Grade]:
-        """Grade of each column: what is made of one person's claims stays sensitive."""
-        return {name: Grade.RESTRICTED if name == PERSON else Grade.SENSITIVE for name in self.columns}
-
-    @property
     def needs(self) -> Mapping[str, frozenset[str]]:
         """Table -> columns that deriving reads."""
         needed: dict[str, set[str]] = {
@@ -186,6 +181,11 @@ class FeatureSet:
             found |= {*one.where, *((one.column,) if one.column else ())}
             found |= {"mdtrtarea_admdvs"} if one.away else set()
         return {table: frozenset(columns) for table, columns in needed.items()}
+
+
+def derived_grades(columns: Iterable[str]) -> dict[str, Grade]:
+    """Grade of derived columns: whatever is made of one person's claims stays sensitive."""
+    return {name: Grade.RESTRICTED if name == PERSON else Grade.SENSITIVE for name in columns}
 
 
 @cache

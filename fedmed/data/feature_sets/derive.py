@@ -17,7 +17,7 @@ from fedmed.data.nhsa.folder import open_folder
 CHUNK_ROWS: Final = 65_536
 """Rows of a chunk."""
 ROWS_PER_MIB: Final = 4_000
-"""Rows of the largest table for which a MiB of the engine's memory is enough: most of them are only scanned."""
+"""Rows of the largest table for which a MiB of the engine's memory is enough; most are only scanned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +106,7 @@ def derive(
             for statement in part(derivation, number, parts):
                 engine.execute(statement)
         ((rows,),) = engine.execute(f"SELECT count(*) FROM {RESULT}").fetchall()  # noqa: S608
-    return DerivedTable(
-        engine=engine, columns=derivation.features.columns, rows=int(rows)
-    )
+    return DerivedTable(engine=engine, columns=derivation.features.columns, rows=int(rows))
 
 
 def parts_for(rows: int, memory_mib: int) -> int:
