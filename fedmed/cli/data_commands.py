@@ -125,6 +125,53 @@ def schema(
     Console(highlight=False).print(*shown, sep="\n")
 
 
+@data_app.command(
+    "features",
+    epilog="Example: fedmed data features claims --region 310000 --year 2024 --out person_year.parquet",
+)
+def features(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="Claims of a province, or a folder with a folder a province."),
+    ] = None,
+    year: Annotated[int | None, typer.Option(help="Year of the features; outcomes are of the next.")] = None,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REGION|NAME=REGION", help="Whose persons: 310000, or shanghai=310000."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Parquet file to write.")] = None,
+    study: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a study of it as well.")] = None,
+    label: Annotated[str, typer.Option(help="Its outcome.")] = "next_cost>=20000",
+    definitions: Annotated[
+        Path | None, typer.Option("--set", metavar="FILE", help="Another feature set. [person_year]")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page of the set.")] = None,
+    memory: Annotated[int, typer.Option(min=64, max=1 << 20, help="Bound of the memory, MiB.")] = 2048,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Threads that read.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
+) -> None:
+    """Make a row a person and year from claims, or show the feature set that does it.
+
+    A node derives the same rows itself when a study asks (features and regions in node.toml): the file is
+    for looking at, for a simulation, and for checking.
+    """
+    from fedmed.cli.features import FeatureOptions, features_and_show
+
+    options = FeatureOptions(
+        year=year,
+        regions=tuple(region or ()),
+        out=out,
+        study=study,
+        label=label,
+        definitions=definitions,
+        page=html,
+        as_json=as_json,
+        memory_mib=memory,
+        threads=threads,
+    )
+    features_and_show(folder, options)
+
+
 @data_app.command("import-omop", epilog="Example: fedmed data import-omop omop --out claims --region 310000")
 def import_omop(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="OMOP CDM 5.4: person.csv, ...")],

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from fedmed.study import TrainingStudy, as_training, study_from_document
-from fedmed.types import DatasetSpec, FeatureKind, Scheme
+from fedmed.types import DatasetSpec, Feature, FeatureKind, Scheme
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,18 +108,20 @@ def study_document(
 
 def feature_tables(dataset: DatasetSpec) -> list[dict[str, object]]:
     """The features as tables of a study file, each with the keys that its kind uses."""
-    tables: list[dict[str, object]] = []
-    for feature in dataset.features:
-        table: dict[str, object] = {"name": feature.name, "kind": feature.kind.value}
-        if feature.kind is FeatureKind.NUMBER:
-            table |= {"low": feature.low, "high": feature.high}
-            table |= {"log": True} if feature.log else {}
-        elif feature.kind is FeatureKind.CATEGORY:
-            table["categories"] = list(feature.categories)
-        else:
-            table["vocabulary_size"] = feature.vocabulary_size
-        tables.append(table)
-    return tables
+    return [feature_table(feature) for feature in dataset.features]
+
+
+def feature_table(feature: Feature) -> dict[str, object]:
+    """One feature as a table of a study file."""
+    table: dict[str, object] = {"name": feature.name, "kind": feature.kind.value}
+    if feature.kind is FeatureKind.NUMBER:
+        table |= {"low": feature.low, "high": feature.high}
+        table |= {"log": True} if feature.log else {}
+    elif feature.kind is FeatureKind.CATEGORY:
+        table["categories"] = list(feature.categories)
+    else:
+        table["vocabulary_size"] = feature.vocabulary_size
+    return table
 
 
 def _parts(source: Source, people: int) -> tuple[DatasetSpec, Mapping[str, int], dict[str, float]]:

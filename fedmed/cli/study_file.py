@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedmed.cli.demo_study import DEMO_TRAINING, feature_table
 from fedmed.cli.tables import ROW_NUMBER
 from fedmed.errors import ConfigError
 from fedmed.study import TrainingStudy
@@ -17,6 +18,8 @@ from fedmed.types import FloatArray, Label
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from fedmed.data.feature_sets.definition import FeatureSet
 
 MOST_CATEGORIES = 20
 # With few bounded inputs a person's gradient is short; a wider clip buys nothing and costs noise.
@@ -139,6 +142,42 @@ def demonstration_text(spec: TrainingStudy, features: tuple[str, ...]) -> str:
     return _file(data, spec.data.declared_persons, identity=identity, clip_and_rate=clip_and_rate)
 
 
+def derived_text(
+    features: FeatureSet, *, label: Label, declared: Mapping[str, int], expires: str
+) -> str:
+    """The file for a study of a derived dataset: columns and bounds are the feature set's own.
+
+    Args:
+        features: The set, which the study names by digest.
+        label: One of its outcomes with a threshold.
+        declared: Node key to a number of persons, rounded up to two digits.
+        expires: Last day, ISO 8601.
+
+    Raises:
+        ConfigError: the label is none of the set's outcomes, or has no threshold.
+    """
+    outcomes = [one.name for one in features.outcomes]
+    if label.column not in outcomes or label.at_least is None:
+        raise ConfigError(
+            f"--label must be one of {', '.join(outcomes)} with a threshold, such as {outcomes[0]}>=20000"
+        )
+    data = [
+        f"dataset = {_quoted(features.name)}   # name of the dataset at every node",
+        'person = "psn_no"   # all rows of one value are one person',
+        "# How the columns are made: a province that derives them by another set refuses this study.",
+        f"feature_set = {_quoted(features.reference)}",
+        f"label = {{ column = {_quoted(label.column)}, at_least = {label.at_least!r} }}",
+        BOUNDS_WARNING,
+        "features = [",
+        *(f"  {inline_table(feature_table(one.feature))}," for one in features.features),
+        "]",
+    ]
+    rounded = {node: _up_to_two_digits(count) for node, count in declared.items()}
+    identity = (features.name.replace("_", "-"), expires)
+    clip_and_rate = (DEMO_TRAINING["clip_norm"], DEMO_TRAINING["learning_rate"])
+    return _file(data, rounded, identity=identity, clip_and_rate=clip_and_rate)
+
+
 def inline_table(table: Mapping[str, object]) -> str:
     """A feature as an inline table of TOML."""
     return "{ " + ", ".join(f"{key} = {_value(value)}" for key, value in table.items()) + " }"
@@ -242,6 +281,12 @@ def _two_digits(count: int) -> int:
     """A count rounded to two digits, so that the proposal is not the exact number of rows."""
     unit: int = 10 ** max(0, len(str(count)) - 2)
     return max(1, round(count / unit) * unit)
+
+
+def _up_to_two_digits(count: int) -> int:
+    """A count rounded up to two digits: what is declared must not be less than there are."""
+    unit: int = 10 ** max(0, len(str(count)) - 2)
+    return max(1, -(-count // unit) * unit)
 
 
 def _distinct(persons: pa.ChunkedArray) -> int:
