@@ -86,6 +86,13 @@ def check_person(spec: StudySpec, source: RowSource) -> None:
         raise StudyRefused("person: the study names another pseudonym column than this node registered")
 
 
+def check_feature_set(spec: StudySpec, source: RowSource) -> None:
+    """The study's columns mean what this node derives: a name alone would not say how they were made."""
+    named = spec.data.feature_set
+    if named is not None and named != source.feature_set:
+        raise StudyRefused("feature_set: the study names another feature set than this node registered")
+
+
 def check_not_revoked(*, revoked: bool) -> None:
     """Operators withdrew the study for good: what it had not spent is free for others."""
     if revoked:
@@ -317,6 +324,7 @@ class StudyDesk:
         if source is None:
             raise StudyRefused(f"dataset: {spec.data.dataset} is not registered here")
         check_person(spec, source)
+        check_feature_set(spec, source)
         check_declared(spec, seat.identity.name, source)
         return Study(spec=spec, schedule=schedule, terms=terms, source=source, half=half_for(spec))
 
