@@ -78,7 +78,8 @@ def central_noise(spec: TrainingStudy, schedule: Schedule, *, persons: int) -> C
         persons: Most persons in the sum, for the float part of the sensitivity.
     """
     grid = schedule.layout.grid
-    moved = sensitivity(spec.privacy.clip_norm, grid, values=schedule.layout.values, max_persons=persons)
+    values = schedule.stages[0].answer_values
+    moved = sensitivity(spec.privacy.clip_norm, grid, values=values, max_persons=persons)
     law = DiscreteGaussian(schedule.noise_multiplier * moved)
     return lambda count: law.sample(count, fresh_source()).astype(np.float64) * grid
 

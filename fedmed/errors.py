@@ -385,6 +385,12 @@ class ReleaseBroken(IntegrityError):
     code = "release_broken"
 
 
+class AuditFailed(IntegrityError):
+    """The audit block of a study does not hold: its model must not be released."""
+
+    code = "audit_failed"
+
+
 class UnknownVersion(IntegrityError):
     """A stored or received format has a version that this code does not know."""
 

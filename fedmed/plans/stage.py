@@ -7,7 +7,7 @@ custodian works the stages out from the approved bytes and refuses a plan that s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedmed.aggregation.encoding import Carrier, SumBounds, noisy_layout
 from fedmed.errors import ConfigError
@@ -45,6 +45,7 @@ class Stage:
         clip_norm: L2 bound of what one person adds to a node's sum, in the units of the values.
         event: What one release costs; None where sums are exact: no epsilon, an entry in the ledger.
         input_values: Float64 values that a plan's inputs hold; 0 = none.
+        canaries: Last values of the layout that are an audit block, which no real person touches; 0 = none.
     """
 
     kind: RoundKind
@@ -53,9 +54,11 @@ class Stage:
     clip_norm: float
     event: PrivacyEvent | None
     input_values: int
+    canaries: int = 0
 
     def __post_init__(self) -> None:
         require(self.rounds >= 1, f"rounds must be >= 1, got {self.rounds}")
+        require(0 <= self.canaries < self.layout.values, "an audit block stands behind the question's values")
         require(self.input_values >= 0, f"input_values must be >= 0, got {self.input_values}")
         check_clip_norm(self.clip_norm)
         require(
@@ -68,6 +71,11 @@ class Stage:
     def noise_multiplier(self) -> float:
         """Noise that is sure to be in the sum, over the sensitivity; 0 where sums are exact."""
         return 0.0 if self.event is None else self.event.noise_multiplier
+
+    @property
+    def answer_values(self) -> int:
+        """Values that answer the question: those of the layout without the audit block."""
+        return self.layout.values - self.canaries
 
     @property
     def bytes_per_value(self) -> float:
@@ -91,6 +99,7 @@ def noisy_stage(
     noise_multiplier: float,
     rounds: int = 1,
     input_values: int = 0,
+    canaries: int = 0,
 ) -> Stage:
     """A stage whose sums carry noise.
 
@@ -101,10 +110,17 @@ def noisy_stage(
         noise_multiplier: Noise that is sure to be in the sum, over the sensitivity.
         rounds: As `Stage.rounds`.
         input_values: As `Stage.input_values`.
+        canaries: As `Stage.canaries`: coordinates behind those of ``bounds``.
+
+    Guarantees:
+        An audit block leaves the sensitivity as it is.
 
     Raises:
         ConfigError: the numbers do not fit (`fedmed.aggregation.encoding.noisy_layout`).
     """
+    if canaries:
+        changed = bounds.values if bounds.changed is None else bounds.changed
+        bounds = replace(bounds, values=bounds.values + canaries, changed=changed)
     layout = noisy_layout(
         bounds, noise_multiplier=noise_multiplier, allowance=ground.allowance, carrier=ground.carrier
     )
@@ -115,6 +131,7 @@ def noisy_stage(
         clip_norm=bounds.clip_norm,
         event=PrivacyEvent(noise_multiplier=noise_multiplier),
         input_values=input_values,
+        canaries=canaries,
     )
 
 

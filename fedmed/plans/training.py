@@ -48,6 +48,7 @@ def stages(spec: TrainingStudy, ground: Ground) -> tuple[Stage, ...]:
         noise_multiplier=_noise_multiplier(spec, ground, beside),
         rounds=spec.training.aggregations,
         input_values=model.size,
+        canaries=0 if spec.audit is None else spec.audit.canaries,
     )
     return (training,) if evaluation is None else (training, evaluation)
 

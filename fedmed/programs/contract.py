@@ -37,6 +37,16 @@ class OpenedSum:
     values: FloatArray | IntArray
     contributors: tuple[int, ...]
 
+    @property
+    def answer(self) -> FloatArray | IntArray:
+        """The values without an audit block, shape (stage.answer_values,)."""
+        return self.values[: self.stage.answer_values]
+
+    @property
+    def block(self) -> FloatArray | IntArray:
+        """The audit block, shape (stage.canaries,)."""
+        return self.values[self.stage.answer_values :]
+
 
 class Program(Protocol):
     """The coordinator's half of one study; pure, so a study that is resumed goes on exactly."""

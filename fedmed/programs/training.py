@@ -51,7 +51,7 @@ class TrainingProgram:
         before = OptimiserState(parameters=state[PARAMETERS], velocity=state[VELOCITY])
         after = step(
             before,
-            opened.values.astype(np.float64),
+            opened.answer.astype(np.float64),
             persons=sum(self.spec.training_persons(self.spec.nodes[p - 1]) for p in opened.contributors),
             learning_rate=self.spec.training.learning_rate,
             momentum=self.spec.training.momentum,

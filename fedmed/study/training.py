@@ -28,6 +28,8 @@ from fedmed.study.sections import (
 from fedmed.types import DatasetSpec, Feature, FeatureKind, Label, Mode
 
 METRICS = ("auc", "average_precision", "expected_over_observed")
+# Fewer than a hundred fair coins could leave too few canaries of one side; more than these only cost bytes.
+FEWEST_CANARIES, MOST_CANARIES = 100, 4096
 
 
 class LabelTable(Table):
@@ -167,8 +169,19 @@ class ReportTable(Table):
     evaluation_epsilon: Epsilon | None = None
 
 
+class AuditTable(Table):
+    """``[audit]``: made-up persons behind the model's coordinates, by which a release is checked.
+
+    Attributes:
+        canaries: How many, over all nodes; at least one a node. They cost noise in as many coordinates more
+            and nothing of anybody's privacy.
+    """
+
+    canaries: Annotated[int, Field(ge=FEWEST_CANARIES, le=MOST_CANARIES)] = 1000
+
+
 class TrainingStudy(StudySpec):
-    """A study that trains a model and may evaluate it on held-out persons."""
+    """A study that trains a model, may evaluate it on held-out persons, and may carry an audit block."""
 
     data: ExamplesTable
     model: ModelTable
@@ -176,6 +189,7 @@ class TrainingStudy(StudySpec):
     aggregation: TrainingAggregationTable
     training: TrainingTable
     report: ReportTable
+    audit: AuditTable | None = None
 
     @classmethod
     def defaults(cls, document: Mapping[str, object]) -> dict[str, dict[str, object]]:
@@ -188,6 +202,15 @@ class TrainingStudy(StudySpec):
             "training": {"spare_attempts": default_spare_attempts(len(shares))},
             "report": {},
         }
+
+    @model_validator(mode="after")
+    def _every_node_has_a_canary(self) -> Self:
+        if self.audit is not None and self.audit.canaries < len(self.nodes):
+            raise ValueError(
+                f"audit.canaries must be at least the {len(self.nodes)} declared nodes, got "
+                f"{self.audit.canaries}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _evaluation_leaves_something(self) -> Self:
