@@ -70,6 +70,22 @@ def _keystream(key: bytes) -> ByteSource:
     return lambda size: stream.update(bytes(size))
 
 
+def noise_share(scale: float, count: int, *, source: Callable[[], ByteSource]) -> IntArray:
+    """One node's noise for one release.
+
+    Args:
+        scale: s_node in grid steps, >= 1; 0 where the sum carries none.
+        count: Coordinates.
+        source: Makes the random stream; called once for each release with noise.
+
+    Returns:
+        Shape (count,), int64; zeros at scale 0.
+    """
+    if scale == 0:
+        return np.zeros(count, dtype=np.int64)
+    return DiscreteGaussian(scale).sample(count, source())
+
+
 @dataclass(frozen=True, slots=True)
 class DiscreteGaussian:
     """The law on the integers with weights exp(-x**2 / (2 scale**2)), cut at ``tail``.

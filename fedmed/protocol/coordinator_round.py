@@ -33,6 +33,7 @@ from fedmed.protocol.binding import (
     plan_digest,
 )
 from fedmed.protocol.schedule import Terms, chunk_count
+from fedmed.protocol.sealed_coins import read_seals
 from fedmed.protocol.steps import LOST, Phase, PhaseKind, Replies, Reply, Steps
 from fedmed.types import Layout, WordArray
 
@@ -66,12 +67,14 @@ class Standing:
         fixed_set: S of the last opening request; empty before the first.
         plans: Plans sent so far.
         lost: Points that were silent or refused, with the last code of each.
+        seals: Seal on the canaries' coins of each point; empty where the study has no audit block.
     """
 
     nonces: Mapping[int, bytes] = field(default_factory=dict)
     fixed_set: tuple[int, ...] = ()
     plans: int = 0
     lost: Mapping[int, str] = field(default_factory=dict)
+    seals: Mapping[int, bytes] = field(default_factory=dict)
 
     def without(self, point: int, code: str) -> Standing:
         """The standing after ``point`` was silent or refused."""
@@ -385,6 +388,7 @@ def propose(desk: Desk, proposal: bytes) -> Steps[Standing]:
     Raises:
         FedMedError: the refusal of a custodian, with its name; no study starts without all of them.
         TooFewNodes: a node did not answer.
+        IntegrityError: a nonce, or the seal on a node's canaries, does not hold.
     """
     signed = envelope.sign_message(desk.identity, envelope.STUDY, proposal, context=desk.terms.study_digest)
     replies = yield Phase(
@@ -397,7 +401,11 @@ def propose(desk: Desk, proposal: bytes) -> Steps[Standing]:
             raise TooFewNodes(f"{name} did not answer the proposal; start its node and try again")
         if reply.is_refusal:
             raise refusal(reply.code, f"{name} refused the study")
-    return take_nonces(desk, replies)
+    standing = take_nonces(desk, replies)
+    if desk.terms.canaries == 0:
+        return standing
+    seals = read_seals(desk.roster, replies, study_digest=desk.terms.study_digest)
+    return replace(standing, seals=seals)
 
 
 def take_nonces(desk: Desk, replies: Replies) -> Standing:

@@ -23,12 +23,15 @@ HEADER = "header"
 OPENING_REQUEST = "opening-request"
 ANSWER = "answer"
 STUDY_END = "study-end"
+AUDIT_SEAL = "audit-seal"
+AUDIT_COINS = "audit-coins"
 RELEASE = "release"
 
 MESSAGE_TYPES = frozenset(
     {
         *(CEREMONY_START, CEREMONY_NONCE, DEALING, TRANSCRIPT, REHEARSALS, EPOCH_ACTIVE, EPOCH_END),
         *(STUDY, NONCE, PLAN, HEADER, OPENING_REQUEST, ANSWER, STUDY_END, RELEASE),
+        *(AUDIT_SEAL, AUDIT_COINS),
     }
 )
 

@@ -123,6 +123,11 @@ class Terms:
         return self.aggregations + self.spare_attempts
 
     @property
+    def canaries(self) -> int:
+        """Coordinates of the audit block; 0 where no round carries one."""
+        return max(stage.canaries for stage in self.stages)
+
+    @property
     def is_rehearsal(self) -> bool:
         """Whether these are the rehearsals of a ceremony."""
         return self.stages[0].kind is RoundKind.REHEARSAL

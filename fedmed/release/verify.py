@@ -42,7 +42,7 @@ from fedmed.release.exchange import Exchange
 from fedmed.release.rounds import Rounds, follow_contribution, follow_nonces, follow_opening
 from fedmed.release.trail import Trail, answers_of_all, asked_of_all, named, need, take_nonce
 from fedmed.report.units import plural
-from fedmed.study import as_training
+from fedmed.study import StudySpec, TrainingStudy, as_training
 from fedmed.types import FloatArray, Scheme
 
 # Epsilon comes out of Fourier transforms whose last digits differ from machine to machine.
@@ -166,9 +166,15 @@ def _proposed(release: Release, trail: Trail, exchange: Exchange, *, epoch_id: b
         need(proposal.canonical == release.canonical, "another study was proposed")
         need(proposal.roster_digest == release.roster_digest, "it was proposed under another roster")
         need(proposal.epoch_id == epoch_id, "it was proposed under another key epoch")
-        for point, (part,) in answers_of_all(trail.roster, exchange, 1).items():
+        sealed = 1 if _is_audited(release.spec) else 0
+        for point, (part, *_) in answers_of_all(trail.roster, exchange, 1 + sealed).items():
             trail = take_nonce(trail, point, part, context=release.study_digest)
     return trail
+
+
+def _is_audited(spec: StudySpec) -> bool:
+    """Whether custodians seal coins when they accept the study."""
+    return isinstance(spec, TrainingStudy) and spec.audit is not None
 
 
 class _Walk:

@@ -29,14 +29,15 @@ from fedmed.governance.audit_chain import AuditKind
 from fedmed.governance.policy import Grades, Policy
 from fedmed.messages import NO_EPOCH, Answer, Header, OpeningRequest, Roster
 from fedmed.plans.stage import Stage
-from fedmed.privacy.noise import ByteSource, DiscreteGaussian, fresh_source
+from fedmed.privacy.noise import ByteSource, fresh_source, noise_share
 from fedmed.protocol import envelope, node_round
 from fedmed.protocol.binding import headers_digest, payload_digest, plan_digest
 from fedmed.protocol.node_ceremony import Seat
 from fedmed.protocol.node_round import Circumstances, SignedPlan, StudyState
 from fedmed.protocol.schedule import Terms, chunk_count
 from fedmed.protocol.steps import PhaseKind, Reply
-from fedmed.types import NONCE_BYTES, FloatArray, WordArray
+from fedmed.types import NONCE_BYTES, FloatArray, IntArray, Layout, WordArray
+from fedmed_nodes.canary_desk import CanaryDesk
 from fedmed_nodes.ceremony_desk import CeremonyDesk, epoch_key
 from fedmed_nodes.clock import Clock, SystemClock
 from fedmed_nodes.inputs import check_end, check_inputs, read_inputs
@@ -120,6 +121,7 @@ class Custodian:
             clock=effects.clock,
             grades=settings.grades,
         )
+        self._canaries = CanaryDesk(self._seat, self._logbook, effects.entropy)
         # In memory only: a restart voids nonces and forgets which plans were accepted (PROTOCOL.md 4).
         self._nonces: dict[bytes, bytes] = {}
         self._accepted: frozenset[bytes] = frozenset()
@@ -212,11 +214,11 @@ class Custodian:
         self._logbook.write(AuditKind.CEREMONY, detail=why, deletes=deletes)
 
     def _propose(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
-        """Judge a study; the answer carries its first nonce."""
+        """Judge a study; the answer carries its first nonce, and the seal on its canaries if it has any."""
         if len(parts) != 1:
             raise MessageMalformed("a proposal has one part")
         digest = self._studies.propose(parts[0])
-        return (self._fresh_nonce(digest),)
+        return (self._fresh_nonce(digest), *self._canaries.seal(self._terms(digest)))
 
     def _nonce(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
         """Replace the open nonce of a study; the old one is void."""
@@ -233,7 +235,7 @@ class Custodian:
         return (self._fresh_nonce(statement.context),)
 
     def _close(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
-        """The study is over: destroy the keys of its epoch."""
+        """The study is over: destroy the keys of its epoch, and show the coins of its canaries."""
         if len(parts) != 1:
             raise MessageMalformed("the end of a study has one part")
         statement = envelope.open_message(
@@ -246,7 +248,7 @@ class Custodian:
         if terms.epoch_id != NO_EPOCH:
             self._ceremonies.destroy(terms.epoch_id)
         self._logbook.write(AuditKind.EPOCH_DESTROYED, study=terms.study_digest)
-        return (b"closed",)
+        return (b"closed", *self._canaries.reveal(terms))
 
     def _fresh_nonce(self, study_digest: bytes) -> bytes:
         """Open a nonce for a study and sign it."""
@@ -308,14 +310,15 @@ class Custodian:
 
     def _fields(self, study: Study | None, stage: Stage, inputs: FloatArray) -> WordArray:
         """This node's bounded sum plus its share of the noise, encoded; zeros in a rehearsal."""
-        layout = stage.layout
         if study is None:
-            return np.zeros(layout.values, dtype=np.uint64)
-        answer = self._studies.answer(study.terms.study_digest, stage, inputs)
-        noise = np.zeros(layout.values, dtype=np.int64)
-        if stage.event is not None:
-            noise = DiscreteGaussian(layout.noise_scale).sample(layout.values, self._effects.noise())
-        return encode(answer, noise, layout, clip_norm=stage.clip_norm)
+            return np.zeros(stage.layout.values, dtype=np.uint64)
+        canaries = self._canaries.present(study.terms, stage)
+        answer = self._studies.answer(study.terms.study_digest, stage, inputs, canaries=canaries)
+        return encode(answer, self._noise(stage.layout), stage.layout, clip_norm=stage.clip_norm)
+
+    def _noise(self, layout: Layout) -> IntArray:
+        """This node's share of the noise, fresh for every release; zeros where there is none."""
+        return noise_share(layout.noise_scale, layout.values, source=self._effects.noise)
 
     def _send_contribution(
         self, terms: Terms, accepted: StudyState, chunks: tuple[bytes, ...]

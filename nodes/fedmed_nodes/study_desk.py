@@ -22,6 +22,7 @@ from fedmed.governance.operators import SignedAct, cap_of
 from fedmed.governance.policy import NO_GRADES, Decision, Grades, Policy, check_policy_day, decide
 from fedmed.messages import NO_EPOCH, StudyProposal
 from fedmed.plans.stage import Stage
+from fedmed.privacy.canaries import BoolArray
 from fedmed.privacy.clipping import ClippedSum
 from fedmed.privacy.ledger_record import LedgerRecord, Mechanism
 from fedmed.protocol import envelope
@@ -31,7 +32,7 @@ from fedmed.protocol.schedule import Schedule, Terms, schedule_for, terms_for
 from fedmed.study import StudySpec, from_canonical_bytes, study_digest
 from fedmed.types import FloatArray, Scheme
 from fedmed_nodes.answers.by_kind import half_for
-from fedmed_nodes.answers.contract import Answerer, NodeHalf
+from fedmed_nodes.answers.contract import Answerer, AuditedAnswerer, NodeHalf
 from fedmed_nodes.budget_desk import RESERVATIONS, BudgetBook, check_budget, read_book, reservation_for
 from fedmed_nodes.ceremony_desk import CeremonyDesk, EpochRecord
 from fedmed_nodes.clock import Clock
@@ -370,18 +371,35 @@ class StudyDesk:
             self._studies[digest] = study
         return self._studies[digest]
 
-    def answer(self, digest: bytes, stage: Stage, inputs: FloatArray) -> ClippedSum:
+    def answer(
+        self,
+        digest: bytes,
+        stage: Stage,
+        inputs: FloatArray,
+        *,
+        canaries: tuple[BoolArray, slice] | None = None,
+    ) -> ClippedSum:
         """This node's sum of a round, before noise; rows are read once a process.
 
         Args:
             digest: The study.
             stage: The round's stage.
             inputs: What the round computes on, checked.
+            canaries: Which canaries take part, and where this node's stand; None where there is no audit
+                block.
 
         Raises:
             DataContractError: always with the same public words; the cause stays with the operator.
+            StudyRefused: this kind of study carries no canaries.
         """
-        return self._answerer(digest).answer(stage, inputs)
+        answerer = self._answerer(digest)
+        answer = answerer.answer(stage, inputs)
+        if canaries is None:
+            return answer
+        if not isinstance(answerer, AuditedAnswerer):
+            raise StudyRefused("audit: this kind of study carries no canaries here; leave [audit] out")
+        present, own = canaries
+        return answerer.with_canaries(answer, present, own=own)
 
     def _answerer(self, digest: bytes) -> Answerer:
         """The study's rows at this node, ready to answer; see `answer`."""

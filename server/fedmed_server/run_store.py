@@ -140,6 +140,7 @@ class RunStore:
             fixed_set=tuple(head["fixed_set"]),
             plans=head["plans"],
             lost={int(p): code for p, code in head["lost"].items()},
+            seals={int(p): bytes.fromhex(seal) for p, seal in head.get("seals", {}).items()},
         )
         rounds = tuple(self._round(n) for n in range(1, head["rounds"] + 1))
         program = _arrays(named, parts[1 : 1 + len(named)])
@@ -157,6 +158,7 @@ class RunStore:
             "fixed_set": list(standing.fixed_set),
             "plans": standing.plans,
             "lost": {str(p): code for p, code in standing.lost.items()},
+            "seals": {str(p): seal.hex() for p, seal in standing.seals.items()},
             "program": _names(state.program),
         }
         parts = [state.epoch_id, *_parts(state.program), *standing.nonces.values()]

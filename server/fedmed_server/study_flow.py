@@ -6,7 +6,7 @@ What an aggregation computes and what follows from it is the program's business 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from fedmed import wire
@@ -15,6 +15,8 @@ from fedmed.aggregation.threshold_coordinator import ThresholdCombiner
 from fedmed.crypto.identity import Identity
 from fedmed.errors import FedMedError
 from fedmed.messages import NO_EPOCH, Roster, StudyProposal
+from fedmed.phase_record import spent
+from fedmed.programs.audited import AuditFindings, Claim, audit_findings, require_conformance
 from fedmed.programs.by_kind import program_for
 from fedmed.programs.contract import Arrays, OpenedSum, Program, decoded
 from fedmed.programs.training import PARAMETERS
@@ -22,7 +24,8 @@ from fedmed.protocol import envelope
 from fedmed.protocol.coordinator_ceremony import end_epoch, hold_ceremony
 from fedmed.protocol.coordinator_round import Desk, Standing, aggregate, propose
 from fedmed.protocol.schedule import Schedule, schedule_for, terms_for
-from fedmed.protocol.steps import Phase, PhaseKind, Steps
+from fedmed.protocol.sealed_coins import read_coins
+from fedmed.protocol.steps import Phase, PhaseKind, Replies, Steps
 from fedmed.study import StudySpec, canonical_bytes, study_digest
 from fedmed.types import FloatArray, Scheme, WordArray
 
@@ -65,6 +68,7 @@ class StudyOutcome:
         rounds: One summary an aggregation.
         plans: Plans sent, each of them charged.
         lost: Points that were lost at the end, with the last code of each.
+        audit: What the audit block says, which passed the gate; None where the study has none.
     """
 
     state: Arrays
@@ -74,6 +78,7 @@ class StudyOutcome:
     rounds: tuple[RoundSummary, ...]
     plans: int
     lost: dict[int, str]
+    audit: AuditFindings | None = None
 
     @property
     def parameters(self) -> FloatArray:
@@ -150,6 +155,7 @@ def conduct(run: StudyRun, *, on_state: OnState, start: StudyState | None = None
 
     Raises:
         FedMedError: whatever stops the study; the keys are destroyed all the same.
+        AuditFailed: the study is over and its audit block does not hold: there is no outcome.
     """
     spec, schedule, program = run.spec, schedule_for(run.spec), program_for(run.spec)
     is_threshold = spec.aggregation.scheme is Scheme.THRESHOLD
@@ -177,8 +183,8 @@ def conduct(run: StudyRun, *, on_state: OnState, start: StudyState | None = None
         if is_threshold:  # a custodian that refused the study does not know which epoch its end ends
             yield from end_epoch(run.identity, run.roster, terms.epoch_id)
         raise
-    yield from _close(desk)
-    return outcome
+    ended = yield from _close(desk)
+    return _audited(desk, outcome, seals=start.standing.seals, ended=ended)
 
 
 def _begin(desk: Desk, proposal: StudyProposal, program: Program) -> Steps[StudyState]:
@@ -203,12 +209,7 @@ def _aggregate_all(
         )
         after = program.absorb(
             state.program,
-            OpenedSum(
-                stage=stage,
-                round_number=round_number,
-                values=decoded(opened.fields, stage, contributors=len(opened.contributors)),
-                contributors=opened.contributors,
-            ),
+            _opened_sum(desk, round_number, opened.fields, opened.contributors),
         )
         summary = RoundSummary(
             round_number=round_number,
@@ -231,9 +232,38 @@ def _aggregate_all(
     )
 
 
-def _close(desk: Desk) -> Steps[None]:
+def _audited(
+    desk: Desk, outcome: StudyOutcome, *, seals: Mapping[int, bytes], ended: Replies
+) -> StudyOutcome:
+    """The outcome with what its audit block says, if it has one and that holds."""
+    terms, schedule = desk.terms, outcome.schedule
+    if terms.canaries == 0:
+        return outcome
+    digest = terms.study_digest
+    coins = read_coins(desk.roster, ended, study_digest=digest, seals=seals, canaries=terms.canaries)
+    opened = [_opened_sum(desk, one.round_number, one.fields, one.contributors) for one in outcome.rounds]
+    claim = Claim(
+        epsilon=spent(schedule, outcome.plans),
+        delta=schedule.accounted_delta,
+        dropouts=schedule.allowance.dropouts,
+    )
+    findings = audit_findings(opened, coins, nodes=len(desk.roster.members), claim=claim)
+    return replace(outcome, audit=require_conformance(findings))
+
+
+def _opened_sum(desk: Desk, round_number: int, fields: WordArray, contributors: tuple[int, ...]) -> OpenedSum:
+    """One opened sum, decoded."""
+    stage = desk.terms.stage(round_number)
+    values = decoded(fields, stage, contributors=len(contributors))
+    return OpenedSum(stage=stage, round_number=round_number, values=values, contributors=contributors)
+
+
+def _close(desk: Desk) -> Steps[Replies]:
     """Tell every custodian that the study is over; one that is lost destroys its keys at their expiry."""
     end = envelope.sign_message(
         desk.identity, envelope.STUDY_END, desk.terms.epoch_id, context=desk.terms.study_digest
     )
-    yield Phase(name="close", kind=PhaseKind.CLOSE, requests=dict.fromkeys(desk.roster.points, (end,)))
+    replies = yield Phase(
+        name="close", kind=PhaseKind.CLOSE, requests=dict.fromkeys(desk.roster.points, (end,))
+    )
+    return replies

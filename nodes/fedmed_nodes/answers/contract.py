@@ -9,9 +9,10 @@ before the debit and before a row is read; after that no value of a row may deci
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fedmed.plans.stage import Stage
+from fedmed.privacy.canaries import BoolArray
 from fedmed.privacy.clipping import ClippedSum
 from fedmed.types import FloatArray
 from fedmed_nodes.sources import RowSource
@@ -28,12 +29,33 @@ class Answerer(Protocol):
             inputs: Shape (stage.input_values,), checked by `NodeHalf.check_inputs`.
 
         Returns:
-            Shape (stage.layout.values,).
+            Shape (stage.answer_values,).
 
         Guarantees:
             Taking one person away moves the sum by at most its ``clip_norm`` in L2, whatever the rows and
             the inputs hold; that is at most ``stage.clip_norm``. No value of a row decides whether the call
             succeeds.
+        """
+        ...
+
+
+@runtime_checkable
+class AuditedAnswerer(Answerer, Protocol):
+    """An answerer whose sums may carry an audit block."""
+
+    def with_canaries(self, answer: ClippedSum, present: BoolArray, *, own: slice) -> ClippedSum:
+        """Set the node's canaries behind its answer.
+
+        Args:
+            answer: Shape (stage.answer_values,).
+            present: Shape (stage.canaries,), bool: which of this node's canaries take part; nobody else's.
+            own: This node's coordinates of the block.
+
+        Returns:
+            Shape (stage.layout.values,), with the answer's bound.
+
+        Guarantees:
+            Canaries are bounded by the very function that bounds persons; none touches the answer.
         """
         ...
 

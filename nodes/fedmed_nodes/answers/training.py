@@ -5,13 +5,17 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+import numpy as np
+
 from fedmed.data.examples import Examples
+from fedmed.models.canary_rows import ClipSum, canary_sum
 from fedmed.models.gradients import clipped_gradient_sum
 from fedmed.models.layout import ModelLayout, PersonClip, check_parameters
 from fedmed.models.row_independence import prove_row_independence
 from fedmed.models.score_counts import score_counts
 from fedmed.plans.stage import Stage
 from fedmed.plans.training import model_of
+from fedmed.privacy.canaries import BoolArray
 from fedmed.privacy.clipping import ClippedSum
 from fedmed.study import TrainingStudy
 from fedmed.types import FloatArray, RoundKind
@@ -27,6 +31,11 @@ def prove_once(model: ModelLayout) -> None:
         RowsNotIndependent: this machine must not train such a model; asked again, it is tried again.
     """
     prove_row_independence(model, threads=1)
+
+
+def _clipped(parameters: FloatArray, rows: Examples, model: ModelLayout, clip: PersonClip) -> ClippedSum:
+    """The kernel, as `ClipSum` names it."""
+    return clipped_gradient_sum(parameters, rows, layout=model, clip=clip)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,20 +75,28 @@ class TrainingAnswerer:
         spec: The study.
         training: Rows of the persons that train.
         held_out: Rows of the others; None where the study does not evaluate.
+        clip_sum: What sums clipped gradients, of persons and of canaries alike.
     """
 
     spec: TrainingStudy
     training: Examples
     held_out: Examples | None
+    clip_sum: ClipSum = _clipped
+
+    @property
+    def _clip(self) -> PersonClip:
+        """The bound of one person, real or made up."""
+        return PersonClip(norm=self.spec.privacy.clip_norm, rows=self.spec.training.rows_of_a_person)
 
     def answer(self, stage: Stage, inputs: FloatArray) -> ClippedSum:
         """See `Answerer.answer`."""
         model = model_of(self.spec)
         if stage.kind is RoundKind.EVALUATION and self.held_out is not None:
             return score_counts(inputs, self.held_out, layout=model, bins=self.spec.report.bins)
-        return clipped_gradient_sum(
-            inputs,
-            self.training,
-            layout=model,
-            clip=PersonClip(norm=self.spec.privacy.clip_norm, rows=self.spec.training.rows_of_a_person),
-        )
+        return self.clip_sum(inputs, self.training, model, self._clip)
+
+    def with_canaries(self, answer: ClippedSum, present: BoolArray, *, own: slice) -> ClippedSum:
+        """See `AuditedAnswerer.with_canaries`."""
+        block = np.zeros(len(present))
+        block[own] = canary_sum(present[own], clip=self._clip, clip_sum=self.clip_sum)
+        return ClippedSum(values=np.concatenate([answer.values, block]), clip_norm=answer.clip_norm)
