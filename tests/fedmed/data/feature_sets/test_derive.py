@@ -1,0 +1,161 @@
+"""Deriving against the same computation row by row, over every kind of storage, order and cut."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from fedmed.data.feature_sets.compile import Derivation, require_tables
+from fedmed.data.feature_sets.definition import Definition, Measure, packaged_feature_set
+from fedmed.data.feature_sets.derive import derive, open_derived, parts_for
+from fedmed.data.nhsa.folder import open_folder
+from fedmed.errors import ConfigError, DataContractError
+from tests.claims_tables import Rows, Tables, small_province, write_tables
+
+YEAR = 2024
+SET = packaged_feature_set()
+HOME = Derivation(features=SET, year=YEAR, regions=("310000",))
+
+
+def province() -> Tables:
+    """The small province with guests, movers, care away, a reversed visit, next year's visits, odd codes."""
+    tables = small_province()
+    persons, setl = tables["psn_insu"], tables["setl"]
+    persons[1]["insu_admdvs"] = "320400"  # a guest
+    persons[2]["end_ym"], persons[3]["end_ym"] = (
+        "2024-11",
+        "2024-12",
+    )  # left before, and at the end of, December
+    persons[4]["begn_ym"], persons[5]["begn_ym"] = "2024-12", "2025-01"
+    persons[6]["brdy"], persons[6]["gend"] = None, None
+    persons.append({**persons[7], "psn_no": "P9000"})  # has no claims
+    for row in setl:
+        if row["psn_no"] == "P0008":
+            row["mdtrtarea_admdvs"] = "320500"
+        if row["mdtrt_id"] == "M00040":  # reversed for good
+            reversal = {**row, "setl_id": "S80000", "refd_setl_flag": "1"}
+            reversal |= {
+                k: -v for k, v in row.items() if isinstance(v, Decimal) and k.endswith(("amt", "pay"))
+            }
+    setl.append(reversal)
+    for row in [row for row in setl if row["psn_no"] in ("P0011", "P0012")]:
+        day = row["enddate"].replace(year=2025)
+        later = {"mdtrt_id": f"N{row['mdtrt_id']}", "setl_id": f"N{row['setl_id']}", "enddate": day}
+        setl.append({**row, **later, "medfee_sumamt": Decimal("1000.10")})
+    for i, line in enumerate(tables["fee_list"]):
+        line["med_list_codg"] = ("XA000A1", "XB013B2", "XQ999", "XA00")[i % 4]
+    return tables
+
+
+def obvious(tables: Tables, year: int, home: Sequence[str]) -> Rows:
+    """What is derived, person by person and row by row."""
+    rows = []
+    for person in tables["psn_insu"]:
+        month = f"{year}-12"
+        is_here = person["begn_ym"] <= month <= (person["end_ym"] or month)
+        if not is_here or not person["insu_admdvs"].startswith(tuple(home)):
+            continue
+        own = [row for row in tables["setl"] if row["psn_no"] == person["psn_no"]]
+        visits = {row["mdtrt_id"] for row in own if row["enddate"].year == year}
+        standing = {v for v in visits if sum(_sign(row) for row in own if row["mdtrt_id"] == v) > 0}
+        found = {"psn_no": person["psn_no"]}
+        for one in SET.features:
+            found[one.name] = _value(one, person, own, tables, year=year, standing=standing, home=home)
+        for one in SET.outcomes:
+            found[one.name] = _value(one, person, own, tables, year=year + 1, standing=standing, home=home)
+        rows.append(found)
+    return sorted(rows, key=lambda row: str(row["psn_no"]))
+
+
+def _sign(row: dict[str, Any]) -> int:
+    return -1 if row["refd_setl_flag"] == "1" else 1
+
+
+def _value(one: Definition, person: dict[str, Any], own: Rows, tables: Tables, **where: Any) -> object:
+    """One cell."""
+    if one.measure is Measure.ATTRIBUTE:
+        return person[one.column]
+    if one.measure is Measure.AGE:
+        return None if person["brdy"] is None else where["year"] - int(person["brdy"][:4])
+    if one.table == "setl":
+        rows = [row for row in own if row["enddate"].year == where["year"]]
+    else:
+        rows = [row for row in tables[one.table] if row["mdtrt_id"] in where["standing"]]
+    rows = [row for row in rows if all(row[c] in values for c, values in one.where.items())]
+    if one.away:
+        rows = [row for row in rows if not row["mdtrtarea_admdvs"].startswith(tuple(where["home"]))]
+    if one.measure is Measure.CODES:
+        heads = {row[one.column][: one.signs] for row in rows}
+        return [at for at, word in enumerate(one.vocabulary) if word in heads]
+    if one.measure is Measure.DISTINCT:
+        return len({row[one.column] for row in rows if row["mdtrt_id"] in where["standing"]})
+    if one.measure is Measure.SUM:
+        return float(sum(row[one.column] or 0 for row in rows))
+    return sum(_sign(row) for row in rows) if one.table == "setl" else len(rows)
+
+
+def derived(folder: Path, derivation: Derivation = HOME, *, threads: int = 1) -> pa.Table:
+    with open_derived(folder, derivation, memory_mib=256, threads=threads) as found:
+        rows = pa.concat_tables(found.chunks(found.columns)).sort_by("psn_no")
+        assert rows.num_rows == found.rows
+    return rows
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tables(tmp_path_factory.mktemp("claims"), province())
+
+
+def test_derived_rows_are_those_of_a_loop_over_persons(folder: Path) -> None:
+    due, found = obvious(province(), YEAR, ["31"]), derived(folder).to_pylist()
+    assert found == due
+    by_person = {row["psn_no"]: row for row in found}
+    # A person counts at the node where insured in December.
+    assert not set(by_person) & {"P0001", "P0002", "P0005"}
+    assert set(by_person) >= {"P0003", "P0004"}
+    assert by_person["P9000"]["total_cost"] == 0.0
+    assert by_person["P9000"]["diagnoses"] == []
+    assert by_person["P0008"]["away_visits"] == 4
+    assert by_person["P0010"]["total_cost"] == 3000.0
+    assert by_person["P0012"]["next_cost"] == 4000.4
+    assert by_person["P0006"]["age"] is None
+
+
+@pytest.mark.slow
+def test_storage_order_parts_and_threads_do_not_show(folder: Path, tmp_path: Path) -> None:
+    due = derived(folder)
+    backwards = {name: rows[::-1] for name, rows in province().items()}
+    as_csv = write_tables(tmp_path / "csv", backwards, as_csv=True)
+    assert derived(as_csv, threads=2).equals(due)
+    with open_folder(folder, memory_mib=256, threads=2) as opened:
+        present = {name: table.columns for name, table in opened.tables.items()}
+        found = derive(opened.engine, HOME, present=present, parts=3)
+        assert pa.concat_tables(found.chunks(found.columns)).sort_by("psn_no").equals(due)
+    elsewhere = Derivation(features=SET, year=YEAR, regions=("320400",))
+    assert derived(folder, elsewhere)["psn_no"].to_pylist() == ["P0001"]
+
+
+def test_a_missing_table_or_column_is_named() -> None:
+    present = dict(SET.needs)
+    require_tables(SET, present)
+    with pytest.raises(DataContractError, match="setl: column hosp_lv is missing"):
+        require_tables(SET, present | {"setl": present["setl"] - {"hosp_lv"}})
+    del present["setl_diag"]
+    with pytest.raises(DataContractError, match="table setl_diag is missing"):
+        require_tables(SET, present)
+
+
+def test_years_and_regions_are_checked() -> None:
+    for regions in ((), ("31",), ("3100000",), ("31' OR",)):
+        with pytest.raises(ConfigError, match="region"):
+            Derivation(features=SET, year=YEAR, regions=regions)
+    with pytest.raises(ConfigError, match="year"):
+        Derivation(features=SET, year=24, regions=("310000",))
+
+
+def test_more_rows_than_memory_are_taken_in_parts() -> None:
+    assert parts_for(4_000_000, 1_024) == 1
+    assert parts_for(10_000_000, 1_024) == 3
