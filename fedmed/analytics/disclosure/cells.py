@@ -3,18 +3,17 @@
 A published table is more than its cells: rows add up to margins, margins of several tables agree, coarse
 categories are sums of fine ones. Here every count of every table is one variable, named by the conditions
 that its persons meet, and what is known about them are linear equations. Two tables that show the same count
-share its variable, so successive queries are one system with the first.
+share its variable, so successive queries are one system with the first. Sums whose parts nobody asked for
+get variables too: what four provinces have more than three of them is the fourth's.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from fedmed.types import IntArray, require
+from fedmed.types import require
 
 OTHER = "*"
 """Stands for all values of a column that no table names."""
@@ -28,12 +27,13 @@ Cell = frozenset[Condition]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dimension:
-    """One classification of a table; everybody is in exactly one of its levels.
+    """One classification of a table; who is in the table is in exactly one of its levels.
 
     Attributes:
         column: Column of the dataset.
-        levels: Name of each level with the column's values that it stands for, disjoint. The last level
-            stands for all other values (its set is empty), so that no table leaves anybody out in silence.
+        levels: Name of each level with the column's values that it stands for, disjoint. The last level may
+            stand for all other values (its set is then empty); without such a level who has another value
+            is not in the table.
     """
 
     column: str
@@ -42,8 +42,8 @@ class Dimension:
     def __post_init__(self) -> None:
         sets = list(self.levels.values())
         require(
-            len(sets) >= 2 and all(sets[:-1]) and not sets[-1],
-            f"dimension {self.column} needs a level with values, and a last one for all others",
+            bool(sets) and all(sets[:-1]) and (len(sets) > 1 or bool(sets[0])),
+            f"dimension {self.column} needs levels with values; only the last may stand for all others",
         )
         named = [value for level in sets for value in level]
         require(len(named) == len(set(named)), f"levels of dimension {self.column} overlap")
@@ -53,55 +53,52 @@ class Dimension:
         """Values that some level names."""
         return frozenset().union(*self.levels.values())
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last level stands for all other values, so that nobody is left out."""
+        return not all(self.levels.values())
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountTable:
-    """Persons by all dimensions of a table.
 
-    Attributes:
-        dimensions: In the order of the axes; none for a single total.
-        persons: Shape (levels of each dimension ...), int64, >= 0: persons in each cell.
-        where: Values to which the whole table is restricted, by column.
+def known_values(
+    places: Iterable[tuple[tuple[Dimension, ...], Mapping[str, frozenset[str]]]],
+) -> dict[str, frozenset[str]]:
+    """All values of each column that some table names, and `OTHER`.
+
+    Args:
+        places: Dimensions of each table, and the conditions that the whole table has.
     """
-
-    dimensions: tuple[Dimension, ...]
-    persons: IntArray
-    where: Mapping[str, frozenset[str]]
-
-    def __post_init__(self) -> None:
-        shape = tuple(len(d.levels) for d in self.dimensions)
-        require(self.persons.shape == shape, f"persons must have shape {shape}, got {self.persons.shape}")
-        require(bool(np.all(self.persons >= 0)), "persons must be >= 0")
-        columns = [*(d.column for d in self.dimensions), *self.where]
-        require(len(set(columns)) == len(columns), "dimensions and conditions must be of different columns")
-
-
-def known_values(tables: Sequence[CountTable]) -> dict[str, frozenset[str]]:
-    """All values of each column that some table names, and `OTHER`."""
     found: dict[str, frozenset[str]] = {}
-    for table in tables:
-        for column, values in (*((d.column, d.named) for d in table.dimensions), *table.where.items()):
+    for dimensions, where in places:
+        for column, values in (*((d.column, d.named) for d in dimensions), *where.items()):
             found[column] = found.get(column, frozenset({OTHER})) | values
     return found
 
 
-def counts_of(table: CountTable, values: Mapping[str, frozenset[str]]) -> dict[Cell, int]:
-    """Every count of a table and of all its margins.
+def cells_of(
+    dimensions: tuple[Dimension, ...],
+    where: Mapping[str, frozenset[str]],
+    values: Mapping[str, frozenset[str]],
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], Cell]]:
+    """Every cell of a table and of all its margins.
 
     Args:
-        table: The table.
+        dimensions: In the order of the axes; none for a single total.
+        where: Values to which the whole table is restricted, by column.
         values: `known_values` of all tables that are looked at together.
+
+    Yields:
+        The axes that are kept (all for the table itself, none for its total), a place among the levels of
+        these axes, and its cell.
     """
-    axes = range(len(table.dimensions))
-    outer = frozenset(table.where.items())
-    found: dict[Cell, int] = {}
+    axes = range(len(dimensions))
+    outer = frozenset(where.items())
+    levels = [tuple(_conditions(dimension, values)) for dimension in dimensions]
     for kept in itertools.chain.from_iterable(itertools.combinations(axes, r) for r in range(len(axes) + 1)):
-        summed = table.persons.sum(axis=tuple(a for a in axes if a not in kept))
-        places = [tuple(_conditions(table.dimensions[a], values)) for a in kept]
-        for place in np.ndindex(summed.shape):
-            cell = outer | {places[i][p] for i, p in enumerate(place)}
-            found[cell] = int(summed[place])
-    return found
+        # A sum over levels that leave people out is a sum over the named values only.
+        left_out = (d for a, d in enumerate(dimensions) if a not in kept and not d.is_complete)
+        within = outer | {(d.column, d.named) for d in left_out}
+        for place in itertools.product(*(range(len(levels[axis])) for axis in kept)):
+            yield kept, place, within | {levels[axis][p] for axis, p in zip(kept, place, strict=True)}
 
 
 def _conditions(dimension: Dimension, values: Mapping[str, frozenset[str]]) -> Iterator[Condition]:
@@ -119,42 +116,66 @@ class Equation:
     parts: tuple[Cell, ...]
 
 
-def equations(cells: Mapping[Cell, int], values: Mapping[str, frozenset[str]]) -> tuple[Equation, ...]:
+def equations(cells: Iterable[Cell], values: Mapping[str, frozenset[str]]) -> tuple[Equation, ...]:
     """The sums that hold among counts, whatever the numbers are.
 
     A count is the sum of others that differ from it in one column only and split its values there; having no
     condition on a column means all of its values.
 
     Args:
-        cells: Counts of all tables, by cell.
+        cells: Cells of all tables.
         values: `known_values` of the same tables.
+
+    Returns:
+        Equations between these cells, and others that they split into.
+
+    Guarantees:
+        Cells that differ in one column follow from one another by these equations alone, if they do by
+        linear algebra. The work grows with the cells and with the values that their conditions list.
     """
-    families: dict[tuple[str, Cell], set[frozenset[str]]] = {}
+    known = dict.fromkeys(cells)
+    found: tuple[Equation, ...] = ()
+    for _ in range(_PASSES):
+        found = tuple(_one_pass(known, values))
+        known |= dict.fromkeys(cell for rule in found for cell in rule.parts)
+    return found
+
+
+# Parts that the first pass needs may split further in another column.
+_PASSES = 2
+
+
+def _one_pass(cells: Iterable[Cell], values: Mapping[str, frozenset[str]]) -> Iterator[Equation]:
+    """Equations within each family of cells that differ in one column."""
+    families: dict[tuple[str, Cell], dict[frozenset[str], Cell]] = {}
     for cell in cells:
-        for column, chosen in cell:
-            families.setdefault((column, cell - {(column, chosen)}), set()).add(chosen)
-    found = []
+        for condition in cell:
+            column, chosen = condition
+            families.setdefault((column, cell - {condition}), {})[chosen] = cell
+    known = frozenset(cells)
     for (column, rest), sets in families.items():
-        wholes = [(rest | {(column, chosen)}, chosen) for chosen in sets]
-        if rest in cells:
-            wholes.append((rest, values[column]))
-        for whole, chosen in wholes:
-            for parts in _splits(chosen, sets - {chosen} if whole != rest else sets):
-                found.append(Equation(whole=whole, parts=tuple(rest | {(column, part)} for part in parts)))
-    return tuple(found)
+        if rest in known:
+            sets = {**sets, values[column]: rest}
+        atoms = _atoms(tuple(sets))
+        for chosen, whole in sets.items():
+            inside = atoms[chosen]
+            if len(inside) > 1:
+                parts = (sets.get(part, rest | {(column, part)}) for part in inside)
+                yield Equation(whole=whole, parts=tuple(parts))
 
 
-def _splits(whole: frozenset[str], sets: set[frozenset[str]]) -> list[tuple[frozenset[str], ...]]:
-    """Ways to split a set of values into given ones, at least one for every given set that takes part."""
-    inside = sorted((s for s in sets if s <= whole), key=lambda s: (-len(s), sorted(s)))
-    ways = set()
-    for order in (inside, inside[::-1]):  # coarse parts first, then fine ones first
-        for first in inside:
-            parts, left = [first], whole - first
-            for part in order:
-                if part <= left:
-                    parts.append(part)
-                    left -= part
-            if not left:
-                ways.add(frozenset(parts))
-    return [tuple(sorted(way, key=sorted)) for way in sorted(ways, key=lambda w: sorted(map(sorted, w)))]
+def _atoms(sets: tuple[frozenset[str], ...]) -> dict[frozenset[str], tuple[frozenset[str], ...]]:
+    """Each set as a union of disjoint ones: the finest parts that all the sets together tell apart."""
+    homes: dict[str, list[int]] = {}
+    for place, chosen in enumerate(sets):
+        for value in chosen:
+            homes.setdefault(value, []).append(place)
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for value in sorted(homes):
+        alike.setdefault(tuple(homes[value]), []).append(value)
+    inside: dict[frozenset[str], list[frozenset[str]]] = {chosen: [] for chosen in sets}
+    for places, together in alike.items():
+        part = frozenset(together)
+        for place in places:
+            inside[sets[place]].append(part)
+    return {chosen: tuple(parts) for chosen, parts in inside.items()}

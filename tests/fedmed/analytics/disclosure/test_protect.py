@@ -1,0 +1,215 @@
+"""Plays the attacker: nothing small appears, and nothing small can be worked out from what appears."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from fedmed.analytics.disclosure.cells import Dimension
+from fedmed.analytics.disclosure.protect import protect
+from fedmed.analytics.disclosure.tables import (
+    CONTRIBUTORS,
+    PERSONS,
+    ExactTable,
+    Number,
+    State,
+    derived,
+)
+from fedmed.errors import ConfigError
+from tests.disclosure_attack import Attacker, assert_nothing_small_is_known
+
+MINIMUM = 11
+NODES = ("a", "b", "c", "d")
+REGION = Dimension(
+    column="region", levels={"31": frozenset({"31"}), "32": frozenset({"32"}), "rest": frozenset()}
+)
+DISEASE = Dimension(column="disease", levels={n: frozenset({n}) for n in ("i21", "i22", "c34")})
+COARSE = Dimension(column="disease", levels={"i": frozenset({"i21", "i22"}), "c": frozenset({"c34"})})
+small_numbers = st.one_of(st.integers(0, 30), st.integers(0, 3000))
+cubes = arrays(np.int64, (len(NODES), 3, 3), elements=small_numbers)
+
+
+def count(persons, dimensions, *, nodes=NODES, name="t", numbers=(), **more):
+    return ExactTable(
+        name=name,
+        dimensions=dimensions,
+        where={CONTRIBUTORS: frozenset(nodes)},
+        persons=np.asarray(persons, dtype=np.int64),
+        is_partition=more.pop("is_partition", True),
+        numbers=numbers,
+        **more,
+    )
+
+
+def coarse(persons):
+    return np.stack([persons[..., :2].sum(axis=-1), persons[..., 2]], axis=-1)
+
+
+def check_rows_columns_and_totals(cube):
+    shown = protect([count(cube.sum(axis=0), (REGION, DISEASE))], minimum=MINIMUM)
+    assert_nothing_small_is_known(shown, MINIMUM)
+
+
+def check_coarser_tables(cube):
+    persons = cube.sum(axis=0)
+    tables = [
+        count(persons, (REGION, DISEASE)),
+        count(coarse(persons).sum(axis=0), (COARSE,), name="coarse"),
+    ]
+    assert_nothing_small_is_known(protect(tables, minimum=MINIMUM), MINIMUM)
+
+
+def check_successive_queries(cube):
+    persons = cube.sum(axis=0)
+    first = protect([count(coarse(persons), (REGION, COARSE), with_margins=False)], minimum=MINIMUM)
+    second = protect([count(persons, (REGION, DISEASE))], minimum=MINIMUM, earlier=first)
+    assert_nothing_small_is_known([*first, *second], MINIMUM)
+
+
+def check_overlapping_nodes(cube):
+    """All four, then three: the difference is one province."""
+    shown = protect([count(cube.sum(axis=0), (REGION, DISEASE))], minimum=MINIMUM)
+    for nodes in (("a", "b", "c"), ("b", "c", "d")):
+        places = [NODES.index(n) for n in nodes]
+        table = count(cube[places].sum(axis=0), (REGION, DISEASE), nodes=nodes)
+        shown = (*shown, *protect([table], minimum=MINIMUM, earlier=shown))
+    assert_nothing_small_is_known(shown, MINIMUM)
+    attacker = Attacker(shown)
+    for node, rows in zip(NODES, cube, strict=True):
+        everybody = np.array([float(node in point) for point in attacker.points])
+        low, high = attacker.interval(everybody)
+        assert low - 1e-4 <= rows.sum() <= high + 1e-4
+        assert not (low > 1e-4 and high < MINIMUM - 1e-4)
+
+
+CHECKS = (
+    check_rows_columns_and_totals,
+    check_coarser_tables,
+    check_successive_queries,
+    check_overlapping_nodes,
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", CHECKS)
+@given(cube=cubes)
+@settings(max_examples=10)
+def test_no_small_count_can_be_worked_out(check, cube):
+    check(cube)
+
+
+@pytest.mark.slow
+def test_no_small_count_can_be_worked_out_in_a_sweep_of_seeded_tables():
+    generator = np.random.default_rng(20261122)
+    for case in range(120):
+        cube = generator.negative_binomial(1, 0.04 if case % 2 else 0.3, (len(NODES), 3, 3)).astype(np.int64)
+        CHECKS[case % 3](cube)
+
+
+@pytest.mark.slow
+@given(cube=cubes, unit=st.integers(1, 10_000))
+@settings(max_examples=10)
+def test_no_amount_of_few_persons_or_of_one_large_one_can_be_worked_out(cube, unit):
+    persons = cube.sum(axis=0)
+    most = 100 * unit
+    cost = Number(name="cost", values=persons * 30 * unit, most_of_person=most, is_amount=True)
+    shown = protect([count(persons, (REGION, DISEASE), numbers=(cost,))], minimum=MINIMUM)
+    attacker = Attacker(shown, "cost")
+    for table in shown:
+        for true, few, members in attacker.blanks(table):
+            _, high = attacker.interval(members)
+            if 0 < few < MINIMUM:
+                assert high >= (true + most) * (1 - 1e-4)
+
+
+def test_a_lone_small_cell_takes_others_with_it():
+    persons = np.array([[5, 200, 300], [400, 500, 600], [700, 800, 900]])
+    (shown,) = protect([count(persons, (REGION, DISEASE))], minimum=MINIMUM)
+    states = shown.states[PERSONS, (0, 1)]
+    assert states[0, 0] == State.SMALL
+    assert np.count_nonzero(states == State.COMPLEMENTARY) == 3
+    assert shown.shown(PERSONS, ()).item() == persons.sum()
+    assert_nothing_small_is_known([shown], MINIMUM)
+
+
+def test_large_tables_without_small_cells_are_shown_whole():
+    persons = np.arange(9).reshape(3, 3) + 20
+    (shown,) = protect([count(persons, (REGION, DISEASE))], minimum=MINIMUM)
+    assert shown.shown(PERSONS).tolist() == persons.tolist()
+
+
+def test_blanks_look_alike_and_only_the_owner_sees_why():
+    persons = np.array([[5, 0, 300], [400, 500, 600], [700, 800, 900]])
+    (shown,) = protect([count(persons, (REGION, DISEASE))], minimum=MINIMUM)
+    states = shown.states[PERSONS, (0, 1)]
+    assert {State.ZERO, State.SMALL, State.COMPLEMENTARY} <= set(states.ravel())
+    assert all(n is None for n in shown.shown(PERSONS)[states != State.SHOWN])
+
+
+def test_the_fourth_province_is_hidden_when_three_were_shown_before():
+    def table(nodes, persons):
+        return count(persons, (), nodes=nodes)
+
+    three = protect([table("abc", 5000)], minimum=MINIMUM)
+    (four,) = protect([table("abcd", 5004)], minimum=MINIMUM, earlier=three)
+    assert four.shown(PERSONS).item() is None
+    (large,) = protect([table("abcd", 5400)], minimum=MINIMUM, earlier=three)
+    assert large.shown(PERSONS).item() == 5400
+
+
+def test_one_person_s_part_of_an_amount_stays_below_half():
+    persons = np.full(3, 100)
+    cost = Number(name="cost", values=np.array([2353, 2352, 0]), most_of_person=1000, is_amount=True)
+    table = count(persons, (DISEASE,), numbers=(cost,), with_margins=False)
+    (shown,) = protect([table], minimum=MINIMUM)
+    assert shown.shown("cost").tolist() == [2353, None, None]
+    assert shown.shown(PERSONS).tolist() == [100, 100, 100]
+    assert shown.states["cost", (0,)].tolist() == [State.SHOWN, State.DOMINATED, State.ZERO]
+
+
+def test_numbers_of_a_hidden_cell_are_hidden_and_so_is_what_is_worked_out_of_them():
+    persons = np.array([10, 50, 60])
+    cost = Number(name="cost", values=np.array([9000, 8000, 7000]), most_of_person=10, is_amount=True)
+    (shown,) = protect([count(persons, (DISEASE,), numbers=(cost,))], minimum=MINIMUM)
+    mean = derived(lambda total, people: total / people, shown.shown("cost"), shown.shown(PERSONS))
+    for people, total, average in zip(shown.shown(PERSONS), shown.shown("cost"), mean, strict=True):
+        assert people is not None or (total is None and average is None)
+    assert mean.tolist() == [None, None, 7000 / 60]
+
+
+def test_persons_in_several_cells_are_not_added_up():
+    visits = Number(name="visits", values=np.array([40, 500, 600]), most_of_person=9, is_amount=False)
+    table = count(np.array([8, 90, 95]), (DISEASE,), numbers=(visits,), is_partition=False)
+    (shown,) = protect([table], minimum=MINIMUM)
+    assert (PERSONS, ()) not in shown.states
+    assert shown.shown("visits", ()).item() == 1140
+    assert shown.shown("visits").tolist() == [None, None, 600]
+
+
+def test_where_every_cell_is_small_nothing_but_blanks_is_left():
+    (shown,) = protect([count(np.full((3, 3), 1), (REGION, DISEASE))], minimum=MINIMUM)
+    assert all(n is None for n in shown.shown(PERSONS).ravel())
+
+
+@pytest.mark.slow
+def test_a_component_too_large_to_audit_loses_its_sums(monkeypatch):
+    monkeypatch.setattr("fedmed.analytics.disclosure.interval.MOST_AUDITED", 3)
+    persons = np.random.default_rng(5).integers(0, 60, (3, 3))
+    (shown,) = protect([count(persons, (REGION, DISEASE))], minimum=MINIMUM)
+    assert shown.shown(PERSONS, ()).item() is None
+    assert_nothing_small_is_known([shown], MINIMUM)
+
+
+def test_the_choice_does_not_depend_on_the_order_of_levels():
+    persons = np.random.default_rng(3).integers(0, 40, (3, 3))
+    turned = Dimension(column="region", levels={k: REGION.levels[k] for k in ("32", "31", "rest")})
+    (first,) = protect([count(persons, (REGION, DISEASE))], minimum=MINIMUM)
+    (second,) = protect([count(persons[[1, 0, 2]], (turned, DISEASE))], minimum=MINIMUM)
+    assert first.shown(PERSONS).tolist() == second.shown(PERSONS)[[1, 0, 2]].tolist()
+
+
+@pytest.mark.parametrize("minimum", [4, 31])
+def test_a_minimum_outside_its_bounds_is_refused(minimum):
+    with pytest.raises(ConfigError, match="5 to 30"):
+        protect([], minimum=minimum)
