@@ -106,6 +106,18 @@ def inline_svg(figure: Figure, name: str, *, labels: tuple[str, ...], title: str
     return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1)
 
 
+def standalone_svg(drawing: str) -> str:
+    """A drawing of `inline_svg` as a file of its own, for a paper or a slide.
+
+    Guarantees:
+        XML that refers to nothing outside itself; text stays text.
+    """
+    fonts = "Arial,'Noto Sans CJK SC',sans-serif"
+    rules = f"text{{font-family:{fonts};paint-order:stroke;stroke:#fff;stroke-width:3px}}"
+    opening, rest = drawing.split(">", 1)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{opening}><style>{rules}</style>{rest}\n'
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
     """One picture: its name, what it says in words, and the two drawings."""

@@ -1,0 +1,173 @@
+"""A survival study's answer: curves with numbers at risk, the table behind them, and the log-rank test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fedmed.report.answers.answer import Answer, Document, Field, Figure, TidyTable
+from fedmed.report.answers.curves import Steps, survival_plot
+from fedmed.report.units import ABSENT
+
+LEAST_P = 1e-4
+
+
+def survival_answer(document: Document) -> Answer:
+    """Read a survival study's result document.
+
+    Args:
+        document: Of `fedmed.question`, with a result as the survival program writes it.
+
+    Guarantees:
+        A point that is not shown is a blank in the table and ends the drawn curve.
+    """
+    result = document["result"]
+    groups, level = tuple(result["curves"]), f"{100 * result['confidence']:g} %"
+    curves = tuple(_steps(group) for group in groups)
+    axis = str(result.get("time", "Time"))
+    return Answer(
+        finding=_finding(curves, result, axis=axis),
+        tables=(_table(groups, axis=axis, level=level), *_log_rank_table(result)),
+        figures=(
+            Figure(
+                heading="Share without the event",
+                hint=f"Kaplan-Meier curves with pointwise {level} intervals; below, persons still at risk.",
+                plot=survival_plot(
+                    curves,
+                    name="survival",
+                    axis=axis,
+                    start=float(result.get("start", 0.0)),
+                    description=_words(curves),
+                ),
+            ),
+        ),
+        tiles=tuple(_tiles(curves, result)),
+        notes=tuple(_notes(document)),
+    )
+
+
+def _steps(group: Document) -> Steps:
+    """The curve of a group."""
+    points = group["points"]
+    return Steps(
+        name=str(group["group"]),
+        times=tuple(float(point["time"]) for point in points),
+        shares=tuple(point["survival"] for point in points),
+        low=tuple(point["low"] for point in points),
+        high=tuple(point["high"] for point in points),
+        at_risk=tuple(_persons(point["at_risk"]) for point in points),
+    )
+
+
+def _persons(value: float | None) -> str | None:
+    """Persons at risk; noisy ones are rounded and never below none."""
+    return None if value is None else f"{max(0, round(value)):,}"
+
+
+def _last(curve: Steps) -> tuple[float, float] | None:
+    """The last point that is shown: time and share."""
+    shown = [(t, s) for t, s in zip(curve.times, curve.shares, strict=True) if s is not None]
+    return shown[-1] if shown else None
+
+
+def _finding(curves: tuple[Steps, ...], result: Document, *, axis: str) -> str:
+    """Shares at the last common time that is shown, and whether groups differ."""
+    ends = [(curve.name, last) for curve in curves if (last := _last(curve)) is not None]
+    if not ends:
+        return "No point of the curve may be shown: too few persons or events."
+    shares = ", ".join(
+        f"{100 * share:.1f} % {f'in {name} ' if len(curves) > 1 else ''}at {axis} {time:g}"
+        for name, (time, share) in ends
+    )
+    test = result.get("log_rank")
+    verdict = "" if not test else f" Log-rank test of equal curves: p {p_text(test['p_value'])}."
+    return f"Still without the event: {shares}.{verdict}"
+
+
+def p_text(value: float | None) -> str:
+    """A p-value in words: ``= 0.034``, ``< 0.0001``, or a dash."""
+    if value is None:
+        return ABSENT
+    return f"< {LEAST_P:g}" if value < LEAST_P else f"= {value:.2g}"
+
+
+def _words(curves: tuple[Steps, ...]) -> str:
+    """The picture in words."""
+    ends = ((curve.name, _last(curve)) for curve in curves)
+    parts = [f"{name}: {100 * last[1]:.1f} % at {last[0]:g}" for name, last in ends if last]
+    return "Survival curves; " + "; ".join(parts)
+
+
+def _table(groups: tuple[Document, ...], *, axis: str, level: str) -> TidyTable:
+    """The survival table: a row a group and time."""
+    names = ("time", "at_risk", "events", "survival", "low", "high")
+    fields = (
+        Field(name="group", heading="Group"),
+        Field(name="time", heading=axis, decimals=0),
+        Field(name="at_risk", heading="At risk", unit="persons", decimals=0),
+        Field(name="events", heading="Events", unit="persons", decimals=0),
+        Field(name="survival", heading="Share without", decimals=4),
+        Field(name="low", heading=f"{level} from", decimals=4),
+        Field(name="high", heading="to", decimals=4),
+    )
+    return TidyTable(
+        name="survival",
+        heading="The curve in numbers",
+        lead="Persons at risk before each time, events in the interval that ends there, and the share "
+        "without the event after it.",
+        fields=fields,
+        rows=tuple(
+            (str(group["group"]), *(point[name] for name in names))
+            for group in groups
+            for point in group["points"]
+        ),
+    )
+
+
+def _log_rank_table(result: Document) -> tuple[TidyTable, ...]:
+    """The test, where there is one."""
+    test = result.get("log_rank")
+    if not test:
+        return ()
+    return (
+        TidyTable(
+            name="log_rank",
+            heading="Log-rank test",
+            lead="Whether the groups' curves differ by more than chance would make them.",
+            fields=(
+                Field(name="statistic", heading="Chi-square", decimals=3),
+                Field(name="degrees", heading="Degrees of freedom", decimals=0),
+                Field(name="p_value", heading="p"),
+            ),
+            rows=((test["statistic"], test["degrees"], test["p_value"]),),
+        ),
+    )
+
+
+def _tiles(curves: tuple[Steps, ...], result: Document) -> Iterator[tuple[str, str, str]]:
+    """Persons at the start, the last share, the test."""
+    for curve in curves[:4]:
+        last = _last(curve)
+        value = ABSENT if last is None else f"{100 * last[1]:.1f} %"
+        at = "" if last is None else f"without the event at {last[0]:g}"
+        yield ("All persons" if len(curves) == 1 else curve.name), value, at
+    test = result.get("log_rank")
+    if test:
+        yield "Log-rank p", p_text(test["p_value"]).removeprefix("= "), "groups against each other"
+
+
+def _notes(document: Document) -> Iterator[str]:
+    """How to read it."""
+    yield (
+        "Who leaves without the event (end of observation) counts as at risk until then, and as neither "
+        "with nor without the event afterwards."
+    )
+    if document["privacy"]["exact"]:
+        yield (
+            "Where points are missing, too few persons had the event or left, so that a step would tell "
+            "about single persons; the next point that is shown holds them."
+        )
+    else:
+        yield (
+            "Counts carry privacy noise, so that numbers at risk may be off and need not fall in whole "
+            "steps; the intervals hold sampling and noise together."
+        )

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fedmed.errors import ConfigError
+from fedmed.report.answers.by_kind import READERS, answer_of
+
+Make = Callable[..., dict[str, Any]]
+
+
+def test_a_coefficient_table_begins_as_statisticians_expect(make_document: Make) -> None:
+    table = answer_of(make_document("regression")).tables[0]
+    names = [field.name for field in table.fields]
+    expected = ["term", "estimate", "std_error", "statistic", "p_value", "conf_low", "conf_high"]
+    assert names[:7] == expected
+    noisy = answer_of(make_document("regression", exact=False)).tables[0]
+    assert [field.name for field in noisy.fields][7:9] == ["noise_low", "noise_high"]
+
+
+def test_the_constant_is_no_effect(make_document: Make) -> None:
+    answer = answer_of(make_document("regression"))
+    assert answer.tables[0].column("ratio")[0] is None
+    assert "intercept" not in answer.figures[0].plot.wide
+    assert "gend: 2" in answer.figures[0].plot.wide
+    assert "age 1.02" in answer.finding
+
+
+def test_survival_says_where_the_curves_end_and_whether_they_differ(make_document: Make) -> None:
+    answer = answer_of(make_document("survival"))
+    assert "78.5 % in 3" in answer.finding
+    assert "p < 0.0001" in answer.finding
+    assert len(answer.tables[0].rows) == 24
+
+
+def test_a_result_of_another_version_is_refused(make_document: Make) -> None:
+    with pytest.raises(ConfigError, match="another version"):
+        answer_of(make_document("survival", change=lambda d: d["result"].pop("curves")))
+    with pytest.raises(ConfigError, match="no reader"):
+        answer_of(make_document("survival", change=lambda d: d["study"].update(kind="training")))
+
+
+def test_every_kind_of_question_but_training_has_a_reader() -> None:
+    assert {"regression", "survival"} <= set(READERS)

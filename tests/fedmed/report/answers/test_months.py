@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from fedmed.report.answers.months import ALARM, Month, month_plot
+
+
+def test_an_alarm_has_its_own_colour_and_a_blank_month_leaves_a_gap() -> None:
+    months = tuple(
+        Month(name=f"2024-{m:02d}", value=None if m == 3 else 10.0 * m, low=0.0, high=50.0, is_alarm=m == 9)
+        for m in range(1, 13)
+    )
+    plot = month_plot(months, name="months", axis="Million yuan", description="twelve months")
+    assert ALARM.lower() in plot.wide
+    calm = tuple(Month(name=m.name, value=m.value) for m in months)
+    assert ALARM.lower() not in month_plot(calm, name="months", axis="x", description="d").wide

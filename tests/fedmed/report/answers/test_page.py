@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fedmed.report.answers.answer import Field
+from fedmed.report.answers.by_kind import READERS, answer_of
+from fedmed.report.answers.page import contributors, render_answer, value_text
+
+Make = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize("kind", sorted(READERS))
+def test_a_page_is_escaped_and_refers_to_nothing_outside(make_document: Make, kind: str) -> None:
+    document = make_document(kind)
+    page = render_answer(document, answer_of(document))
+    assert "Visits &lt;by&gt; age" in page
+    assert not re.search(r'(src|href)="(?!#)', page)
+    assert "<script" not in page
+    assert "no noise and no epsilon" in page
+
+
+def test_noise_is_said_with_its_epsilon(make_document: Make) -> None:
+    document = make_document("regression", exact=False)
+    page = render_answer(document, answer_of(document))
+    assert "0.98" in page
+    assert "if all others collude, epsilon 1.42" in page
+
+
+def test_contributors_are_those_of_every_round(make_document: Make) -> None:
+    def lose(document: dict[str, Any]) -> None:
+        document["aggregation"]["contributors"].append(["shanghai", "jiangsu", "zhejiang"])
+
+    assert contributors(make_document("survival", change=lose)) == ("shanghai", "jiangsu", "zhejiang")
+
+
+def test_values_are_written_by_their_column() -> None:
+    field = Field(name="cost", heading="Cost", decimals=2)
+    assert value_text(None, field) == ""
+    assert value_text(-1234.5, field) == "−1,234.50"
+    assert value_text(1e-9, Field(name="p_value", heading="p")) == "< 0.0001"
