@@ -68,11 +68,12 @@ ARROWS = {
 }
 # An edge: what can be wrong with a machine or a home; it recomputes margins and proves the kernel.
 ARROWS = {**ARROWS, "doctor": ROOMS_BELOW_MODELS | {"models"} | STUDY}
-# The last two rooms may look into all others below them.
+# The last rooms may look into all others below them.
 ARROWS = {
     **ARROWS,
     "simulation": frozenset(ARROWS),
-    "cli": frozenset(ARROWS) | {"simulation"},
+    "frontier": frozenset(ARROWS) | {"simulation"},
+    "cli": frozenset(ARROWS) | {"simulation", "frontier"},
     "": frozenset(),
 }
 
@@ -127,6 +128,7 @@ DOORS: Mapping[str, frozenset[str]] = {
         }
     ),
     "tomli_w": frozenset({"fedmed.study"}),
+    "joblib": frozenset({"fedmed.cli.frontier_run"}),
     "psutil": frozenset({"fedmed.cli", "fedmed.doctor", "fedmed.simulation"}),
     # Clocks and machines are effects: the library has them in a few rooms only.
     "time": frozenset(

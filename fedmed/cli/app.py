@@ -11,7 +11,9 @@ from typing import Annotated
 
 import typer
 
+from fedmed.cli import frontier
 from fedmed.cli.data_commands import data_app
+from fedmed.cli.study_text import read_study_text
 
 app = typer.Typer(
     name="fedmed",
@@ -25,6 +27,7 @@ app = typer.Typer(
 study_app = typer.Typer(help="Write, check and run studies.", no_args_is_help=True)
 app.add_typer(study_app, name="study")
 app.add_typer(data_app, name="data")
+app.command("frontier", epilog=frontier.EPILOG)(frontier.frontier)
 # What runs at a province or at the coordinator brings its own commands: the library imports neither.
 for _commands in entry_points(group="fedmed.commands"):
     app.add_typer(_commands.load(), name=_commands.name)
@@ -139,7 +142,7 @@ def study_check(
     from fedmed.study import load_study
 
     with quiet_stdout(as_json):
-        spec = load_study(_read(study))
+        spec = load_study(read_study_text(study))
         document = check_document(spec)
         if data is not None:
             tables = tables_for(spec, data=data, site_column=site_column, seed=0)
@@ -167,7 +170,7 @@ def study_run(
     from fedmed.cli.tables import tables_for
     from fedmed.study import load_study
 
-    spec = load_study(_read(study))
+    spec = load_study(read_study_text(study))
     tables = tables_for(spec, data=data, site_column=site_column, seed=seed)
     options = RunOptions(out=out, seed=seed, lose=tuple(lose or ()), as_json=as_json)
     run_and_show(spec, tables, options=options)
@@ -234,7 +237,7 @@ def doctor(
     from fedmed.errors import ConfigError
     from fedmed.study import load_study
 
-    spec, question = None if study is None else load_study(_read(study)), None
+    spec, question = None if study is None else load_study(read_study_text(study)), None
     if home is not None:
         now = datetime.datetime.now(tz=datetime.UTC)
         place = home.absolute()
@@ -255,18 +258,6 @@ def doctor(
 def _today() -> datetime.date:
     """The day, read here at the edge and nowhere below."""
     return datetime.datetime.now(tz=datetime.UTC).date()
-
-
-def _read(path: Path) -> str:
-    """The text of a study file."""
-    from fedmed.errors import ConfigError
-
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as fault:
-        raise ConfigError(f"cannot read {path}: {fault.strerror}; write one with fedmed study new") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8") from None
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -1,0 +1,221 @@
+"""A frontier as one self-contained HTML page: what to run, pictures, and every figure in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fedmed.report.frontier_plots import auc_plot, cost_plot, worst_plot
+from fedmed.report.frontier_result import Frontier, FrontierPoint, Level, Setting
+from fedmed.report.looks import LOOKS
+from fedmed.report.page import Tile
+from fedmed.report.sheet import Cell, Section, Sheet, Tone, render_sheet
+from fedmed.report.units import (
+    ABSENT,
+    byte_size,
+    delta,
+    difference,
+    duration,
+    metric,
+    metric_gap,
+    plural,
+    ratio,
+)
+from fedmed.report.units import epsilon as epsilon_text
+
+PLOT_LEAD = (
+    "Lines are means over seeds, bands reach from the least to the largest seed. Filled marks are on the "
+    "Pareto front: no other choice is as good in epsilon, AUC, bytes and seconds and better in one. Dashed: "
+    "private baselines at the same epsilon; dotted: baselines without privacy."
+)
+
+
+def render_frontier(frontier: Frontier) -> str:
+    """Render the page.
+
+    Args:
+        frontier: At least one point.
+
+    Returns:
+        One HTML document, UTF-8 text, that refers to nothing outside itself.
+
+    Guarantees:
+        Every text is escaped; the same value gives the same page.
+    """
+    return render_sheet(
+        Sheet(
+            kicker="FedMed frontier · simulation on local tables",
+            title=frontier.study,
+            finding=frontier.advice.headline,
+            meta=_meta(frontier),
+            tiles=_tiles(frontier),
+            sections=tuple(_sections(frontier)),
+            footer=f"FedMed, {frontier.created}. Nothing of this was released: no province was asked.",
+        )
+    )
+
+
+def _meta(frontier: Frontier) -> tuple[tuple[str, str], ...]:
+    """What was tried."""
+    return (
+        ("Study", frontier.study_id),
+        ("Outcome", frontier.outcome),
+        ("Budget", f"{frontier.budget:g} a year"),
+        ("Delta", delta(frontier.delta)),
+        ("Choices", f"{len(frontier.points)}"),
+        ("Seeds", ", ".join(str(seed) for seed in frontier.seeds)),
+    )
+
+
+def _tiles(frontier: Frontier) -> tuple[Tile, ...]:
+    """What the advice comes to."""
+    point = frontier.advice.point
+    if point is None:
+        return ()
+    tiles = [
+        Tile(name="Run", value=point.mode.value, note=f"at epsilon {point.epsilon:g} a study"),
+        Tile(name="Studies a year", value=f"{point.a_year}", note=f"within epsilon {frontier.budget:g}"),
+        Tile(
+            name="Mean AUC",
+            value=metric(point.auc.mean),
+            note=f"seeds {metric(point.auc.low)} to {metric(point.auc.high)}",
+        ),
+    ]
+    alone = _beside(frontier, point, "alone_private")
+    if alone is not None:
+        gain = metric_gap(point.auc.mean, alone.auc.mean)
+        tiles.append(Tile(name="Gain over alone", value=difference(gain), note="AUC, same epsilon"))
+    if point.size_bytes is not None and point.seconds is not None:
+        note = f"in {duration(point.seconds)}, simulated"
+        tiles.append(Tile(name="Bytes of a study", value=byte_size(point.size_bytes), note=note))
+    return tuple(tiles)
+
+
+def _beside(frontier: Frontier, point: FrontierPoint, arm: str) -> Level | None:
+    """The baseline with the point's own settings."""
+    wanted = (point.setting, arm, point.epsilon, point.clip_norm, point.aggregations)
+    for level in frontier.levels:
+        if (level.setting, level.arm, level.epsilon, level.clip_norm, level.aggregations) == wanted:
+            return level
+    return None
+
+
+def _sections(frontier: Frontier) -> Iterator[Section]:
+    """Advice, then pictures and tables of each setting, then what the figures mean."""
+    yield Section(name="why", heading="Why", sentences=frontier.advice.reasons)
+    for number, setting in enumerate(frontier.settings, start=1):
+        plots = (
+            auc_plot(frontier.points, frontier.levels, setting=setting, name=f"auc{number}"),
+            worst_plot(frontier.points, setting=setting, name=f"worst{number}"),
+        )
+        yield Section(
+            name=f"curve-{number}",
+            heading=f"AUC against epsilon: {setting.words}",
+            lead=PLOT_LEAD,
+            plots=plots,
+        )
+        yield _choices(frontier, setting, number)
+        yield _baselines(frontier, setting, number)
+    yield Section(name="meaning", heading="What these figures are", sentences=_meaning(frontier))
+
+
+def _choices(frontier: Frontier, setting: Setting, number: int) -> Section:
+    """Every choice of a setting."""
+    cost = cost_plot(frontier.points, setting=setting, name=f"cost{number}")
+    points = [point for point in frontier.points if point.setting == setting]
+    varies = len({(p.clip_norm, p.aggregations) for p in points}) > 1
+    return Section(
+        name=f"choices-{number}",
+        heading=f"What each choice buys and costs: {setting.words}",
+        lead=(
+            "Studies a year: how many fit the budget by the ledger's own accounting. Fallback epsilon: if "
+            "all other provinces collude. E/O: expected over observed cases, 1 is right."
+        ),
+        columns=(
+            "Choice",
+            "Front",
+            "AUC",
+            "Worst province",
+            "AP",
+            "E/O",
+            "Fallback epsilon",
+            "Studies a year",
+            "Bytes",
+            "Seconds",
+        ),
+        rows=tuple(_row(point, frontier, with_settings=varies) for point in points),
+        plots=() if cost is None else (cost,),
+    )
+
+
+def _row(point: FrontierPoint, frontier: Frontier, *, with_settings: bool) -> tuple[Cell, ...]:
+    """One choice."""
+    settings = f", clip {point.clip_norm:g}, {plural(point.aggregations, 'sum')}" if with_settings else ""
+    scheme = "" if point.scheme.value == "threshold" else f", {point.scheme.value}"
+    is_chosen = point == frontier.advice.point
+    return (
+        Cell(
+            text=f"{point.mode.value}, epsilon {point.epsilon:g}{settings}{scheme}",
+            note="the advice above" if is_chosen else "",
+        ),
+        Cell(text="yes", tone=Tone.GOOD) if point.is_on_front else Cell(text="no"),
+        Cell(
+            text=metric(point.auc.mean),
+            note=f"{metric(point.auc.low)} to {metric(point.auc.high)}",
+            is_number=True,
+        ),
+        Cell(text=metric(point.worst_auc), is_number=True),
+        Cell(text=metric(point.average_precision), is_number=True),
+        Cell(text=ratio(point.expected_over_observed), is_number=True),
+        Cell(text=epsilon_text(point.fallback_epsilon), is_number=True),
+        Cell(text=str(point.a_year), is_number=True),
+        Cell(text=ABSENT if point.size_bytes is None else byte_size(point.size_bytes), is_number=True),
+        Cell(text=ABSENT if point.seconds is None else duration(point.seconds), is_number=True),
+    )
+
+
+def _baselines(frontier: Frontier, setting: Setting, number: int) -> Section:
+    """Every baseline of a setting."""
+    levels = [level for level in frontier.levels if level.setting == setting]
+    varies = len({(level.clip_norm, level.aggregations) for level in levels if level.epsilon}) > 1
+    return Section(
+        name=f"baselines-{number}",
+        heading=f"Beside them: {setting.words}",
+        columns=("Baseline", "Epsilon", "AUC", "Worst province"),
+        rows=tuple(_baseline(level, with_settings=varies) for level in levels),
+    )
+
+
+def _baseline(level: Level, *, with_settings: bool) -> tuple[Cell, ...]:
+    """One baseline."""
+    look = LOOKS[level.arm]
+    settings = ""
+    if with_settings and level.clip_norm is not None and level.aggregations is not None:
+        settings = f", clip {level.clip_norm:g}, {plural(level.aggregations, 'sum')}"
+    return (
+        Cell(text=look.name + settings, note=look.meaning),
+        Cell(text=ABSENT if level.epsilon is None else f"{level.epsilon:g}", is_number=True),
+        Cell(
+            text=metric(level.auc.mean),
+            note=f"{metric(level.auc.low)} to {metric(level.auc.high)}",
+            is_number=True,
+        ),
+        Cell(text=metric(level.worst_auc), is_number=True),
+    )
+
+
+def _meaning(frontier: Frontier) -> tuple[str, ...]:
+    """What the reader must know of how it was made."""
+    return (
+        "Everything is simulated on local tables with known rows; every figure is the mean over "
+        f"{plural(len(frontier.seeds), 'seed')}. A seed decides the rows; noise comes from the operating "
+        "system, so a repeated run differs within its standard error.",
+        "The unit is one insured person with all rows; neighbouring data sets differ by one person. Each "
+        "choice is a study of its own that would spend its epsilon; the exact scores here could not be "
+        "published.",
+        f"{frontier.encrypted_runs} of {frontier.runs} federated runs were really encrypted: one for each "
+        "layout of the sums, and its bytes and seconds stand for the others. These ran the same clipping, "
+        "noise, encoding and decoding with sums in the clear: the scheme threshold opens exactly the same "
+        "integers, so accuracy does not depend on it. Seconds hold for this machine with other runs beside.",
+        "Provinces of another number than the study names are dealt by chance, so differences between "
+        "provinces are gone there.",
+    )
