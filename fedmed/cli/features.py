@@ -21,7 +21,7 @@ from fedmed.cli.study_file import derived_text, parse_label
 from fedmed.data.claims.institutions import CITIES
 from fedmed.data.feature_sets.compile import Derivation
 from fedmed.data.feature_sets.definition import FeatureSet, packaged_feature_set, parse_feature_set
-from fedmed.data.feature_sets.derive import open_derived
+from fedmed.data.feature_sets.derive import open_derived, stating
 from fedmed.data.nhsa.folder import find_named
 from fedmed.data.nhsa.results import shown_count
 from fedmed.data.nhsa.schema import schema
@@ -164,7 +164,7 @@ def write_rows(
             ) as derived:
                 counts[name] = derived.rows
                 for chunk in derived.chunks(derived.columns):
-                    rows = _with_site(chunk, name)
+                    rows = stating(_with_site(chunk, name), features.reference)
                     writer = writer or pq.ParquetWriter(partial, rows.schema)
                     writer.write_table(rows)
         if writer is not None:

@@ -7,6 +7,7 @@ import datetime
 import pyarrow as pa
 
 from fedmed.crypto.identity import Identity
+from fedmed.data.feature_sets.derive import stated
 from fedmed.governance.policy import Policy
 from fedmed.messages import Roster
 from fedmed_nodes.clock import FixedClock
@@ -33,7 +34,9 @@ def build_custodian(
         now: The time that it is told.
     """
     name, table, declared, person = dataset
-    source = TableSource(table, declared_persons=declared, data_year=now.year, person=person)
+    source = TableSource(
+        table, declared_persons=declared, data_year=now.year, person=person, feature_set=stated(table)
+    )
     settings = Settings(
         identity=identity, roster=roster, policy=policy, datasets={name: source}, response_tick_s=0.0
     )

@@ -19,6 +19,8 @@ CHUNK_ROWS: Final = 65_536
 ROWS_PER_MIB: Final = 4_000
 """Rows of the largest table for which a MiB of the engine's memory is enough; most are only scanned."""
 
+_STATED: Final = b"fedmed.feature_set"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DerivedTable:
@@ -112,3 +114,13 @@ def derive(
 def parts_for(rows: int, memory_mib: int) -> int:
     """In how many parts tables whose largest has ``rows`` rows fit into the memory."""
     return 1 + rows // (memory_mib * ROWS_PER_MIB)
+
+
+def stating(table: pa.Table, reference: str) -> pa.Table:
+    """The table with the feature set that made it in its schema, where files keep it."""
+    return table.replace_schema_metadata({_STATED: reference.encode()})
+
+
+def stated(table: pa.Table) -> str:
+    """What `stating` wrote, empty where nothing did: a file's own word, enough for a simulation alone."""
+    return bytes((table.schema.metadata or {}).get(_STATED, b"")).decode(errors="replace")

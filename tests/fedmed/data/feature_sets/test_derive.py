@@ -1,7 +1,6 @@
 """Deriving against the same computation row by row, over every kind of storage, order and cut."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +12,11 @@ from fedmed.data.feature_sets.definition import Definition, Measure, packaged_fe
 from fedmed.data.feature_sets.derive import derive, open_derived, parts_for
 from fedmed.data.nhsa.folder import open_folder
 from fedmed.errors import ConfigError, DataContractError
-from tests.claims_tables import Rows, Tables, small_province, write_tables
+from tests.claims_tables import Rows, Tables, write_tables
+from tests.derived_claims import YEAR, province
 
-YEAR = 2024
 SET = packaged_feature_set()
 HOME = Derivation(features=SET, year=YEAR, regions=("310000",))
-
-
-def province() -> Tables:
-    """The small province with guests, movers, care away, a reversed visit, next year's visits, odd codes."""
-    tables = small_province()
-    persons, setl = tables["psn_insu"], tables["setl"]
-    persons[1]["insu_admdvs"] = "320400"  # a guest
-    persons[2]["end_ym"], persons[3]["end_ym"] = (
-        "2024-11",
-        "2024-12",
-    )  # left before, and at the end of, December
-    persons[4]["begn_ym"], persons[5]["begn_ym"] = "2024-12", "2025-01"
-    persons[6]["brdy"], persons[6]["gend"] = None, None
-    persons.append({**persons[7], "psn_no": "P9000"})  # has no claims
-    for row in setl:
-        if row["psn_no"] == "P0008":
-            row["mdtrtarea_admdvs"] = "320500"
-        if row["mdtrt_id"] == "M00040":  # reversed for good
-            reversal = {**row, "setl_id": "S80000", "refd_setl_flag": "1"}
-            reversal |= {
-                k: -v for k, v in row.items() if isinstance(v, Decimal) and k.endswith(("amt", "pay"))
-            }
-    setl.append(reversal)
-    for row in [row for row in setl if row["psn_no"] in ("P0011", "P0012")]:
-        day = row["enddate"].replace(year=2025)
-        later = {"mdtrt_id": f"N{row['mdtrt_id']}", "setl_id": f"N{row['setl_id']}", "enddate": day}
-        setl.append({**row, **later, "medfee_sumamt": Decimal("1000.10")})
-    for i, line in enumerate(tables["fee_list"]):
-        line["med_list_codg"] = ("XA000A1", "XB013B2", "XQ999", "XA00")[i % 4]
-    return tables
 
 
 def obvious(tables: Tables, year: int, home: Sequence[str]) -> Rows:
@@ -106,7 +75,8 @@ def derived(folder: Path, derivation: Derivation = HOME, *, threads: int = 1) ->
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tables(tmp_path_factory.mktemp("claims"), province())
+    read = {name: rows for name, rows in province().items() if name in SET.needs}
+    return write_tables(tmp_path_factory.mktemp("claims"), read)
 
 
 def test_derived_rows_are_those_of_a_loop_over_persons(folder: Path) -> None:
