@@ -187,6 +187,16 @@ def exact_layout(values: int, *, limit: int, carrier: Carrier) -> Layout:
     return _packed(values, carrier, grid=1.0, limit=limit, noise_scale=0.0)
 
 
+def widest_limit(carrier: Carrier) -> int:
+    """Largest limit of whole numbers (`exact_layout`) that one field holds: 3.7e16 for 31 nodes.
+
+    Args:
+        carrier: What carries the sum.
+    """
+    widest = min(carrier.payload_bits, _WIDEST_FIELD)
+    return ((1 << (widest - 1)) - 1) // (2 * carrier.nodes)
+
+
 def _packed(values: int, carrier: Carrier, *, grid: float, limit: int, noise_scale: float) -> Layout:
     """Fields for sums of all nodes, as many in a coefficient as fit."""
     tail = tail_of(noise_scale) if noise_scale else 0

@@ -50,13 +50,17 @@ def node_sums(
     require(len(time) == 0 or 0 <= time.min() <= time.max() < times, f"times must lie in 0..{times - 1}")
     p = design.shape[1]
     risk = np.exp(np.clip(design @ coefficients, -_WIDEST_ETA, _WIDEST_ETA))
-    at = np.triu_indices(p)
-    each = np.concatenate([np.ones((len(risk), 1)), design, design[:, at[0]] * design[:, at[1]]], axis=1)
-    each *= risk[:, None]
-    leaving = np.zeros((times, _moments(p)))
-    np.add.at(leaving, time, each)
-    failing = np.zeros((times, _moments(p)))
-    np.add.at(failing, time, each * event[:, None])
+    left, right = np.triu_indices(p)
+    leaving, failing = np.zeros((times, _moments(p))), np.zeros((times, _moments(p)))
+    # Column by column: all products at once would take rows times p squared of memory.
+    for column in range(_moments(p)):
+        each = risk
+        if 1 <= column <= p:
+            each = risk * design[:, column - 1]
+        elif column > p:
+            each = risk * design[:, left[column - p - 1]] * design[:, right[column - p - 1]]
+        leaving[:, column] = np.bincount(time, weights=each, minlength=times)
+        failing[:, column] = np.bincount(time, weights=each * event, minlength=times)
     count = np.bincount(time, weights=event, minlength=times).astype(np.float64)
     return np.concatenate([leaving.ravel(), failing.ravel(), count, design.T @ event])
 

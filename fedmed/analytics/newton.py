@@ -36,6 +36,7 @@ class Ending(Enum):
     COLLINEAR = "collinear"
     SEPARATED = "separated"
     DIVERGED = "diverged"
+    OUT_OF_RANGE = "out_of_range"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +47,13 @@ class Objective:
         value: The log-likelihood.
         score: Its gradient, shape (p,).
         information: Its negative Hessian or the expectation of that, shape (p, p).
+        precision: How far the value may be off by rounding, beyond float64's own.
     """
 
     value: float
     score: FloatArray
     information: FloatArray
+    precision: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,17 +115,17 @@ def advance(state: NewtonState, found: Objective) -> NewtonState:
     require(state.ending is Ending.RUNNING, "the fit is over; begin a new one")
     finite = np.isfinite(found.value) and np.all(np.isfinite(found.score))
     if not finite or not np.all(np.isfinite(found.information)):
-        return _halve(state)
-    rounding = 1e-12 * (1.0 + abs(found.value))
+        return _halve(state, hopeless=Ending.OUT_OF_RANGE)
+    rounding = 1e-12 * (1.0 + abs(found.value)) + found.precision
     if found.value < state.value - rounding:
-        return _halve(state)
+        return _halve(state, hopeless=Ending.DIVERGED)
     return _accept(state, found)
 
 
-def _halve(state: NewtonState) -> NewtonState:
-    """The step was too long: try half of it."""
+def _halve(state: NewtonState, *, hopeless: Ending) -> NewtonState:
+    """The step was too long: try half of it; end so if that has been done too often."""
     if state.halvings >= MOST_HALVINGS or not np.any(state.direction):
-        return replace(state, ending=Ending.DIVERGED, trial=state.best)
+        return replace(state, ending=hopeless, trial=state.best)
     halvings = state.halvings + 1
     return replace(state, halvings=halvings, trial=state.best + state.direction * 0.5**halvings)
 

@@ -6,33 +6,43 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import norm
 
 from fedmed.analytics import newton
-from fedmed.analytics.design import Design
-from fedmed.analytics.families import Evaluation, Family, unpack
+from fedmed.analytics.families import Evaluation, Family, pack, unpack
+from fedmed.analytics.model import Model
 from fedmed.analytics.newton import Ending, NewtonState, Objective
+from fedmed.analytics.support import Support, check_support, read_support
 from fedmed.errors import DataContractError
 from fedmed.types import FloatArray
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+"""Named arrays of float64 or int64 (Any: a mapping holds both)."""
+
+_ENDINGS = tuple(Ending)
+LOG_ALPHA = "log_alpha"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """A generalised linear model between rounds.
+    """A regression between rounds.
 
     Attributes:
-        family: Distribution of the outcome.
         state: The Newton iteration.
         found: Sums at ``state.best``; None before the first round.
+        support: What the fit rests on; None before the first round.
         rounds: Evaluations so far.
     """
 
-    family: Family
     state: NewtonState
     found: Evaluation | None = None
+    support: Support | None = None
     rounds: int = 0
 
     @property
@@ -41,40 +51,100 @@ class Fit:
         return self.state.ending is not Ending.RUNNING
 
 
-def begin(family: Family, design: Design) -> Fit:
-    """A fit at zero coefficients (and alpha 1), which needs no knowledge of the data."""
-    return Fit(family=family, state=newton.begin(np.zeros(len(design.labels) + len(family.extra))))
+def begin(model: Model) -> Fit:
+    """A fit at the model's start, which needs no knowledge of the data."""
+    return Fit(state=newton.begin(model.start()))
 
 
-def advance(fit: Fit, total: FloatArray, *, design: Design) -> Fit:
+def advance(fit: Fit, total: FloatArray, *, model: Model, precision: float = 0.0) -> Fit:
     """Take one round's opened sum into account.
 
     Args:
         fit: A fit that is not over.
-        total: Sum over nodes of `fedmed.analytics.families.pack` at ``fit.state.trial``.
-        design: The study's design.
+        total: Shape (model.size,): sum over nodes of `Model.sums` at ``fit.state.trial``; not finite where
+            a node's sums did not fit, which counts as a step too long.
+        model: What is fitted.
+        precision: How far the log-likelihood may be off by the rounding of the sums.
 
     Returns:
         The fit with its next point, or ended.
     """
-    found = unpack(total, len(fit.state.trial))
+    if not np.all(np.isfinite(total)):
+        size = len(fit.state.trial)
+        lost = Objective(value=np.nan, score=np.zeros(size), information=np.zeros((size, size)))
+        return replace(fit, state=newton.advance(fit.state, lost), rounds=fit.rounds + 1)
+    support, found = model.read(total, fit.state.trial)
     state = newton.advance(
-        fit.state, Objective(value=found.log_likelihood, score=found.score, information=found.information)
+        fit.state,
+        Objective(
+            value=found.log_likelihood,
+            score=found.score,
+            information=found.information,
+            precision=precision,
+        ),
     )
-    moved = not np.array_equal(state.best, fit.state.best) or fit.found is None
-    after = replace(fit, state=state, found=found if moved else fit.found, rounds=fit.rounds + 1)
+    moved = fit.found is None or not np.array_equal(state.best, fit.state.best)
+    after = Fit(state=state, found=found if moved else fit.found, support=support, rounds=fit.rounds + 1)
     if fit.rounds == 0 and state.ending is Ending.RUNNING:
-        return _start_at_mean(after, found, design)
+        return _start_at_mean(after, found, model)
     return after
 
 
-def _start_at_mean(fit: Fit, found: Evaluation, design: Design) -> Fit:
-    """With a log link the first Newton step from zero overshoots; the mean of all rows is a better start."""
-    if not (fit.family.has_log_link and design.intercept and found.rows > 0 and found.outcome > 0):
+def _start_at_mean(fit: Fit, found: Evaluation, model: Model) -> Fit:
+    """With a log link the first Newton step from afar overshoots; the mean of all rows is a better start."""
+    has_log_link = model.family is not None and model.family.has_log_link
+    if not (has_log_link and model.design.intercept and found.rows > 0 and found.outcome > 0):
         return fit
     direction = np.zeros_like(fit.state.best)
-    direction[0] = np.log(found.outcome / found.rows)
-    return replace(fit, state=replace(fit.state, direction=direction, trial=direction))
+    direction[0] = np.log(found.outcome / found.rows) - fit.state.best[0]
+    return replace(fit, state=replace(fit.state, direction=direction, trial=fit.state.best + direction))
+
+
+def fit_arrays(fit: Fit) -> Arrays:
+    """A fit as named arrays, so that a store can keep it between rounds."""
+    state = fit.state
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "trial": state.trial,
+        "best": state.best,
+        "value": np.array([state.value]),
+        "direction": state.direction,
+        "covariance": state.covariance,
+        "counters": np.array(
+            [fit.rounds, state.halvings, state.culprit, _ENDINGS.index(state.ending)], dtype=np.int64
+        ),
+    }
+    if fit.found is not None and fit.support is not None:
+        rest = fit.support
+        arrays["found"] = pack(fit.found)
+        arrays["support"] = np.concatenate([[rest.rows, rest.events], rest.term_rows, rest.term_events])
+    return arrays
+
+
+def fit_of(arrays: Arrays) -> Fit:
+    """The fit that `fit_arrays` wrote.
+
+    Guarantees:
+        ``fit_arrays(fit_of(arrays))`` are the same arrays, so a study that is resumed goes on exactly.
+    """
+    rounds, halvings, culprit, ending = (int(x) for x in arrays["counters"])
+    state = NewtonState(
+        trial=arrays["trial"],
+        best=arrays["best"],
+        value=float(arrays["value"][0]),
+        direction=arrays["direction"],
+        halvings=halvings,
+        covariance=arrays["covariance"],
+        ending=_ENDINGS[ending],
+        culprit=culprit,
+    )
+    if "found" not in arrays:
+        return Fit(state=state, rounds=rounds)
+    return Fit(
+        state=state,
+        found=unpack(arrays["found"], len(state.trial)),
+        support=read_support(arrays["support"]),
+        rounds=rounds,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,53 +203,78 @@ class RegressionTable:
 
     Attributes:
         coefficients: One line a coefficient; for the negative binomial ``alpha`` last.
-        rows: Rows in the fit.
-        log_likelihood: At the estimate, up to the last step's second order.
-        deviance: Residual deviance.
-        dispersion: Pearson statistic over degrees of freedom; scales the errors of a Gamma model.
+        rows: Rows in the fit; for Cox's model persons.
+        events: Rows with an outcome above 0; for Cox's model events.
+        log_likelihood: At the estimate, up to the last step's second order; for Cox's model partial. NaN for
+            Gamma, where it would depend on how the dispersion is estimated.
+        deviance: Residual deviance; NaN for Cox's model.
+        dispersion: Pearson statistic over degrees of freedom; scales the errors of a Gamma model. NaN for
+            Cox's model.
+        aic: Akaike's criterion, -2 log-likelihood + 2 parameters; NaN where there is no log-likelihood.
         rounds: Rounds used.
     """
 
     coefficients: tuple[Coefficient, ...]
     rows: int
+    events: int
     log_likelihood: float
     deviance: float
     dispersion: float
+    aic: float
     rounds: int
 
 
-def finish(fit: Fit, design: Design, *, level: float = 0.95) -> RegressionTable:
+def finish(fit: Fit, model: Model, *, level: float = 0.95, minimum: int = 10) -> RegressionTable:
     """The table of a converged fit.
 
+    Args:
+        fit: The fit.
+        model: What was fitted.
+        level: Level of the intervals.
+        minimum: Least events a coefficient, and least rows and events a level (`check_support`).
+
     Raises:
-        DataContractError: the fit ended with a diagnosis; the message names the term and the remedy.
+        DataContractError: the fit ended with a diagnosis, or rests on too little; the message names the
+            term and the remedy and never a count.
     """
-    found, state = fit.found, fit.state
-    check_ending(state, labels=(*design.labels, *fit.family.extra), rounds=fit.rounds)
-    if found is None:
+    found, state, support = fit.found, fit.state, fit.support
+    check_ending(state, labels=model.labels, rounds=fit.rounds)
+    if found is None or support is None:
         raise DataContractError("the fit has not been evaluated: run the study's first round")
-    size = len(design.labels)
-    degrees = max(1.0, found.rows - size)
-    dispersion = found.pearson / degrees
-    covariance = state.covariance * (dispersion if fit.family is Family.GAMMA else 1.0)
-    turn = np.eye(len(state.trial))
-    turn[:size, :size] = design.to_units()
-    estimates, spread = turn @ state.trial, turn @ covariance @ turn.T
-    labels = design.labels
-    if fit.family is Family.NEGATIVE_BINOMIAL:
+    check_support(support, model.design, minimum=minimum, both_outcomes=model.family is Family.LOGISTIC)
+    dispersion = found.pearson / max(1.0, found.rows - model.coefficients)
+    is_gamma = model.family is Family.GAMMA
+    labels, estimates, spread = in_units(
+        model, state.trial, state.covariance * (dispersion if is_gamma else 1.0)
+    )
+    likelihood = np.nan if is_gamma else found.log_likelihood + 0.5 * float(found.score @ state.direction)
+    return RegressionTable(
+        coefficients=coefficient_table(labels, estimates, spread, level=level),
+        rows=round(found.rows),
+        events=round(support.events),
+        log_likelihood=likelihood,
+        deviance=found.deviance,
+        dispersion=dispersion,
+        aic=2 * len(state.trial) - 2 * likelihood,
+        rounds=fit.rounds,
+    )
+
+
+def in_units(
+    model: Model, parameters: FloatArray, covariance: FloatArray
+) -> tuple[tuple[str, ...], FloatArray, FloatArray]:
+    """Names, estimates and covariance in units of the columns, with alpha instead of its logarithm."""
+    size, labels = model.coefficients, model.labels
+    turn = np.eye(len(parameters))
+    turn[:size, :size] = model.design.to_units()
+    estimates, spread = turn @ parameters, turn @ covariance @ turn.T
+    if labels[-1] == LOG_ALPHA:
         # From log alpha to alpha by the delta method.
         estimates[-1] = np.exp(estimates[-1])
         spread[-1] *= estimates[-1]
         spread[:, -1] *= estimates[-1]
-        labels = (*labels, "alpha")
-    return RegressionTable(
-        coefficients=coefficient_table(labels, estimates, spread, level=level),
-        rows=round(found.rows),
-        log_likelihood=found.log_likelihood + 0.5 * float(found.score @ state.direction),
-        deviance=found.deviance,
-        dispersion=dispersion,
-        rounds=fit.rounds,
-    )
+        labels = (*labels[:-1], "alpha")
+    return labels, estimates, spread
 
 
 def check_ending(state: NewtonState, *, labels: tuple[str, ...], rounds: int) -> None:
@@ -190,8 +285,20 @@ def check_ending(state: NewtonState, *, labels: tuple[str, ...], rounds: int) ->
         labels: Names of all parameters.
         rounds: Rounds used.
     """
+    if state.ending is Ending.CONVERGED:
+        return
     term = labels[state.culprit] if state.culprit >= 0 else ""
-    messages = {
+    if term == LOG_ALPHA:
+        raise DataContractError(
+            "the outcome varies no more than a Poisson outcome does, so alpha has no estimate: use family "
+            "poisson"
+        )
+    raise DataContractError(_diagnosis(term, rounds)[state.ending])
+
+
+def _diagnosis(term: str, rounds: int) -> Mapping[Ending, str]:
+    """Cause and remedy of every bad ending."""
+    return {
         Ending.RUNNING: f"the fit did not converge in {rounds} rounds: raise regression.rounds",
         Ending.NO_ROWS: "no usable row at any node: check the columns and the declared levels and bounds",
         Ending.COLLINEAR: f"term {term} repeats other terms or never varies: leave it out or merge levels",
@@ -200,6 +307,8 @@ def check_ending(state: NewtonState, *, labels: tuple[str, ...], rounds: int) ->
             "out, or choose another family"
         ),
         Ending.DIVERGED: "no step raises the likelihood: check the outcome's unit and the declared bounds",
+        Ending.OUT_OF_RANGE: (
+            "the sums of a node pass what the declared bounds allow for: check the outcome's unit, and raise "
+            "its bound high"
+        ),
     }
-    if state.ending is not Ending.CONVERGED:
-        raise DataContractError(messages[state.ending])

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+from scipy.optimize import isotonic_regression
 from scipy.stats import chi2, norm
 
 from fedmed.types import FloatArray, IntArray, require
@@ -24,8 +26,10 @@ class SurvivalCurve:
         at_risk: Persons at risk just before each time, shape (times,).
         events: Events at each time.
         survival: Share that outlives each time, in [0, 1], never rising.
-        low: Lower end of the pointwise interval.
+        low: Lower end of the pointwise interval for the population: sampling, and noise where there is any.
         high: Upper end.
+        noise_low: Lower end of an interval for the curve of the same persons without noise.
+        noise_high: Upper end.
     """
 
     at_risk: FloatArray
@@ -33,6 +37,8 @@ class SurvivalCurve:
     survival: FloatArray
     low: FloatArray
     high: FloatArray
+    noise_low: FloatArray
+    noise_high: FloatArray
 
 
 def node_counts(*, time: IntArray, event: FloatArray, group: IntArray, times: int, groups: int) -> IntArray:
@@ -71,16 +77,31 @@ def kaplan_meier(
         noise_variance: Variance of the noise in each count; 0 for exact counts. It widens the intervals.
 
     Returns:
-        The curve. Where nobody is at risk any more the last value holds on.
+        The curve, made to fall by the nearest falling one (least squares) where noise made it rise. Where
+        nobody is at risk any more the last value holds on.
     """
     require(0 < level < 1, f"level must be in (0, 1), got {level}")
     leaving, events = counts.sum(axis=0).astype(np.float64), counts[1].astype(np.float64)
     at_risk = np.cumsum(leaving[::-1])[::-1]
-    hazard = np.clip(np.divide(events, at_risk, out=np.zeros_like(events), where=at_risk > 0), 0.0, 1.0)
-    survival = np.cumprod(1.0 - hazard)
-    variance = np.cumsum(_greenwood(events, at_risk) + _noise_terms(hazard, at_risk, noise_variance))
-    low, high = _log_log(survival, variance, norm.ppf(0.5 + level / 2))
-    return SurvivalCurve(at_risk=at_risk, events=events, survival=survival, low=low, high=high)
+    # A hazard below 0 is left as it is: cut at 0, noise would only ever make curves fall.
+    hazard = np.divide(events, at_risk, out=np.zeros_like(events), where=at_risk > 0)
+    survival = np.cumprod(1.0 - np.minimum(hazard, 1.0))
+    if noise_variance > 0 or np.any(events < 0):
+        survival = np.clip(isotonic_regression(survival, increasing=False).x, 0.0, 1.0)
+    noise = _noise_in_log(events, at_risk, noise_variance)
+    sampling = np.cumsum(_greenwood(events, at_risk))
+    z = float(norm.ppf(0.5 + level / 2))
+    low, high = _log_log(survival, sampling + noise, z)
+    noise_low, noise_high = _log_log(survival, noise, z)
+    return SurvivalCurve(
+        at_risk=at_risk,
+        events=events,
+        survival=survival,
+        low=low,
+        high=high,
+        noise_low=noise_low,
+        noise_high=noise_high,
+    )
 
 
 def _greenwood(events: FloatArray, at_risk: FloatArray) -> FloatArray:
@@ -89,18 +110,26 @@ def _greenwood(events: FloatArray, at_risk: FloatArray) -> FloatArray:
     return np.divide(np.maximum(events, 0.0), left, out=np.zeros_like(events), where=left > 0)
 
 
-def _noise_terms(hazard: FloatArray, at_risk: FloatArray, noise_variance: float) -> FloatArray:
-    """What noise in the counts adds to the variance of log S, time by time.
+def _noise_in_log(events: FloatArray, at_risk: FloatArray, noise_variance: float) -> FloatArray:
+    """Variance that noise in the counts gives to log S at each time, by the delta method.
 
-    The hazard d / n errs by (noise of d - hazard times noise of n) / n; n sums 2 (times - k) noisy cells,
-    two of them are those of d's own time. Noise shared by several times is counted at each: an upper bound.
+    With a_j = d_j / (n_j (n_j - d_j)), log S at time k moves with a censored count of time i by the sum of
+    a_j over j <= min(i, k), and with an event count likewise over j < i, less 1 / n_i where i <= k.
     """
     if noise_variance == 0.0:
-        return np.zeros_like(hazard)
-    cells = 2.0 * np.arange(len(hazard), 0, -1)
-    own = noise_variance * (1 + hazard**2 * cells)
-    scale = np.maximum(at_risk * (1 - hazard), 1e-12) ** 2
-    return np.where(at_risk > 0, own / scale, 0.0)
+        return np.zeros_like(events)
+    left = at_risk - events
+    usable = (at_risk > 0) & (left > 0)
+    moved = np.cumsum(np.divide(events, at_risk * left, out=np.zeros_like(events), where=usable))
+    own = np.divide(1.0, at_risk, out=np.zeros_like(events), where=usable)
+    place = np.arange(len(events))
+    earlier = np.concatenate([[0.0], moved[:-1]])
+    # Shape (time k, count i): counts of times after k act through the numbers at risk alone.
+    by_censored = np.minimum.outer(place, place)
+    censored = moved[by_censored]
+    event = np.where(place[None, :] <= place[:, None], (earlier - own)[None, :], moved[:, None])
+    variance: FloatArray = noise_variance * (censored**2 + event**2).sum(axis=1)
+    return variance
 
 
 def _log_log(survival: FloatArray, variance: FloatArray, z: float) -> tuple[FloatArray, FloatArray]:
@@ -123,11 +152,13 @@ class LogRank:
     p_value: float
 
 
-def log_rank(counts: FloatArray | IntArray) -> LogRank:
+def log_rank(counts: FloatArray | IntArray, *, noise_variance: float = 0.0) -> LogRank:
     """Compare the survival of several groups.
 
     Args:
-        counts: Shape (groups, 2, times), groups >= 2: censored and events by time, exact.
+        counts: Shape (groups, 2, times), groups >= 2: censored and events by time; may be noisy.
+        noise_variance: Variance of the noise in each count; 0 for exact counts. What it adds to the excesses
+            of events joins their covariance, so that noise makes no difference look like one.
 
     Returns:
         The test with groups - 1 degrees of freedom.
@@ -146,7 +177,89 @@ def log_rank(counts: FloatArray | IntArray) -> LogRank:
     excess = (events[:, used] - d[used] * share).sum(axis=1)
     factor = d[used] * (n[used] - d[used]) / (n[used] - 1)
     covariance = np.diag((factor * share).sum(axis=1)) - (factor * share) @ share.T
+    covariance = covariance + noise_variance * _excess_by_counts(events, at_risk, used)
     # The excesses add up to zero, so one group is left out.
     inverse = np.linalg.pinv(covariance[1:, 1:])
     statistic = float(excess[1:] @ inverse @ excess[1:])
     return LogRank(statistic=statistic, degrees=groups - 1, p_value=float(chi2.sf(statistic, groups - 1)))
+
+
+def _excess_by_counts(events: FloatArray, at_risk: FloatArray, used: npt.NDArray[np.bool_]) -> FloatArray:
+    """Covariance of the excesses of events under unit noise in every count, shape (groups, groups).
+
+    The excess of g moves with a count of group h at time i through all numbers at risk up to i, by the sum
+    over j <= i of d_j (n_gj - [g = h] n_j) / n_j^2; with an event count also by [g = h] - n_gi / n_i.
+    """
+    n, d = at_risk.sum(axis=0), events.sum(axis=0)
+    scale = np.divide(d, n**2, out=np.zeros_like(n), where=used)
+    own = np.divide(at_risk, n, out=np.zeros_like(at_risk), where=np.broadcast_to(used, at_risk.shape))
+    same = np.eye(len(at_risk))[:, :, None]
+    # Shape (group g, group h, time i).
+    through = np.cumsum(scale * (at_risk[:, None, :] - same * n), axis=2)
+    direct = through + np.where(used, same - own[:, None, :], 0.0)
+    whole = np.concatenate([through, direct], axis=2).reshape(len(at_risk), -1)
+    covariance: FloatArray = whole @ whole.T
+    return covariance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """One shown point of a survival curve.
+
+    Attributes:
+        time: End of its interval, in the unit of the time.
+        at_risk: Persons at risk just after the point before, or at the start.
+        events: Events since the point before.
+        survival: Share that outlives the time.
+        low: Lower end of the pointwise interval.
+        high: Upper end.
+        noise_low: As `SurvivalCurve.noise_low`; the survival itself where counts are exact.
+        noise_high: Likewise.
+    """
+
+    time: float
+    at_risk: float
+    events: float
+    survival: float
+    low: float
+    high: float
+    noise_low: float
+    noise_high: float
+
+
+def shown_points(
+    curve: SurvivalCurve, ends: tuple[float, ...], *, min_cell: int = 0
+) -> tuple[CurvePoint, ...]:
+    """The points of a curve that may be shown.
+
+    Args:
+        curve: The curve on the whole grid.
+        ends: End of each interval.
+        min_cell: Least events, and least censorings unless there are none, between two points; 0 shows every
+            interval, as noise allows.
+
+    Returns:
+        Points in order of time. The curve's own values: what happened between two points stays unsaid, and
+        so does whatever follows the last point that may be shown.
+    """
+    points, first = [], 0
+    for k in range(len(ends)):
+        events = float(curve.events[first : k + 1].sum())
+        after = float(curve.at_risk[k + 1]) if k + 1 < len(ends) else 0.0
+        censored = float(curve.at_risk[first]) - events - after
+        if min_cell and (events < min_cell or 0 < censored < min_cell or 0 < after < min_cell):
+            continue
+        points.append(
+            CurvePoint(
+                time=ends[k],
+                at_risk=float(curve.at_risk[first]),
+                events=events,
+                survival=float(curve.survival[k]),
+                low=float(curve.low[k]),
+                high=float(curve.high[k]),
+                noise_low=float(curve.noise_low[k]),
+                noise_high=float(curve.noise_high[k]),
+            )
+        )
+        first = k + 1
+    return tuple(points)

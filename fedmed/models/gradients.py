@@ -20,7 +20,7 @@ import torch
 from fedmed.data.examples import Examples, Float32Array
 from fedmed.models.layout import ModelLayout, PersonClip, check_parameters
 from fedmed.models.passes import BLOCK_ROWS, WIDTH_STEP, BlockedPasses, computing, padded
-from fedmed.privacy.clipping import CANCELLATION, SUMMED_ROWS, ClippedSum, clip_factors
+from fedmed.privacy.clipping import CANCELLATION, SUMMED_ROWS, ClippedSum, clip_factors, two_sum
 from fedmed.types import FloatArray, IntArray, require
 
 _CHUNK_VALUES = 1 << 22
@@ -106,16 +106,9 @@ def clipped_gradient_sum(
                 part = _long_person(passes, examples, clip, start=int(starts[0]), stop=int(starts[1]))
             else:
                 part = _chunk_sum(passes, examples, clip, starts)
-            total, rounding = _two_sum(total, part)
+            total, rounding = two_sum(total, part)
             lost += rounding
     return ClippedSum(values=total + lost, clip_norm=clip.norm)
-
-
-def _two_sum(left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Sum and what its rounding lost, exactly (Knuth 1969); keeps the error free of the number of chunks."""
-    total = left + right
-    from_right = total - left
-    return total, (left - (total - from_right)) + (right - from_right)
 
 
 def person_signals(

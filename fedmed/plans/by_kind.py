@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fedmed.errors import ConfigError
-from fedmed.plans import statistics, training
+from fedmed.plans import regression, statistics, survival, training
 from fedmed.plans.stage import Ground, Stage
-from fedmed.study import StatisticsStudy, StudySpec, TrainingStudy
+from fedmed.study import RegressionStudy, StatisticsStudy, StudySpec, SurvivalStudy, TrainingStudy
 
 
 def stages_for(spec: StudySpec, ground: Ground) -> tuple[Stage, ...]:
@@ -26,4 +26,8 @@ def stages_for(spec: StudySpec, ground: Ground) -> tuple[Stage, ...]:
             return training.stages(spec, ground)
         case StatisticsStudy():
             return statistics.stages(spec, ground)
+        case RegressionStudy():
+            return regression.stages(spec, ground)
+        case SurvivalStudy():
+            return survival.stages(spec, ground)
     raise ConfigError(f"study.kind: {spec.kind.value} has no plan, so nobody can say what it would cost")

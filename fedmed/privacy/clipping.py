@@ -96,6 +96,24 @@ def clip_factors(norms: FloatArray, clip_norm: float) -> FloatArray:
     return np.where(usable, target / np.maximum(np.where(usable, norms, target), target), 0.0)
 
 
+def two_sum(left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Add two vectors and keep what rounding lost, so that a sum's error does not grow with its parts.
+
+    Args:
+        left: Shape (p,).
+        right: Shape (p,).
+
+    Returns:
+        The rounded sum and its rounding error; both together are the exact sum.
+
+    Source:
+        Knuth 1969, The Art of Computer Programming, volume 2, section 4.2.2.
+    """
+    total = left + right
+    from_right = total - left
+    return total, (left - (total - from_right)) + (right - from_right)
+
+
 def check_clip_norm(clip_norm: float) -> None:
     """Refuse a clip norm that is not finite, positive and far from the ends of the float range."""
     usable = math.isfinite(clip_norm) and 1e-150 <= clip_norm <= 1e150

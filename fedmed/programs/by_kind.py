@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from fedmed.errors import ConfigError
 from fedmed.programs.contract import Program
+from fedmed.programs.regression import ExactRegressionProgram, NoisyRegressionProgram
 from fedmed.programs.statistics import StatisticsProgram
+from fedmed.programs.survival import SurvivalProgram
 from fedmed.programs.training import TrainingProgram
-from fedmed.study import StatisticsStudy, StudySpec, TrainingStudy, canonical_bytes, study_digest
+from fedmed.study import (
+    RegressionStudy,
+    StatisticsStudy,
+    StudySpec,
+    SurvivalStudy,
+    TrainingStudy,
+    canonical_bytes,
+    study_digest,
+)
 
 
 def program_for(spec: StudySpec) -> Program:
@@ -20,4 +30,9 @@ def program_for(spec: StudySpec) -> Program:
             return TrainingProgram(spec=spec, study_digest=study_digest(canonical_bytes(spec)))
         case StatisticsStudy():
             return StatisticsProgram(spec=spec)
+        case RegressionStudy():
+            exact = spec.privacy.is_exact
+            return ExactRegressionProgram(spec=spec) if exact else NoisyRegressionProgram(spec=spec)
+        case SurvivalStudy():
+            return SurvivalProgram(spec=spec)
     raise ConfigError(f"study.kind: no program runs {spec.kind.value}; update FedMed at the coordinator")

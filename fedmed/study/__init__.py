@@ -18,8 +18,10 @@ from fedmed.study.document import (
     study_from_document,
     to_toml,
 )
+from fedmed.study.regression import RegressionStudy
 from fedmed.study.sections import LARGEST_DELTA, LEAST_NODES, MOST_NODES, PURPOSES, StudySpec
 from fedmed.study.statistics import StatisticsStudy
+from fedmed.study.survival import SurvivalStudy
 from fedmed.study.training import METRICS, TrainingStudy, as_training, training_share
 
 __all__ = [
@@ -29,8 +31,10 @@ __all__ = [
     "METRICS",
     "MOST_NODES",
     "PURPOSES",
+    "RegressionStudy",
     "StatisticsStudy",
     "StudySpec",
+    "SurvivalStudy",
     "TrainingStudy",
     "as_training",
     "canonical_bytes",

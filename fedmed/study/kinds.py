@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from fedmed.errors import ConfigError
+from fedmed.study.regression import RegressionStudy
 from fedmed.study.sections import StudySpec
 from fedmed.study.statistics import StatisticsStudy
+from fedmed.study.survival import SurvivalStudy
 from fedmed.study.training import TrainingStudy
 from fedmed.study_faults import nearest
 from fedmed.types import StudyKind
@@ -16,6 +18,8 @@ STUDIES: Mapping[StudyKind, type[StudySpec]] = MappingProxyType(
     {
         StudyKind.TRAINING: TrainingStudy,
         StudyKind.STATISTICS: StatisticsStudy,
+        StudyKind.REGRESSION: RegressionStudy,
+        StudyKind.SURVIVAL: SurvivalStudy,
     }
 )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from fedmed.errors import StudyRefused
-from fedmed.study import StatisticsStudy, StudySpec, TrainingStudy
+from fedmed.study import RegressionStudy, StatisticsStudy, StudySpec, SurvivalStudy, TrainingStudy
 from fedmed_nodes.answers.contract import NodeHalf
+from fedmed_nodes.answers.regression import RegressionHalf
 from fedmed_nodes.answers.statistics import StatisticsHalf
+from fedmed_nodes.answers.survival import SurvivalHalf
 from fedmed_nodes.answers.training import TrainingHalf
 
 
@@ -20,4 +22,8 @@ def half_for(spec: StudySpec) -> NodeHalf:
             return TrainingHalf(spec=spec)
         case StatisticsStudy():
             return StatisticsHalf(spec=spec)
+        case RegressionStudy():
+            return RegressionHalf(spec=spec)
+        case SurvivalStudy():
+            return SurvivalHalf(spec=spec)
     raise StudyRefused(f"study.kind: this node cannot answer {spec.kind.value}; update FedMed here")

@@ -9,28 +9,38 @@ import pytest
 import statsmodels.api as sm
 
 from fedmed.analytics.design import Design, Term
-from fedmed.analytics.families import Family, evaluate, pack, packed_size, unpack
-from fedmed.analytics.regression import Fit, RegressionTable, advance, begin, finish
+from fedmed.analytics.families import Family, evaluate, pack, unpack
+from fedmed.analytics.model import Model, ModelRows
+from fedmed.analytics.regression import Fit, RegressionTable, advance, begin, fit_arrays, fit_of
+from fedmed.analytics.regression import finish as finish_model
 from fedmed.errors import DataContractError
 
 NMES = Path(__file__).resolve().parents[4] / "shared" / "data" / "nmes_meps_4regions" / "nmes1988.csv.gz"
 
 
-def federated(family, design, nodes, *, rounds=40, offset=None) -> Fit:
+def federated(family, design, nodes, *, rounds=40, offset=None) -> tuple[Fit, Model]:
     """Fit over nodes given as (columns, outcome): the loop that a study runs, without the encryption."""
-    fit = begin(family, design)
+    model = Model(design=design, family=family, low=0.01, high=1e6)
+    fit = begin(model)
     while not fit.is_over and fit.rounds < rounds:
-        total = np.zeros(packed_size(len(fit.state.trial)))
+        total = np.zeros(model.size)
         for i, (columns, outcome) in enumerate(nodes):
             outcome = np.asarray(outcome, dtype=float)
             good = design.usable(columns) & family.admits(outcome)
-            matrix = design.matrix(columns)[good]
-            shift = np.zeros(good.sum()) if offset is None else offset[i][good]
-            total += pack(
-                evaluate(family, fit.state.trial, design=matrix, outcome=outcome[good], offset=shift)
+            rows = ModelRows(
+                matrix=design.matrix(columns)[good],
+                outcome=outcome[good],
+                places=np.zeros(good.sum(), dtype=np.int64),
+                offset=np.zeros(good.sum()) if offset is None else offset[i][good],
+                starts=np.arange(good.sum() + 1),
             )
-        fit = advance(fit, total, design=design)
-    return fit
+            total += model.sums(fit.state.trial, rows)
+        fit = fit_of(fit_arrays(advance(fit, total, model=model)))
+    return fit, model
+
+
+def finish(fitted: tuple[Fit, Model], design: Design) -> RegressionTable:
+    return finish_model(*fitted, minimum=5)
 
 
 def split(frame: pd.DataFrame, by: str, outcome: str):

@@ -1,0 +1,177 @@
+"""A regression at the coordinator: Newton rounds over opened sums, then a table or a diagnosis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from fedmed.analytics import noisy_newton, regression
+from fedmed.analytics.families import Family
+from fedmed.analytics.noisy_newton import NoisyTable, noisy_fit_arrays, noisy_fit_of
+from fedmed.analytics.regression import RegressionTable, fit_arrays, fit_of
+from fedmed.analytics.support import support_size
+from fedmed.plans.regression import bounded_model, exact_model, scales
+from fedmed.plans.stage import Stage
+from fedmed.programs.contract import Arrays, OpenedSum, same_bytes
+from fedmed.study.regression import RegressionStudy
+from fedmed.types import FloatArray
+
+TRIAL = "trial"
+"""Name of the point that the next round computes on, shape (parameters,)."""
+_LIKELIHOOD = 2  # place of the log-likelihood among the scalars of a generalised linear model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExactRegressionProgram:
+    """A `fedmed.programs.contract.Program` whose sums are exact to a public resolution."""
+
+    spec: RegressionStudy
+
+    def begin(self) -> Arrays:
+        """See `Program.begin`: the model's public start."""
+        return fit_arrays(regression.begin(exact_model(self.spec)))
+
+    def inputs(self, state: Arrays, stage: Stage) -> bytes:
+        """See `Program.inputs`: the trial point."""
+        del stage
+        return same_bytes(state[TRIAL])
+
+    def absorb(self, state: Arrays, opened: OpenedSum) -> Arrays:
+        """See `Program.absorb`: one step of Newton's method, or a shorter one where a sum did not fit."""
+        model, scale = exact_model(self.spec), scales(self.spec, opened.stage)
+        total = scale.to_values(opened.values.astype(np.int64))
+        # Half a unit a node; Cox's likelihood adds up risk sets over the times.
+        unit = float(scale.unit[support_size(model.coefficients) + _LIKELIHOOD])
+        precision = unit * len(opened.contributors) * max(1, model.times)
+        return fit_arrays(regression.advance(fit_of(state), total, model=model, precision=precision))
+
+    def is_finished(self, state: Arrays) -> bool:
+        """See `Program.is_finished`: the fit has converged or cannot."""
+        return fit_of(state).is_over
+
+    def trace(self, state: Arrays) -> Arrays:
+        """See `Program.trace`: nothing; sums of single rounds are not shown."""
+        del state
+        return {}
+
+    def document(self, state: Arrays) -> Mapping[str, object]:
+        """See `Program.document`: coefficients and the line about the model.
+
+        Raises:
+            DataContractError: the fit ended with a diagnosis, or rests on too few rows or events.
+        """
+        fit = self.spec.regression
+        table = regression.finish(
+            fit_of(state), exact_model(self.spec), level=fit.confidence, minimum=fit.min_events_per_term
+        )
+        return {
+            **_head(self.spec),
+            "coefficients": [asdict(line) for line in table.coefficients],
+            "model": _exact_line(table),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoisyRegressionProgram:
+    """A `fedmed.programs.contract.Program` whose sums carry noise."""
+
+    spec: RegressionStudy
+
+    def begin(self) -> Arrays:
+        """See `Program.begin`: the model's public start."""
+        return noisy_fit_arrays(noisy_newton.begin(bounded_model(self.spec)))
+
+    def inputs(self, state: Arrays, stage: Stage) -> bytes:
+        """See `Program.inputs`: the trial point, and alpha of the negative binomial."""
+        del stage
+        if bounded_model(self.spec).family is Family.NEGATIVE_BINOMIAL:
+            return same_bytes(np.concatenate([state[TRIAL], state["alpha"]]))
+        return same_bytes(state[TRIAL])
+
+    def absorb(self, state: Arrays, opened: OpenedSum) -> Arrays:
+        """See `Program.absorb`: the point that the rounds so far point to."""
+        model, layout = bounded_model(self.spec), opened.stage.layout
+        values: FloatArray = opened.values.astype(np.float64)
+        after = noisy_newton.advance(
+            noisy_fit_of(state),
+            model.read(values),
+            noise=layout.noise_scale * layout.grid * math.sqrt(len(opened.contributors)),
+            model=model,
+            rounds=opened.stage.rounds,
+        )
+        return noisy_fit_arrays(after)
+
+    def is_finished(self, state: Arrays) -> bool:
+        """See `Program.is_finished`: every planned round makes the estimate better."""
+        del state
+        return False
+
+    def trace(self, state: Arrays) -> Arrays:
+        """See `Program.trace`: the state holds all rounds."""
+        del state
+        return {}
+
+    def document(self, state: Arrays) -> Mapping[str, object]:
+        """See `Program.document`: coefficients with two intervals, and the line about the model.
+
+        Raises:
+            DataContractError: noise hides what the rows say.
+        """
+        table = noisy_newton.finish(
+            noisy_fit_of(state), bounded_model(self.spec), level=self.spec.regression.confidence
+        )
+        return {
+            **_head(self.spec),
+            "coefficients": [asdict(line) for line in table.coefficients],
+            "model": _noisy_line(table),
+        }
+
+
+def _head(spec: RegressionStudy) -> Mapping[str, object]:
+    """What a table is about."""
+    fit = spec.regression
+    is_cox = fit.family == "cox"
+    return {
+        "exact": spec.privacy.is_exact,
+        "family": fit.family,
+        "outcome": fit.time.event if fit.time is not None else fit.outcome.column if fit.outcome else "",
+        "scale": _scale(fit.family, is_exact=spec.privacy.is_exact),
+        "confidence": fit.confidence,
+        "ties": "efron" if is_cox and spec.privacy.is_exact else None,
+    }
+
+
+def _scale(family: str, *, is_exact: bool) -> str:
+    """What the exponential of a coefficient is."""
+    if family == "cox":
+        return "hazard ratio" if is_exact else "odds ratio of an event within an interval"
+    return "odds ratio" if family == "logistic" else "ratio of means"
+
+
+def _exact_line(table: RegressionTable) -> Mapping[str, object]:
+    """The line about an exact model; what a family does not have is absent."""
+    line: dict[str, float] = {
+        "rows": table.rows,
+        "events": table.events,
+        "log_likelihood": table.log_likelihood,
+        "deviance": table.deviance,
+        "dispersion": table.dispersion,
+        "aic": table.aic,
+        "rounds": table.rounds,
+    }
+    return {name: value for name, value in line.items() if math.isfinite(value)}
+
+
+def _noisy_line(table: NoisyTable) -> Mapping[str, object]:
+    """The line about a model with noise; rows and likelihood are not released."""
+    line = {
+        "dispersion": table.dispersion,
+        "alpha": table.alpha,
+        "alpha_noise": table.alpha_noise,
+        "rounds": table.rounds,
+        "averaged_rounds": table.averaged,
+    }
+    return {name: value for name, value in line.items() if value is not None}

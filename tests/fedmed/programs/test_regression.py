@@ -1,0 +1,176 @@
+"""Regressions through the whole path: real apps, real custodians, encrypted sums, round by round."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+
+from fedmed.errors import DataContractError
+from fedmed.simulation import run_question
+from tests.small_regression import NMES_TERMS, ROSSI_TERMS, ROSSI_TIME, fitting, nmes, provinces, rossi
+
+
+def fitted(result: Mapping[str, Any]) -> np.ndarray:
+    """Estimates and standard errors, shape (terms, 2)."""
+    return np.array([[line["estimate"], line["std_error"]] for line in result["coefficients"]])
+
+
+def small(rows: int = 400) -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"age": rng.uniform(20, 80, rows), "level": rng.choice(["1", "2"], rows)})
+    eta = -1 + 0.03 * frame.age + 0.3 * (frame.level == "2")
+    frame["visits"] = rng.poisson(np.exp(eta)).astype(float)
+    frame["stay"] = (rng.random(rows) < 1 / (1 + np.exp(1 - eta))).astype(float)
+    frame["cost"] = rng.gamma(2.0, np.exp(eta + 6) / 2) + 1
+    return frame
+
+
+TERMS = [{"column": "age", "low": 0, "high": 100}, {"column": "level", "levels": ["1", "2"]}]
+
+
+def ask(frame: pd.DataFrame, folder: Path, **section: Any) -> Mapping[str, Any]:
+    tables = provinces(frame)
+    spec = fitting("regression", {"terms": TERMS, **section}, tables)
+    return run_question(spec, tables, folder=folder)
+
+
+def test_an_exact_fit_through_four_custodians_equals_the_pooled_one(tmp_path: Path) -> None:
+    frame = small()
+    document = ask(frame, tmp_path, family="logistic", outcome={"column": "stay"})
+    x = np.column_stack([np.ones(len(frame)), frame.age, frame.level == "2"]).astype(float)
+    expected = sm.GLM(frame.stay, x, family=sm.families.Binomial()).fit(tol=1e-12, maxiter=100)
+    np.testing.assert_allclose(
+        fitted(document["result"]), np.stack([expected.params, expected.bse], axis=1), rtol=1e-6
+    )
+    assert document["aggregation"]["rounds"] < 10, "it stops when it has converged"
+    model = document["result"]["model"]
+    assert (model["rows"], model["events"]) == (400, frame.stay.sum())
+    assert model["log_likelihood"] == pytest.approx(expected.llf, abs=1e-6)
+    assert model["aic"] == pytest.approx(expected.aic, abs=1e-6)
+    assert document["privacy"]["epsilon"] is None
+
+
+def diagnosed(frame: pd.DataFrame, folder: Path, match: str, **section: Any) -> None:
+    """The study ends with a diagnosis and exit code 7, and leaves no result behind."""
+    with pytest.raises(DataContractError, match=match) as caught:
+        ask(frame, folder, **section)
+    assert caught.value.exit_code == 7
+    assert not (folder / "result.json").exists()
+
+
+STAY = {"family": "logistic", "outcome": {"column": "stay"}}
+
+
+@pytest.mark.slow
+def test_data_that_have_no_fit_end_with_a_diagnosis(tmp_path: Path) -> None:
+    frame = small()
+    collinear = [*TERMS, {"column": "months", "low": 0, "high": 1200}]
+    diagnosed(frame.assign(months=frame.age * 12), tmp_path, "repeats other terms", **STAY, terms=collinear)
+    separated = frame.assign(stay=(frame.age > 50) * 1.0)
+    diagnosed(separated, tmp_path, "separates the outcome", **STAY)
+    diagnosed(frame.assign(level="1"), tmp_path, "repeats other terms or never varies", **STAY)
+    diagnosed(frame.assign(age=np.nan), tmp_path, "no usable row", **STAY)
+    diagnosed(frame.iloc[:40], tmp_path, "fewer than 10 events for each", **STAY)
+    rare = frame.assign(level=np.where(np.arange(400) < 12, "2", "1"))
+    diagnosed(rare, tmp_path, r"level\[2\] rests on fewer than 10", **STAY)
+    diagnosed(frame, tmp_path, "did not converge in 2 rounds", **STAY, rounds=2)
+    even = frame.assign(visits=1.0 + (np.arange(400) % 2))
+    diagnosed(
+        even,
+        tmp_path,
+        "use family poisson",
+        family="negative_binomial",
+        outcome={"column": "visits", "high": 9},
+    )
+
+
+@pytest.mark.slow
+def test_bad_scales_and_a_node_without_usable_rows_change_nothing(tmp_path: Path) -> None:
+    frame = small()
+    plain = fitted(ask(frame, tmp_path, **STAY)["result"])
+    huge = [{"column": "age", "low": 0, "high": 1e14}, TERMS[1]]
+    scaled = fitted(ask(frame.assign(age=frame.age * 1e12), tmp_path, **STAY, terms=huge)["result"])
+    np.testing.assert_allclose(scaled[1] * 1e12, plain[1], rtol=1e-7)
+    with_gap = frame.assign(age=np.where(np.arange(400) % 4 == 1, np.nan, frame.age))
+    document = ask(with_gap, tmp_path, **STAY)
+    rest = frame[np.arange(400) % 4 != 1]
+    x = np.column_stack([np.ones(len(rest)), rest.age, rest.level == "2"]).astype(float)
+    expected = sm.GLM(rest.stay, x, family=sm.families.Binomial()).fit(tol=1e-12)
+    np.testing.assert_allclose(fitted(document["result"])[:, 0], expected.params, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_gamma_fit_of_cost_equals_the_pooled_one(tmp_path: Path) -> None:
+    frame = small()
+    outcome = {"column": "cost", "low": 1, "high": 1e6}
+    document = ask(frame, tmp_path, family="gamma", outcome=outcome)
+    x = np.column_stack([np.ones(len(frame)), frame.age, frame.level == "2"]).astype(float)
+    expected = sm.GLM(frame.cost, x, family=sm.families.Gamma(sm.families.links.Log())).fit(tol=1e-12)
+    np.testing.assert_allclose(
+        fitted(document["result"]), np.stack([expected.params, expected.bse], axis=1), rtol=1e-6
+    )
+    assert document["result"]["model"]["dispersion"] == pytest.approx(expected.scale, rel=1e-6)
+    assert "log_likelihood" not in document["result"]["model"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "likelihood"), [("poisson", -17971.6), ("negative_binomial", -12170.6)])
+def test_the_published_likelihoods_of_the_survey_come_out_of_encrypted_sums(
+    family: str, likelihood: float, tmp_path: Path
+) -> None:
+    frame = nmes()
+    tables = provinces(frame, by="site")
+    section = {"family": family, "outcome": {"column": "visits", "high": 100}, "terms": NMES_TERMS}
+    spec = fitting("regression", section, tables, scheme="threshold")
+    document = run_question(spec, tables, folder=tmp_path)
+    result = document["result"]
+    assert result["model"]["log_likelihood"] == pytest.approx(likelihood, abs=0.1)
+    assert document["aggregation"]["rounds"] <= 12
+    x = pd.DataFrame(
+        {
+            "intercept": 1.0,
+            "hospital": frame.hospital,
+            "excellent": (frame.health == "excellent") * 1.0,
+            "poor": (frame.health == "poor") * 1.0,
+            "chronic": frame.chronic,
+            "male": (frame.gender == "male") * 1.0,
+            "school": frame.school,
+            "insured": (frame.insurance == "yes") * 1.0,
+        }
+    )
+    pooled = sm.Poisson if family == "poisson" else sm.NegativeBinomial
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its line search warns on the way
+        expected = pooled(frame.visits, x).fit(disp=0, method="newton", maxiter=300, tol=1e-12)
+    np.testing.assert_allclose(fitted(result), np.stack([expected.params, expected.bse], axis=1), rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_cox_model_with_ties_equals_lifelines_out_of_encrypted_sums(tmp_path: Path) -> None:
+    frame = rossi()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from lifelines import CoxPHFitter
+
+        expected = CoxPHFitter().fit(frame, "week", "arrest", fit_options={"precision": 1e-12})
+    tables = provinces(frame)
+    section = {"family": "cox", "time": ROSSI_TIME, "terms": ROSSI_TERMS}
+    spec = fitting("regression", section, tables, scheme="threshold")
+    document = run_question(spec, tables, folder=tmp_path)
+    result = document["result"]
+    names = [term["column"] for term in ROSSI_TERMS]
+    assert [line["term"] for line in result["coefficients"]] == names
+    np.testing.assert_allclose(
+        fitted(result),
+        np.stack([expected.params_.loc[names], expected.standard_errors_.loc[names]], axis=1),
+        rtol=1e-6,
+    )
+    assert result["model"]["log_likelihood"] == pytest.approx(expected.log_likelihood_, abs=1e-6)
+    assert (result["model"]["rows"], result["model"]["events"]) == (432, 114)
