@@ -45,6 +45,9 @@ class TidyTable:
         lead: What a row is, and how to read it; may be empty.
         fields: The columns.
         rows: As many values a row as there are columns.
+        across: Column whose values the page sets side by side, each with its ``estimate``; None = as it is.
+            Files keep a row an observation.
+        quiet: (column, value) of rows that the page leaves out where they hold nothing.
     """
 
     name: str
@@ -52,6 +55,8 @@ class TidyTable:
     lead: str = ""
     fields: tuple[Field, ...]
     rows: tuple[tuple[Value, ...], ...]
+    across: str | None = None
+    quiet: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         names = [field.name for field in self.fields]

@@ -8,10 +8,12 @@ from types import MappingProxyType
 from fedmed.errors import ConfigError
 from fedmed.report.answers.answer import Answer, Document
 from fedmed.report.answers.regression import regression_answer
+from fedmed.report.answers.statistics import statistics_answer
 from fedmed.report.answers.survival import survival_answer
 
 READERS: Mapping[str, Callable[[Document], Answer]] = MappingProxyType(
     {
+        "statistics": statistics_answer,
         "regression": regression_answer,
         "survival": survival_answer,
     }

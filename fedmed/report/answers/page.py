@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 
-from fedmed.report.answers.answer import Answer, Document, Field, TidyTable, Value
+from fedmed.report.answers.answer import Answer, Document
+from fedmed.report.answers.tables import table_section
 from fedmed.report.page import Tile
 from fedmed.report.sheet import Cell, Section, Sheet, render_sheet
 from fedmed.report.units import ABSENT, byte_size, count, delta, duration, epsilon, plural
-
-MOST_ROWS = 400
-"""Rows of a table on the page; the files hold all."""
 
 
 def render_answer(document: Document, answer: Answer) -> str:
@@ -57,20 +54,6 @@ def contributors(document: Document) -> tuple[str, ...]:
     return tuple(node for node in document["aggregation"]["nodes"] if node in common)
 
 
-def value_text(value: Value, field: Field) -> str:
-    """One value for people: a blank is empty, numbers have the column's digits."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return value
-    if field.name == "p_value":
-        return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
-    text = f"{value:,.3g}" if field.decimals is None else f"{value:,.{field.decimals}f}"
-    return text.replace("-", "−")
-
-
 def _meta(document: Document) -> Iterator[tuple[str, str]]:
     """What the page is about."""
     study = document["study"]
@@ -112,36 +95,6 @@ def _sections(document: Document, answer: Answer) -> Iterator[Section]:
     yield Section(name="reading", heading="How to read it", sentences=answer.notes)
     yield _protection(document)
     yield _transport(document)
-
-
-def table_section(table: TidyTable) -> Section:
-    """A tidy table for people: shown columns, at most `MOST_ROWS` rows, numbers to the right."""
-    places = [place for place, field in enumerate(table.fields) if field.shown]
-    shown = [table.fields[place] for place in places]
-    is_number = [_is_number(table, place) for place in places]
-    rows = tuple(
-        tuple(
-            Cell(text=value_text(row[place], field), is_number=number)
-            for place, field, number in zip(places, shown, is_number, strict=True)
-        )
-        for row in table.rows[:MOST_ROWS]
-    )
-    left = len(table.rows) - len(rows)
-    section = Section(
-        name=f"table-{table.name}",
-        heading=table.heading,
-        lead=table.lead,
-        columns=tuple(field.heading for field in shown),
-        rows=rows,
-    )
-    more = f"{plural(left, 'row')} more are in {table.name}.csv and {table.name}.parquet."
-    return replace(section, sentences=(more,)) if left > 0 else section
-
-
-def _is_number(table: TidyTable, place: int) -> bool:
-    """Whether a column stands to the right: it holds numbers and no text."""
-    values: Sequence[Value] = [row[place] for row in table.rows]
-    return not any(isinstance(value, str) for value in values)
 
 
 def _protection(document: Document) -> Section:

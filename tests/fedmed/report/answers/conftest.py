@@ -96,7 +96,60 @@ def survival_result(*, exact: bool = True) -> dict[str, Any]:
     }
 
 
+def statistics_result(*, exact: bool = True) -> dict[str, Any]:
+    provinces = ["31", "32", "others"]
+    pairs = [(a, b) for a in provinces for b in provinces]
+    flow = [900.0, 20.0, 0.0, None, 1200.0, 0.0, 0.0, 0.0, 0.0]
+    months = ["2024-01", "2024-02", "2024-03", "2024-04", "others"]
+    cells = [(a, b) for a in ("I", "J<", "others") for b in ("1", "2", "others")]
+    mean = [9000.5, 12000.25, None, 7000.0, 8000.0, None, None, None, None]
+    interval = {"std_error": [50.0] * 9, "conf_low": mean, "conf_high": mean}
+    persons = {"persons": [40 if value else 0 for value in mean]}
+    return {
+        "exact": exact,
+        "max_rows_per_person": 20,
+        "statistics": [
+            {
+                "name": "mean_cost",
+                "kind": "mean",
+                "unit": "medfee_sumamt",
+                "decimals": 2,
+                "interval": "none" if exact else "noise",
+                "levels": {"chapter": ["I", "J<", "others"], "hosp_lv": ["1", "2", "others"]},
+                "by": {"chapter": [a for a, _ in cells], "hosp_lv": [b for _, b in cells]},
+                "columns": {"estimate": mean, **(persons if exact else interval)},
+            },
+            {
+                "name": "stays",
+                "kind": "flow",
+                "unit": "rows",
+                "decimals": 0,
+                "interval": "none",
+                "levels": {"home": provinces, "place": provinces},
+                "by": {"home": [a for a, _ in pairs], "place": [b for _, b in pairs]},
+                "columns": {"estimate": flow},
+            },
+            {
+                "name": "fund",
+                "kind": "monthly",
+                "unit": "fund_pay_sumamt",
+                "decimals": 2,
+                "interval": "none",
+                "levels": {"month": months},
+                "by": {"month": months},
+                "columns": {
+                    "estimate": [100.0, 110.0, 105.0, 190.0, 0.0],
+                    "band_low": [90.0, 90.0, 90.0, 95.0, None],
+                    "band_high": [120.0, 120.0, 120.0, 125.0, None],
+                    "alarm": [0.0, 0.0, 0.0, 1.0, None],
+                },
+            },
+        ],
+    }
+
+
 RESULTS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "statistics": statistics_result,
     "regression": regression_result,
     "survival": survival_result,
 }

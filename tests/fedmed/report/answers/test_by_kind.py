@@ -7,6 +7,7 @@ import pytest
 
 from fedmed.errors import ConfigError
 from fedmed.report.answers.by_kind import READERS, answer_of
+from fedmed.types import StudyKind
 
 Make = Callable[..., dict[str, Any]]
 
@@ -43,4 +44,11 @@ def test_a_result_of_another_version_is_refused(make_document: Make) -> None:
 
 
 def test_every_kind_of_question_but_training_has_a_reader() -> None:
-    assert {"regression", "survival"} <= set(READERS)
+    assert set(READERS) == {kind.value for kind in StudyKind} - {"training"}
+
+
+def test_a_statistic_says_its_extremes_and_its_alarms(make_document: Make) -> None:
+    answer = answer_of(make_document("statistics"))
+    assert answer.finding == "Mean mean cost: from 7,000.00 (J<, 1) to 12,000.25 (I, 2)."
+    assert [figure.plot.name for figure in answer.figures] == ["flow-stays", "months-fund-0"]
+    assert "Warned of: 2024-04." in answer.figures[1].hint

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from fedmed.report.answers.answer import Field
 from fedmed.report.answers.by_kind import READERS, answer_of
-from fedmed.report.answers.page import contributors, render_answer, value_text
+from fedmed.report.answers.page import contributors, render_answer
 
 Make = Callable[..., dict[str, Any]]
 
@@ -35,10 +34,3 @@ def test_contributors_are_those_of_every_round(make_document: Make) -> None:
         document["aggregation"]["contributors"].append(["shanghai", "jiangsu", "zhejiang"])
 
     assert contributors(make_document("survival", change=lose)) == ("shanghai", "jiangsu", "zhejiang")
-
-
-def test_values_are_written_by_their_column() -> None:
-    field = Field(name="cost", heading="Cost", decimals=2)
-    assert value_text(None, field) == ""
-    assert value_text(-1234.5, field) == "−1,234.50"
-    assert value_text(1e-9, Field(name="p_value", heading="p")) == "< 0.0001"

@@ -1,0 +1,261 @@
+"""A statistics study's answer: a tidy table for each statistic, matrices of flows, and monthly charts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fedmed.report.answers.answer import Answer, Document, Field, Figure, TidyTable, Value
+from fedmed.report.answers.matrix import flow_plot
+from fedmed.report.answers.months import Month, month_plot
+from fedmed.report.units import count, plural
+
+OTHERS = "others"
+"""Last level of every axis: all rows that no declared level takes."""
+MOST_SERIES = 4
+MOST_ACROSS = 9
+"""Levels of a last axis up to which a page sets them side by side."""
+
+_HEADINGS = {
+    "probability": "Quantile",
+    "std_error": "Std. error",
+    "conf_low": "95 % from",
+    "conf_high": "to",
+    "persons": "Persons",
+    "rows": "Rows",
+    "events": "Events",
+    "expected": "Expected",
+    "band_low": "Band from",
+    "band_high": "to",
+    "alarm": "Alarm",
+}
+_ONLY_IN_FILES = frozenset({"units", "cusum_above", "cusum_below"})
+_WHOLE = frozenset({"persons", "rows", "events", "units", "alarm"})
+_NAMES = {
+    "count": "Count",
+    "sum": "Sum",
+    "mean": "Mean",
+    "variance": "Variance",
+    "histogram": "Histogram",
+    "quantile": "Quantiles",
+    "cross_table": "Cross-table",
+    "ratio": "Ratio",
+    "standardised_rate": "Standardised rate",
+    "flow": "Flow",
+    "monthly": "Monthly totals",
+}
+
+
+def statistics_answer(document: Document) -> Answer:
+    """Read a statistics study's result document.
+
+    Args:
+        document: Of `fedmed.question`, with a result as the statistics program writes it. A cell that is
+            not shown is null.
+
+    Guarantees:
+        Every row of a statistic stands in its file. The page leaves out rows of `OTHERS` that hold nothing.
+    """
+    found = tuple(document["result"]["statistics"])
+    figures: list[Figure] = []
+    for one in found:
+        if one["kind"] == "flow":
+            figures.append(_flow(one))
+        elif one["kind"] == "monthly":
+            figures.extend(_series(one))
+    return Answer(
+        finding=_finding(found),
+        tables=tuple(_table(one) for one in found),
+        figures=tuple(figures),
+        tiles=tuple(_tiles(found, document["result"])),
+        notes=tuple(_notes(found, document)),
+    )
+
+
+def _decimals(one: Document) -> int:
+    """Digits of an estimate on the page; files hold all."""
+    if one["unit"] in ("persons", "rows"):
+        return 0
+    if one["kind"] == "ratio":
+        return 4
+    has_noise = "std_error" in one["columns"]
+    return max(int(one["decimals"]), 0 if has_noise else 2 if one["kind"] != "sum" else 0)
+
+
+def _table(one: Document) -> TidyTable:
+    """One statistic as a tidy table: axes, estimate, interval, persons."""
+    columns: dict[str, Any] = dict(one["columns"])
+    digits = _decimals(one)
+    unit = _unit_text(one)
+    fields = [Field(name=axis, heading=axis) for axis in one["by"]]
+    order = [name for name in columns if name == "probability"]
+    order += ["estimate", *(name for name in columns if name not in ("probability", "estimate"))]
+    for name in order:
+        fields.append(
+            Field(
+                name=name,
+                heading=unit if name == "estimate" else _HEADINGS.get(name, name),
+                unit=unit if name not in _WHOLE and name != "probability" else "",
+                decimals=0 if name in _WHOLE else 2 if name == "probability" else digits,
+                shown=name not in _ONLY_IN_FILES,
+            )
+        )
+    rows = zip(*one["by"].values(), *(columns[name] for name in order), strict=True)
+    axes = tuple(one["by"])
+    last = axes[-1] if len(axes) >= 2 else None
+    is_narrow = last is not None and len(one["levels"][last]) <= MOST_ACROSS + 1
+    return TidyTable(
+        name=str(one["name"]),
+        heading=f"{_NAMES[one['kind']]}: {str(one['name']).replace('_', ' ')}",
+        lead=_lead(one),
+        fields=tuple(fields),
+        rows=tuple(rows),
+        across=last if is_narrow and "probability" not in columns else None,
+        quiet=tuple((axis, OTHERS) for axis in axes),
+    )
+
+
+def _unit_text(one: Document) -> str:
+    """The unit of the estimate for people."""
+    return {"persons": "Persons", "rows": "Rows", "1": "Ratio"}.get(str(one["unit"]), str(one["unit"]))
+
+
+def _lead(one: Document) -> str:
+    """What a row is."""
+    axes = ", ".join(one["by"])
+    by = f"By {axes}. " if axes else ""
+    what = {
+        "noise": "The interval says where the number without noise lies, with 95 %.",
+        "grid": "The interval is the step of the declared grid that holds the quantile.",
+        "sampling": "The 95 % interval holds the rate's own variation, and the noise if there is any.",
+        "none": "Exact.",
+    }[one["interval"]]
+    return (
+        f"{by}Unit: {_unit_text(one).lower() if one['unit'] in ('persons', 'rows') else one['unit']}. {what}"
+    )
+
+
+def _cells(one: Document) -> list[tuple[tuple[str, ...], float]]:
+    """Levels and estimate of every shown cell of declared levels."""
+    levels = zip(*one["by"].values(), strict=True) if one["by"] else iter([()] * len(_estimates(one)))
+    pairs = zip(levels, _estimates(one), strict=True)
+    return [(cell, value) for cell, value in pairs if value is not None and OTHERS not in cell]
+
+
+def _estimates(one: Document) -> list[float | None]:
+    """The column of estimates."""
+    return list(one["columns"]["estimate"])
+
+
+def _finding(found: tuple[Document, ...]) -> str:
+    """The first statistic's highest and lowest cell, in words."""
+    one = found[0]
+    cells = _cells(one)
+    name = f"{_NAMES[one['kind']]} {str(one['name']).replace('_', ' ')}"
+    if not cells:
+        return f"{name}: no cell may be shown."
+    field = Field(name="estimate", heading="", decimals=_decimals(one))
+    if len(cells) == 1:
+        return f"{name}: {_figure(cells[0][1], field)} {one['unit']}."
+    cells.sort(key=lambda pair: pair[1])
+    low, high = cells[0], cells[-1]
+    return (
+        f"{name}: from {_figure(low[1], field)} ({', '.join(low[0])}) to {_figure(high[1], field)} "
+        f"({', '.join(high[0])})."
+    )
+
+
+def _figure(value: float, field: Field) -> str:
+    """A figure in a sentence."""
+    return f"{value:,.{field.decimals}f}".replace("-", "−")
+
+
+def _flow(one: Document) -> Figure:
+    """The matrix of a flow; rows and columns of other places only where they hold something."""
+    origin, place = tuple(one["by"])
+    values = dict(zip(zip(*one["by"].values(), strict=True), _estimates(one), strict=True))
+    rows = [a for a in one["levels"][origin] if a != OTHERS or _holds(values, a, 0)]
+    columns = [b for b in one["levels"][place] if b != OTHERS or _holds(values, b, 1)]
+    cells = tuple(tuple(values[a, b] for b in columns) for a in rows)
+    away = sum(v for (a, b), v in values.items() if v is not None and a != b)
+    return Figure(
+        heading=f"From {origin} to {place}",
+        hint="Rows: from; columns: to. The darker, the more; who stays at home is on the diagonal. Hatched: "
+        "not shown.",
+        plot=flow_plot(
+            cells,
+            names=(tuple(rows), tuple(columns)),
+            name=f"flow-{one['name']}",
+            axes_names=(origin, place),
+            description=f"Matrix from {origin} to {place}; {away:,.0f} off the diagonal",
+        ),
+    )
+
+
+def _holds(values: dict[tuple[str, ...], float | None], level: str, axis: int) -> bool:
+    """Whether any cell of a level holds something."""
+    return any(value for cell, value in values.items() if cell[axis] == level)
+
+
+def _series(one: Document) -> Iterator[Figure]:
+    """A chart for each of the first series of monthly totals."""
+    columns, axis = one["columns"], tuple(one["by"])[-1]
+    cells = list(zip(*one["by"].values(), strict=True))
+    series = [cell for cell in dict.fromkeys(cell[:-1] for cell in cells) if OTHERS not in cell]
+    for number, key in enumerate(series[:MOST_SERIES]):
+        places = [p for p, cell in enumerate(cells) if cell[:-1] == key and cell[-1] != OTHERS]
+        months = tuple(
+            Month(
+                name=cells[p][-1],
+                value=columns["estimate"][p],
+                low=columns.get("band_low", {p: None})[p],
+                high=columns.get("band_high", {p: None})[p],
+                is_alarm=bool(columns.get("alarm", {p: 0})[p]),
+            )
+            for p in places
+        )
+        named = ", ".join(key)
+        alarms = [month.name for month in months if month.is_alarm]
+        said = f"Warned of: {', '.join(alarms)}." if alarms else "No month warned of."
+        yield Figure(
+            heading=f"{str(one['name']).replace('_', ' ')} by {axis}{f': {named}' if named else ''}",
+            hint=f"Grey: the band of the declared rule; diamond: a month that it warns of. {said}"
+            if "band_low" in columns
+            else "Line: what came, month by month.",
+            plot=month_plot(
+                months,
+                name=f"months-{one['name']}-{number}",
+                axis=_unit_text(one),
+                description=f"Monthly {one['name']}. {said}",
+            ),
+        )
+
+
+def _tiles(found: tuple[Document, ...], result: Document) -> Iterator[tuple[str, str, str]]:
+    """How much is here."""
+    values: list[Value] = [value for one in found for value in _estimates(one)]
+    blanks = sum(value is None for value in values)
+    yield "Statistics", str(len(found)), f"in one round, {plural(len(values), 'cell')}"
+    yield "Blank cells", count(blanks), "see how to read it"
+    yield "Rows a person", count(int(result["max_rows_per_person"])), "count at most"
+
+
+def _notes(found: tuple[Document, ...], document: Document) -> Iterator[str]:
+    """How to read it."""
+    if document["privacy"]["exact"]:
+        yield (
+            "A blank cell holds nobody, or too few persons, or is hidden so that no small cell can be worked "
+            "out from the others: a blank does not say which."
+        )
+    else:
+        yield (
+            "Numbers carry privacy noise: a count may be negative or hold a fraction, and rows need not add "
+            "up. A blank means that noise hides the number."
+        )
+    yield f"Level {OTHERS}: rows with a value that no declared level names, or without one."
+    yield (
+        f"Of a person with more than {document['result']['max_rows_per_person']:,} rows the others do not "
+        "count; values beyond their declared bounds count as the bound."
+    )
+    if any(one["kind"] == "monthly" for one in found):
+        yield "The band and its alarms follow the rule that the study declared before it ran."
