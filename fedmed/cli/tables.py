@@ -23,8 +23,8 @@ def tables_for(spec: StudySpec, *, data: Path | None, site_column: str, seed: in
 
     Args:
         spec: The study.
-        data: CSV or Parquet file with the rows of all sites; None = the demonstration that the study's
-            dataset names.
+        data: CSV or Parquet file with the rows of all sites, or a folder with a folder a node
+            (`fedmed.cli.province_folder`); None = the demonstration that the study's dataset names.
         site_column: Column of the file that names the site.
         seed: Seed of the demonstration's rows.
 
@@ -33,7 +33,14 @@ def tables_for(spec: StudySpec, *, data: Path | None, site_column: str, seed: in
             are not the study's.
         DataContractError: the file does not hold what the study needs.
     """
-    tables = _demonstration(spec, seed) if data is None else sites_of(data, spec.data.person, site_column)
+    if data is None:
+        tables = _demonstration(spec, seed)
+    elif data.is_dir():
+        from fedmed.cli.province_folder import province_tables
+
+        tables = province_tables(data, spec.data.dataset, nodes=spec.nodes, columns=spec.columns)
+    else:
+        tables = sites_of(data, spec.data.person, site_column)
     missing = [node for node in spec.nodes if node not in tables]
     foreign = [site for site in tables if site not in spec.nodes]
     if missing or foreign:
