@@ -106,9 +106,11 @@ def _expectation(fault: Mapping[str, Any]) -> str:
 
 
 def _pattern_in_words(pattern: str) -> str:
-    """Words for the two patterns that the study file uses."""
+    """Words for the three patterns that the study file uses."""
     if "a-z0-9" in pattern:
         return "1 to 64 of a-z, 0-9, - and _, the first a letter or digit"
+    if "1[0-2]" in pattern:
+        return "a month as 2026-07"
     return "one line of 1 to 200 characters"
 
 

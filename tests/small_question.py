@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
 from fedmed.study import StatisticsStudy, study_from_document
 from tests.small_province import DATASET, names
 
+Entry = dict[str, Any]
+
 LEVELS = ("1", "2", "3")
 SEXES = ("f", "m")
 DECLARED = 60
+BY = [{"column": "level", "levels": list(LEVELS)}, {"column": "sex", "levels": list(SEXES)}]
+VALUE: Entry = {"column": "cost", "low": 0, "high": 500, "decimals": 2}
+STAYS: Entry = {"name": "stays", "kind": "count", "unit": "rows", "by": BY}
+COST: Entry = {"name": "cost", "kind": "sum", "value": VALUE, "by": BY}
 
 
-def small_question(nodes: int = 4, **changes: object) -> StatisticsStudy:
-    """Stays and cost by level and sex; ``section__key=value`` changes one key of the study file."""
-    document: dict[str, dict[str, object]] = {
+def small_question(nodes: int = 4, *, statistics: Sequence[Entry] = (), **changes: Any) -> StatisticsStudy:
+    """Stays and cost by level and sex, or other statistics; ``section__key=value`` changes one key."""
+    document: dict[str, Any] = {
         "study": {
             "id": "stays",
             "title": "Stays",
@@ -27,28 +36,18 @@ def small_question(nodes: int = 4, **changes: object) -> StatisticsStudy:
         "data": {
             "dataset": DATASET,
             "min_cohort": 1,
+            "max_rows_per_person": 3,
             "declared_persons": dict.fromkeys(names(nodes), DECLARED),
         },
         "privacy": {"protection": "exact"},
-        "aggregation": {"scheme": "plain"},
-        "statistics": {
-            "by": [
-                {"column": "level", "categories": list(LEVELS)},
-                {"column": "sex", "categories": list(SEXES)},
-            ],
-            "measures": [
-                {"name": "stays", "kind": "count"},
-                {"name": "cost", "kind": "sum", "column": "cost", "low": 0, "high": 500, "decimals": 2},
-            ],
-            "max_rows_per_person": 3,
-            "spare_attempts": 1,
-        },
+        "aggregation": {"scheme": "plain", "spare_attempts": 1},
+        "statistics": list(statistics) or [STAYS, COST],
     }
     for name, value in changes.items():
         section, _, key = name.partition("__")
         document.setdefault(section, {})[key] = value
-        if (name, value) == ("privacy__epsilon", value):
-            del document["privacy"]["protection"]
+        if name == "privacy__epsilon":
+            document["privacy"].pop("protection", None)
     spec = study_from_document(document)
     assert isinstance(spec, StatisticsStudy)
     return spec

@@ -1,7 +1,7 @@
-"""Counts and sums by cell at one node: integers only, every person's part bounded before it is added.
+"""Sums by cell at one node: integers only, every person's part bounded before it is added.
 
-Rows come in any order and any cut. A person's rows are put into an order of their own contents, so which of
-them count when there are too many depends on that person alone: taking somebody else away moves nothing.
+Rows come in any order and any cut. Of a person with too many rows a hash of that person's own rows decides
+which of them count: taking somebody else away moves nothing.
 """
 
 from __future__ import annotations
@@ -15,70 +15,101 @@ from fedmed.types import IntArray, require
 
 _Words = npt.NDArray[np.uint64]
 
+HIGH_BITS = 31
+"""A total is kept as two words: high * 2**31 + low, so that no sum of 64-bit values overflows."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CellRows:
-    """Rows that fall into a cell, of persons that are told apart by two words.
+class PersonOrder:
+    """Rows put in order by person, then by a hash.
 
     Attributes:
-        persons: Shape (rows, 2), uint64: who each row belongs to.
-        cells: Shape (rows,), int64, in [0, cells).
-        values: Shape (measures, rows), int64, already within the public bounds of each measure.
+        order: Shape (rows,), int64: places of the rows in the input.
+        person: Shape (rows,), int64: number of each ordered row's person, rising from 0.
+        begins: Shape (rows,), int64: where in the order that person's rows begin.
     """
 
-    persons: _Words
-    cells: IntArray
-    values: IntArray
+    order: IntArray
+    person: IntArray
+    begins: IntArray
 
-    def __post_init__(self) -> None:
-        rows = self.cells.shape[0]
-        require(self.persons.shape == (rows, 2), f"persons must have shape ({rows}, 2)")
-        require(self.values.ndim == 2 and self.values.shape[1] == rows, f"values must have {rows} columns")
-        for array in (self.persons, self.cells, self.values):
-            array.setflags(write=False)
+    @property
+    def persons(self) -> int:
+        """How many persons there are."""
+        return int(self.person[-1]) + 1 if len(self.person) else 0
 
 
-def kept_rows(rows: CellRows, *, max_rows_per_person: int) -> CellRows:
-    """At most so many rows of each person.
+def person_order(persons: _Words, contents: _Words) -> PersonOrder:
+    """Put rows in order.
 
     Args:
-        rows: All rows that fall into a cell.
+        persons: Shape (rows, 2): two words that name each row's person.
+        contents: Shape (rows,): a hash of the row's own contents and person.
+
+    Guarantees:
+        A person's rows have the same order whoever else is there and however the input was ordered, as far as
+        their contents differ.
+    """
+    require(persons.shape == (len(contents), 2), f"persons must have shape ({len(contents)}, 2)")
+    order = np.lexsort((contents, persons[:, 1], persons[:, 0]))
+    ordered = persons[order]
+    is_first = np.ones(len(order), dtype=np.bool_)
+    is_first[1:] = np.any(ordered[1:] != ordered[:-1], axis=1)
+    person = np.cumsum(is_first, dtype=np.int64) - 1
+    return PersonOrder(order=order, person=person, begins=np.flatnonzero(is_first)[person])
+
+
+def kept(counted: npt.NDArray[np.bool_], order: PersonOrder, *, max_rows_per_person: int) -> IntArray:
+    """Which rows of a statistic are added up.
+
+    Args:
+        counted: Shape (rows,), in the order of the input: rows that count in the statistic.
+        order: The order of the same rows.
         max_rows_per_person: >= 1.
 
     Returns:
-        The rows by person; of a person with too many the first ones in the order of their own cells and
-        values, which is a rule that no other person's rows enter.
-
-    Guarantees:
-        The same rows for every order of the input.
+        Places in the order (not in the input): of each person the first ones that count, at most so many.
     """
     require(max_rows_per_person >= 1, f"max_rows_per_person must be >= 1, got {max_rows_per_person}")
-    order = np.lexsort((*rows.values[::-1], rows.cells, rows.persons[:, 1], rows.persons[:, 0]))
-    persons = rows.persons[order]
-    is_first = np.ones(len(order), dtype=np.bool_)
-    is_first[1:] = np.any(persons[1:] != persons[:-1], axis=1)
-    starts = np.flatnonzero(is_first)
-    place = np.arange(len(order)) - starts[np.cumsum(is_first) - 1] if len(order) else np.arange(0)
-    kept = order[place < max_rows_per_person]
-    return CellRows(persons=rows.persons[kept], cells=rows.cells[kept], values=rows.values[:, kept])
+    mine = counted[order.order]
+    # Counted rows before each row, among all rows and before the person's first one.
+    before = np.concatenate([[0], np.cumsum(mine, dtype=np.int64)])
+    rank = before[:-1] - before[order.begins]
+    return np.flatnonzero(mine & (rank < max_rows_per_person))
 
 
-def cell_totals(rows: CellRows, *, cells: int) -> IntArray:
-    """Add up every measure in every cell.
+def totals(cells: IntArray, values: IntArray, *, size: int) -> tuple[IntArray, IntArray]:
+    """Add up values in every cell, without rounding and without overflow.
 
     Args:
-        rows: What `kept_rows` left.
-        cells: Number of cells, >= 1.
+        cells: Shape (rows,), int64, in [0, size).
+        values: Shape (rows,), int64, any.
+        size: Number of cells, >= 1.
 
     Returns:
-        Shape (measures, cells), int64, exact: no float is involved.
+        (high, low), each shape (size,), int64: the total is high * 2**31 + low; exact up to 2**31 rows.
     """
-    totals = np.zeros((rows.values.shape[0], cells), dtype=np.int64)
-    for measure, values in enumerate(rows.values):
-        np.add.at(totals[measure], rows.cells, values)
-    return totals
+    high, low = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
+    np.add.at(low, cells, values & ((1 << HIGH_BITS) - 1))
+    np.add.at(high, cells, values >> HIGH_BITS)
+    return high, low
 
 
 def distinct_persons(persons: _Words) -> int:
-    """How many persons rows belong to."""
+    """How many persons rows belong to; shape (rows, 2)."""
     return int(np.unique(persons, axis=0).shape[0]) if persons.size else 0
+
+
+def distinct_in_cells(cells: IntArray, persons: IntArray, *, size: int) -> IntArray:
+    """How many persons each cell has.
+
+    Args:
+        cells: Shape (rows,), int64, in [0, size).
+        persons: Shape (rows,), int64: number of each row's person.
+        size: Number of cells, >= 1.
+
+    Returns:
+        Shape (size,), int64. A person counts once in every cell in which one of the rows lies.
+    """
+    pairs = np.unique(np.stack([cells, persons]), axis=1) if len(cells) else np.zeros((2, 0), dtype=np.int64)
+    return np.bincount(pairs[0], minlength=size).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What ``fedmed study run`` prints of a study that is no training: the table that its program made."""
+"""What ``fedmed study run`` prints of a study that is no training: the tables that its program made."""
 
 from __future__ import annotations
 
@@ -21,41 +21,48 @@ def question_lines(document: Mapping[str, Any], folder: str) -> list[RenderableT
         folder: Where all of it lies.
 
     Returns:
-        A table of the first `SHOWN_CELLS` cells where the result has cells, then what protects it.
+        The first `SHOWN_CELLS` rows of each statistic, then what protects them.
     """
-    result = document["result"]
     lines: list[RenderableType] = [Text(str(document["study"]["title"]), style="bold")]
-    if "cells" in result:
-        lines.append(_cells(result))
-        left = len(result["cells"]) - SHOWN_CELLS
+    for statistic in document["result"].get("statistics", ()):
+        lines.append(_rows(statistic))
+        left = len(statistic["columns"]["estimate"]) - SHOWN_CELLS
         if left > 0:
-            lines.append(Text(f"... and {left:,} cells more"))
+            lines.append(Text(f"... and {left:,} rows more"))
     return [*lines, Text(_protection(document["privacy"])), Text(f"All of it: {folder}/result.json")]
 
 
-def _cells(result: Mapping[str, Any]) -> Table:
-    """One line a cell; exact sums are shown in the column's unit, to the last decimal."""
-    table = Table(box=box.SIMPLE, header_style="bold")
-    cells, measures = result["cells"][:SHOWN_CELLS], result["measures"]
-    for name in cells[0]["by"]:
-        table.add_column(name)
-    for measure in measures:
-        noise = measure["noise_std"]
-        note = "" if noise is None else f"\n(noise {noise:,.1f})"
-        table.add_column(f"{measure['name']}{note}", justify="right")
-    for cell in cells:
-        values = [_shown(cell[m["name"]], m["decimals"], is_exact=result["exact"]) for m in measures]
-        table.add_row(*cell["by"].values(), *values)
+def _rows(statistic: Mapping[str, Any]) -> Table:
+    """One line a row: levels, the estimate in its unit, and the interval where there is one."""
+    heading = f"{statistic['name']} ({statistic['kind'].replace('_', ' ')})"
+    table = Table(title=heading, title_justify="left", box=box.SIMPLE, header_style="bold")
+    by, columns, decimals = statistic["by"], statistic["columns"], statistic["decimals"]
+    for axis in by:
+        table.add_column(axis)
+    if "probability" in columns:
+        table.add_column("probability", justify="right")
+    table.add_column(statistic["unit"], justify="right")
+    if "conf_low" in columns:
+        table.add_column(f"95 % interval\n({statistic['interval']})", justify="right")
+    for row in range(min(SHOWN_CELLS, len(columns["estimate"]))):
+        cells = [levels[row] for levels in by.values()]
+        if "probability" in columns:
+            cells.append(f"{columns['probability'][row]:g}")
+        cells.append(_shown(columns["estimate"][row], decimals))
+        if "conf_low" in columns:
+            ends = (_shown(columns[end][row], decimals) for end in ("conf_low", "conf_high"))
+            cells.append(" to ".join(ends))
+        table.add_row(*cells)
     return table
 
 
-def _shown(value: float, decimals: int, *, is_exact: bool) -> str:
-    """A total in the column's unit."""
-    if is_exact and isinstance(value, int):
-        whole, rest = divmod(abs(value), 10**decimals)
-        sign = "-" if value < 0 else ""
-        return f"{sign}{whole:,}" + (f".{rest:0{decimals}d}" if decimals else "")
-    return f"{value:,.{max(decimals, 1)}f}"
+def _shown(value: float | None, decimals: int) -> str:
+    """A number as people read it; a dash where there is none."""
+    if value is None:
+        return "-"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.{decimals}f}" if decimals else f"{value:,.4g}"
 
 
 def _protection(privacy: Mapping[str, Any]) -> str:

@@ -1,23 +1,162 @@
-"""The one stage of a statistics study: exact integers, or sums with noise scaled to each measure's bound."""
+"""The one stage of a statistics study: where each sum lies in the vector, its bound, its share of the noise.
+
+Every statistic is a few *blocks*: one sum a cell, of rows, of persons or of a value. Exact blocks are whole
+numbers; one that could outgrow a field travels as several digits of a large base. With noise each block is
+divided by what one person can add to it, so that the whole vector has one sensitivity.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
+from enum import Enum
 
-from fedmed.aggregation.encoding import SumBounds, exact_layout
+import numpy as np
+
+from fedmed.aggregation.encoding import Carrier, SumBounds, exact_layout, widest_limit
+from fedmed.errors import ConfigError
 from fedmed.plans.stage import Ground, Stage, noisy_stage
 from fedmed.privacy.accounting import noise_multiplier_for
-from fedmed.study.statistics import StatisticsStudy
-from fedmed.types import RoundKind, require
+from fedmed.study.statistics import StatisticKind, StatisticsStudy, StatisticTable
+from fedmed.types import IntArray, RoundKind
+
+VECTOR_NORM = 1.0
+"""L2 bound of one person's part of a vector with noise, after scaling."""
+# Rounding of scales and quotients must not lift a person's part above the bound (`ClippedSum.clip_norm`).
+_SLACK = 1 - 2.0**-19
 
 
-def measure_bounds(spec: StatisticsStudy) -> tuple[int, ...]:
-    """How far one person can move each measure, in L2 norm over its cells and units of the last decimal.
+class Moment(Enum):
+    """What one block adds up in every cell."""
 
-    All rows of a person that count may lie in one cell: max_rows_per_person times the largest value.
+    PERSONS = "persons"
+    ROWS = "rows"
+    TOTAL = "total"
+    SQUARES = "squares"
+    DENOMINATOR = "denominator"
+    EVENTS = "events"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One sum a cell.
+
+    Attributes:
+        statistic: Place of its statistic in the study's list.
+        moment: What is added up.
+        cells: How many there are (>= 1).
+        shift: Subtracted from every value before it is added up, in units of the last decimal.
+        most: Largest absolute value that one row adds.
+        bound: L2 bound of what one person adds over all cells, in units.
+        changed: Cells that one person can change.
+        scale: Factor by which the block is multiplied in a vector with noise; 1 where sums are exact.
     """
-    rows = spec.statistics.max_rows_per_person
-    return tuple(rows * measure.most_units for measure in spec.statistics.measures)
+
+    statistic: int
+    moment: Moment
+    cells: int
+    shift: int
+    most: int
+    bound: float
+    changed: int
+    scale: float
+
+
+def blocks(spec: StatisticsStudy) -> tuple[Block, ...]:
+    """All blocks of a study, in the order of the vector.
+
+    Returns:
+        With noise, scales such that one person moves the scaled vector by at most `VECTOR_NORM`: the
+        squares of ``scale * bound`` add up to it, in proportion to the statistics' weights squared, shared
+        out evenly inside a statistic. Exact studies count the persons of every cell besides, for whoever
+        decides what may be shown.
+    """
+    found, shares = [], []
+    for place, entry in enumerate(spec.statistics):
+        moments = _moments(entry, is_exact=spec.privacy.is_exact)
+        found += [_block(spec, place, moment) for moment in moments]
+        shares += [entry.weight / math.sqrt(len(moments))] * len(moments)
+    if spec.privacy.is_exact:
+        return tuple(found)
+    whole = math.hypot(*shares)
+    return tuple(
+        replace(block, scale=VECTOR_NORM * _SLACK * share / whole / block.bound)
+        for block, share in zip(found, shares, strict=True)
+    )
+
+
+def _moments(entry: StatisticTable, *, is_exact: bool) -> tuple[Moment, ...]:
+    """What a statistic is made of."""
+    kind = entry.kind
+    if entry.unit is not None:
+        found: tuple[Moment, ...] = (Moment(entry.unit),)
+    elif kind is StatisticKind.STANDARDISED_RATE:
+        found = (Moment.ROWS, Moment.EVENTS)
+    elif kind is StatisticKind.QUANTILE:
+        found = (Moment.ROWS,)
+    elif kind is StatisticKind.RATIO:
+        found = (Moment.TOTAL, Moment.DENOMINATOR)
+    elif kind is StatisticKind.MEAN:
+        found = (Moment.ROWS, Moment.TOTAL)
+    elif kind is StatisticKind.VARIANCE:
+        found = (Moment.ROWS, Moment.TOTAL, Moment.SQUARES)
+    else:
+        found = (Moment.TOTAL,)
+    return tuple(dict.fromkeys((*found, Moment.PERSONS))) if is_exact else found
+
+
+def _block(spec: StatisticsStudy, place: int, moment: Moment) -> Block:
+    """One block, not scaled yet."""
+    entry, rows = spec.statistics[place], spec.data.max_rows_per_person
+    is_grid = entry.kind is StatisticKind.QUANTILE and moment is Moment.ROWS
+    cells = entry.groups * (entry.steps or 1) if is_grid else entry.groups
+    shift, most = _reach(entry, moment, is_exact=spec.privacy.is_exact)
+    changed = min(rows, cells)
+    # All rows of a person may lie in one cell; a person is counted at most once in each.
+    bound = math.sqrt(changed) if moment is Moment.PERSONS else float(rows * most)
+    return Block(
+        statistic=place,
+        moment=moment,
+        cells=cells,
+        shift=shift,
+        most=most,
+        bound=bound,
+        changed=changed,
+        scale=1.0,
+    )
+
+
+def _reach(entry: StatisticTable, moment: Moment, *, is_exact: bool) -> tuple[int, int]:
+    """What is subtracted from a row's value, and the largest absolute value of the rest.
+
+    Where the number of rows is summed besides, values are taken from the middle of their bounds: a mean
+    needs half the noise then.
+    """
+    value = entry.denominator if moment is Moment.DENOMINATOR else entry.value
+    if moment in (Moment.PERSONS, Moment.ROWS, Moment.EVENTS) or value is None:
+        return 0, 1
+    low, high = value.units
+    centred = not is_exact and entry.kind in (StatisticKind.MEAN, StatisticKind.VARIANCE)
+    shift = (low + high) // 2 if centred else 0
+    most = max(abs(low - shift), abs(high - shift))
+    return shift, most**2 if moment is Moment.SQUARES else most
+
+
+def most_of(spec: StatisticsStudy, block: Block) -> int:
+    """Largest absolute value of one cell of a block at one node, in units."""
+    persons = max(spec.data.declared_persons.values())
+    rows = 1 if block.moment is Moment.PERSONS else spec.data.max_rows_per_person
+    return persons * rows * block.most
+
+
+def digits_of(most: int, limit: int) -> int:
+    """Fields that a sum takes: one where the layout's limit holds it, else digits of base 2^k <= limit."""
+    return 1 if most <= limit else -(-most.bit_length() // digit_bits(limit))
+
+
+def digit_bits(limit: int) -> int:
+    """Bits of a digit: the largest power of two that a field holds."""
+    return limit.bit_length() - 1
 
 
 def stages(spec: StatisticsStudy, ground: Ground) -> tuple[Stage, ...]:
@@ -28,41 +167,24 @@ def stages(spec: StatisticsStudy, ground: Ground) -> tuple[Stage, ...]:
         ground: What the plan stands on.
 
     Returns:
-        One stage of one round over all measures and cells. Exact: integers in units of the last decimal.
-        With noise: each measure is divided by its bound (`measure_bounds`), so that one person moves the
-        whole vector by at most the root of the number of measures, and each measure gets noise in
-        proportion to its bound.
+        One stage of one round over all blocks.
 
     Raises:
-        ConfigError: the totals of a node could exceed what a field holds, or noise does not fit.
+        ConfigError: noise does not fit, or the vector is too long.
     """
-    values = spec.statistics.cells * len(spec.statistics.measures)
-    most_persons = max(spec.data.declared_persons.values())
-    bounds = measure_bounds(spec)
-    require(
-        most_persons * max(bounds) < 1 << 62,
-        "a node's total could exceed 2^62 units: lower max_rows_per_person, decimals or the bounds of a sum",
-    )
+    found = blocks(spec)
     if spec.privacy.is_exact:
-        return (
-            Stage(
-                kind=RoundKind.STATISTICS,
-                rounds=1,
-                layout=exact_layout(values, limit=most_persons * max(bounds), carrier=ground.carrier),
-                clip_norm=math.hypot(*bounds) * (1 + 2.0**-50),
-                event=None,
-                input_values=0,
-            ),
-        )
+        return (_exact(spec, found, ground.carrier),)
+    values, most_persons = sum(b.cells for b in found), max(spec.data.declared_persons.values())
     return (
         noisy_stage(
             RoundKind.STATISTICS,
             SumBounds(
                 values=values,
-                clip_norm=math.sqrt(len(bounds)) * (1 + 2.0**-50),
+                clip_norm=VECTOR_NORM,
                 clamp_persons=most_persons,
                 max_persons=most_persons,
-                changed=min(values, spec.statistics.max_rows_per_person * len(bounds)),
+                changed=min(values, sum(b.changed for b in found)),
             ),
             ground,
             noise_multiplier=noise_multiplier_for(
@@ -70,3 +192,35 @@ def stages(spec: StatisticsStudy, ground: Ground) -> tuple[Stage, ...]:
             ),
         ),
     )
+
+
+def _exact(spec: StatisticsStudy, found: tuple[Block, ...], carrier: Carrier) -> Stage:
+    """A stage of whole numbers: fields as wide as the largest sum, or as digits that a field holds."""
+    widest = 1 << digit_bits(widest_limit(carrier))
+    largest = [most_of(spec, block) for block in found]
+    limit = min(max(largest), widest)
+    values = sum(b.cells * digits_of(most, limit) for b, most in zip(found, largest, strict=True))
+    return Stage(
+        kind=RoundKind.STATISTICS,
+        rounds=1,
+        layout=exact_layout(values, limit=limit, carrier=carrier),
+        # What any two vectors of this layout can differ by; without noise nobody relies on less.
+        clip_norm=2.0 * limit * math.sqrt(values),
+        event=None,
+        input_values=0,
+    )
+
+
+def grid_edges(entry: StatisticTable) -> IntArray:
+    """Edges of a quantile's grid in units of the last decimal, shape (steps + 1,), int64, rising.
+
+    Raises:
+        ConfigError: the entry is no quantile.
+    """
+    if entry.value is None or entry.steps is None:
+        raise ConfigError(f"{entry.name} is a {entry.kind.value}, which has no grid")
+    low, high = entry.value.units
+    # Units below 2^53 times 10^5 steps would overflow; quotient and rest do not.
+    width, rest = divmod(high - low, entry.steps)
+    place = np.arange(entry.steps + 1)
+    return low + place * width + place * rest // entry.steps

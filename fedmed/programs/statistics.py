@@ -1,8 +1,7 @@
-"""A statistics study at the coordinator: one sum, read as a table."""
+"""A statistics study at the coordinator: one sum, taken apart into a table for each statistic."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,15 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedmed.plans.stage import Stage
-from fedmed.plans.statistics import measure_bounds
+from fedmed.plans.statistics import Block, blocks, digit_bits, digits_of, most_of
 from fedmed.programs.contract import Arrays, OpenedSum
+from fedmed.programs.statistic_tables import OpenedStatistic, ResultTable, Sums, result_table
 from fedmed.study.statistics import StatisticsStudy
-from fedmed.types import FloatArray, IntArray
 
 TOTALS = "totals"
-"""Name of the result: shape (measures, cells), int64 units of the last decimal, or float64 with noise."""
+"""Name of the opened vector: int64 digits where sums are exact, else float64 in units without scale."""
+LIMIT = "limit"
+"""Name of the layout's limit, shape (1,), int64, by which digits are put together; only where exact."""
 NOISE_STD = "noise_std"
-"""Name of the noise in each measure, shape (measures,), in the units of the totals; only with noise."""
+"""Name of the noise in each block, shape (blocks,), in the units of the totals; only with noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +38,15 @@ class StatisticsProgram:
         return b""
 
     def absorb(self, state: Arrays, opened: OpenedSum) -> Arrays:
-        """See `Program.absorb`: undo the scaling by which measures with noise travel."""
-        table = opened.values.reshape(len(self.spec.statistics.measures), -1)
+        """See `Program.absorb`: undo the scaling by which blocks with noise travel."""
+        layout = opened.stage.layout
         if opened.stage.event is None:
-            return {**state, TOTALS: table}
-        bounds = np.array(measure_bounds(self.spec), dtype=np.float64)
-        layout, shares = opened.stage.layout, len(opened.contributors)
-        noise = bounds * layout.noise_scale * layout.grid * math.sqrt(shares)
-        return {**state, TOTALS: table * bounds[:, None], NOISE_STD: noise}
+            return {**state, TOTALS: opened.values, LIMIT: np.array([layout.limit], dtype=np.int64)}
+        found = blocks(self.spec)
+        scales = np.repeat([block.scale for block in found], [block.cells for block in found])
+        noise = layout.noise_scale * layout.grid * math.sqrt(len(opened.contributors))
+        stds = np.array([noise / block.scale for block in found])
+        return {**state, TOTALS: opened.values / scales, NOISE_STD: stds}
 
     def is_finished(self, state: Arrays) -> bool:
         """See `Program.is_finished`: one sum is all."""
@@ -56,36 +58,55 @@ class StatisticsProgram:
         return {}
 
     def document(self, state: Arrays) -> Mapping[str, object]:
-        """See `Program.document`: one row a cell, with the categories by column and the measures by name.
-
-        Exact totals are integers in units of the last decimal (`decimals` of each measure); with noise they
-        are numbers in the column's unit, and `noise_std` says how large the noise is.
-        """
-        table = self.spec.statistics
-        totals: IntArray | FloatArray = state[TOTALS]
-        is_exact = NOISE_STD not in state
-        scales = [None if is_exact else 10**m.decimals for m in table.measures]
-        names = [m.name for m in table.measures]
-        cells = itertools.product(*(entry.categories for entry in table.by))
-        rows = [
-            {
-                "by": dict(zip((entry.column for entry in table.by), cell, strict=True)),
-                **{n: _shown(v, s) for n, v, s in zip(names, column, scales, strict=True)},
-            }
-            for cell, column in zip(cells, totals.T, strict=True)
-        ]
-        measures = [
-            {
-                "name": m.name,
-                "kind": m.kind,
-                "decimals": m.decimals,
-                "noise_std": None if is_exact else _shown(state[NOISE_STD][place], scales[place]),
-            }
-            for place, m in enumerate(table.measures)
-        ]
-        return {"exact": is_exact, "measures": measures, "cells": rows}
+        """See `Program.document`: for each statistic a `ResultTable`, nothing hidden."""
+        return {
+            "exact": NOISE_STD not in state,
+            "max_rows_per_person": self.spec.data.max_rows_per_person,
+            "statistics": [table.document() for table in result_tables(self.spec, state)],
+        }
 
 
-def _shown(value: np.int64 | np.float64, scale: int | None) -> int | float:
-    """A total as JSON: whole units where it is exact, else a number in the column's unit."""
-    return int(value) if scale is None else float(value) / scale
+def result_tables(spec: StatisticsStudy, state: Arrays) -> tuple[ResultTable, ...]:
+    """The table of every statistic of a finished study, in its order; nothing hidden."""
+    return tuple(result_table(opened) for opened in opened_statistics(spec, state))
+
+
+def opened_statistics(spec: StatisticsStudy, state: Arrays) -> tuple[OpenedStatistic, ...]:
+    """The sums of every statistic, in the study's order.
+
+    Args:
+        spec: The study.
+        state: Its final state.
+    """
+    found = blocks(spec)
+    taken = _exact_sums(spec, found, state) if NOISE_STD not in state else _noisy_sums(found, state)
+    noise = state.get(NOISE_STD)
+    opened = []
+    for place, entry in enumerate(spec.statistics):
+        mine = [i for i, block in enumerate(found) if block.statistic == place]
+        opened.append(
+            OpenedStatistic(
+                entry=entry,
+                sums={found[i].moment: taken[i] for i in mine},
+                noise={} if noise is None else {found[i].moment: float(noise[i]) for i in mine},
+                shift=max((found[i].shift for i in mine), key=abs),
+            )
+        )
+    return tuple(opened)
+
+
+def _exact_sums(spec: StatisticsStudy, found: tuple[Block, ...], state: Arrays) -> list[Sums]:
+    """Whole numbers of every block, put together from their digits."""
+    vector, limit, at, taken = state[TOTALS], int(state[LIMIT][0]), 0, []
+    for block in found:
+        count = digits_of(most_of(spec, block), limit)
+        digits = vector[at : at + count * block.cells].astype(object).reshape(count, block.cells)
+        at += count * block.cells
+        taken.append(sum(digits[i] << (digit_bits(limit) * i) for i in range(count)))
+    return taken
+
+
+def _noisy_sums(found: tuple[Block, ...], state: Arrays) -> list[Sums]:
+    """Numbers of every block."""
+    ends = np.cumsum([block.cells for block in found])
+    return list(np.split(state[TOTALS], ends[:-1]))

@@ -1,17 +1,19 @@
-"""A study that counts and adds up: ``[study] kind = "statistics"``, cells by declared public categories."""
+"""A study that counts and adds up: ``[study] kind = "statistics"``, several statistics in one round."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from fractions import Fraction
+from enum import Enum
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from fedmed.study.axes import MOST_SQUARED_UNITS, AxisTable, ValueTable
 from fedmed.study.sections import (
+    AggregationTable,
+    DataTable,
     ExactOrNoisyPrivacyTable,
-    Line,
     Slug,
     SpareAttempts,
     StudySpec,
@@ -20,104 +22,183 @@ from fedmed.study.sections import (
 from fedmed.types import Mode
 
 MOST_CELLS = 1_000_000
-MOST_DECIMALS = 6
-LARGEST_VALUE = 1e12
 SPARE_ATTEMPTS = 1
 """Of a study of one round that does not say: a lost opener must not cost a whole new study."""
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-class CategoriesTable(Table):
-    """One entry of ``[[statistics.by]]``: a column and its public values; rows with another fall out.
+
+class StatisticKind(Enum):
+    """What one statistic is."""
+
+    COUNT = "count"
+    SUM = "sum"
+    MEAN = "mean"
+    VARIANCE = "variance"
+    HISTOGRAM = "histogram"
+    QUANTILE = "quantile"
+    CROSS_TABLE = "cross_table"
+    RATIO = "ratio"
+    STANDARDISED_RATE = "standardised_rate"
+    FLOW = "flow"
+    MONTHLY = "monthly"
+
+
+# What an entry says besides name, kind, by, where and weight: all of the first, any of the second.
+_KEYS: Mapping[StatisticKind, tuple[frozenset[str], frozenset[str]]] = {
+    StatisticKind.COUNT: (frozenset({"unit"}), frozenset()),
+    StatisticKind.SUM: (frozenset({"value"}), frozenset()),
+    StatisticKind.MEAN: (frozenset({"value"}), frozenset()),
+    StatisticKind.VARIANCE: (frozenset({"value"}), frozenset()),
+    StatisticKind.HISTOGRAM: (frozenset({"bins", "unit"}), frozenset()),
+    StatisticKind.QUANTILE: (frozenset({"value", "steps", "probabilities"}), frozenset()),
+    StatisticKind.CROSS_TABLE: (frozenset({"unit"}), frozenset()),
+    StatisticKind.RATIO: (frozenset({"value", "denominator"}), frozenset()),
+    StatisticKind.STANDARDISED_RATE: (frozenset({"strata", "standard", "event", "per"}), frozenset()),
+    StatisticKind.FLOW: (frozenset(), frozenset({"unit", "value"})),
+    StatisticKind.MONTHLY: (frozenset({"month"}), frozenset({"unit", "value", "warning"})),
+}
+_KIND_KEYS = frozenset().union(*(needed | offered for needed, offered in _KEYS.values()))
+
+
+class WarningTable(Table):
+    """``warning`` of monthly totals: a line through the first months, and a CUSUM of what departs from it.
 
     Attributes:
-        column: Name of the column.
-        categories: Its values, as text; the order is that of the cells.
+        baseline_months: First months that the line is drawn through (>= 3).
+        trend: Whether the line may rise or fall; otherwise it is their mean.
+        allowance: Departures up to so many standard deviations are not added up (the CUSUM's k).
+        limit: A sum of departures above so many standard deviations is an alarm (its h).
     """
 
-    column: Line
-    categories: Annotated[tuple[Line, ...], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _values_differ(self) -> Self:
-        if len(set(self.categories)) < len(self.categories):
-            raise ValueError(f"the categories of {self.column} must differ")
-        return self
+    baseline_months: Annotated[int, Field(ge=3, le=600)] = 12
+    trend: bool = True
+    allowance: Positive = 0.5
+    limit: Positive = 5.0
 
 
-class MeasureTable(Table):
-    """One entry of ``[[statistics.measures]]``: what is added up in every cell.
+class StatisticTable(Table):
+    """One entry of ``[[statistics]]``. A row counts in the cell of its levels, if ``where`` holds for it.
 
     Attributes:
         name: What the result calls it.
-        kind: ``count`` counts rows, ``sum`` adds up a column.
-        column: Column of a sum.
-        low: Public lower bound of a value, in the column's unit; smaller values count as it.
-        high: Public upper bound likewise.
-        decimals: Digits after the point that count: 2 adds up yuan to the last fen. Values are rounded to
-            them, half to even.
+        kind: What is computed; it decides which of the keys below are given.
+        by: Axes of the cells; none = one cell. A flow has two with equal levels: from, to.
+        where: Only rows with a declared level of each of these axes count.
+        weight: Share of the precision that it gets beside the others, with noise: twice the weight means
+            half the noise.
+        unit: Whether a cell counts ``rows``, or ``persons`` with at least one row in it.
+        value: What is added up; the numerator of a ratio. Rows without one do not count.
+        denominator: What a ratio is divided by.
+        bins: The axis of a histogram.
+        steps: Grid of quantiles: intervals of equal width between the value's bounds.
+        probabilities: Which quantiles.
+        strata: Axes of a standardised rate, such as age band and sex.
+        standard: Standard population of each stratum (>= 0): one number for each combination of declared
+            levels, the last axis running fastest.
+        event: The rows that a rate counts as events have a declared level of each of these axes.
+        per: A rate is per so many, such as 1000.
+        month: The axis of monthly totals; a months axis.
+        warning: When monthly totals give an early warning; none where it is left out.
     """
 
     name: Slug
-    kind: Literal["count", "sum"]
-    column: Line | None = None
-    low: Annotated[float, Field(ge=-LARGEST_VALUE, le=LARGEST_VALUE, allow_inf_nan=False)] = 0.0
-    high: Annotated[float, Field(ge=-LARGEST_VALUE, le=LARGEST_VALUE, allow_inf_nan=False)] | None = None
-    decimals: Annotated[int, Field(ge=0, le=MOST_DECIMALS)] = 0
+    kind: StatisticKind
+    by: tuple[AxisTable, ...] = ()
+    where: tuple[AxisTable, ...] = ()
+    weight: Positive = 1.0
+    unit: Literal["rows", "persons"] | None = None
+    value: ValueTable | None = None
+    denominator: ValueTable | None = None
+    bins: AxisTable | None = None
+    steps: Annotated[int, Field(ge=2, le=100_000)] | None = None
+    probabilities: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    strata: tuple[AxisTable, ...] = ()
+    standard: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = ()
+    event: tuple[AxisTable, ...] = ()
+    per: Positive | None = None
+    month: AxisTable | None = None
+    warning: WarningTable | None = None
 
     @model_validator(mode="after")
     def _belongs_to_its_kind(self) -> Self:
-        is_sum = self.kind == "sum"
-        if is_sum != (self.column is not None) or is_sum != (self.high is not None):
-            raise ValueError("a sum needs column, low and high; a count has none of them")
-        if self.high is not None and not self.low < self.high:
-            raise ValueError(f"low must be < high, got {self.low:g} and {self.high:g}")
+        needed, offered = _KEYS[self.kind]
+        given = {key for key in _KIND_KEYS if getattr(self, key) not in (None, ())}
+        if missing := sorted(needed - given):
+            raise ValueError(f"a {self.kind.value} needs {', '.join(missing)}")
+        if needless := sorted(given - needed - offered):
+            raise ValueError(f"a {self.kind.value} has no {' and no '.join(needless)}")
+        if {"unit", "value"} <= offered and (self.unit is None) == (self.value is None):
+            raise ValueError(f"a {self.kind.value} needs unit or value, and not both")
         return self
 
-    @property
-    def units(self) -> tuple[int, int]:
-        """Lowest and highest value in units of the last decimal; (1, 1) for a count."""
-        if self.high is None:
-            return (1, 1)
-        scale = 10**self.decimals
-        low, high = (Fraction(repr(end)) * scale for end in (self.low, self.high))  # decimals, not binary
-        return (math.floor(low), math.ceil(high))
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        titles = [axis.title for axis in self.axes]
+        if len(set(titles)) < len(titles):
+            raise ValueError("two axes have one name: give one of them a name of its own")
+        if self.kind is StatisticKind.CROSS_TABLE and len(self.by) < 2:
+            raise ValueError("a cross_table needs two axes in by, or more")
+        if self.kind is StatisticKind.FLOW and (len(self.by) != 2 or self.by[0].labels != self.by[1].labels):
+            raise ValueError("a flow needs two axes in by with equal levels: from and to")
+        if self.month is not None and not self.month.months:
+            raise ValueError("month needs first_month and last_month")
+        self._check_numbers()
+        return self
+
+    def _check_numbers(self) -> None:
+        """Refuse numbers that do not fit each other."""
+        strata = math.prod(axis.size - 1 for axis in self.strata)
+        if self.strata and (len(self.standard) != strata or not sum(self.standard) > 0):
+            raise ValueError(f"standard needs {strata} numbers, not all zero, got {len(self.standard)}")
+        if self.warning is not None and self.month is not None:
+            least = self.warning.baseline_months + 1
+            if len(self.month.months) < least:
+                raise ValueError(f"a warning after {least - 1} months needs {least} months or more")
+        low, high = (0, 0) if self.value is None else self.value.units
+        if self.kind is StatisticKind.VARIANCE and max(abs(low), abs(high)) > MOST_SQUARED_UNITS:
+            raise ValueError("a variance needs bounds of at most 2^30 units: lower decimals or the bounds")
+        if self.steps is not None and high - low < self.steps:
+            raise ValueError(f"{self.steps} steps are more than the value's units: raise decimals")
 
     @property
-    def most_units(self) -> int:
-        """Largest absolute value of one row, in units of the last decimal."""
-        return max(abs(end) for end in self.units)
+    def axes(self) -> tuple[AxisTable, ...]:
+        """Axes of the cells, in the order of their levels: ``by``, then what the kind adds."""
+        more = tuple(axis for axis in (self.bins, self.month) if axis is not None)
+        return (*self.by, *self.strata, *more)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that the entry reads."""
+        axes = (axis.column for axis in (*self.axes, *self.where, *self.event))
+        return (*axes, *(v.column for v in (self.value, self.denominator) if v is not None))
+
+    @property
+    def groups(self) -> int:
+        """Cells of the axes: every combination of levels."""
+        return math.prod(axis.size for axis in self.axes)
 
 
-class StatisticsTable(Table):
-    """``[statistics]``: what is added up, by what. A row counts in the cell of its categories.
+class StatisticsDataTable(DataTable):
+    """``[data]`` of a statistics study.
 
     Attributes:
-        by: Columns whose categories make the cells; none = one cell for everybody.
-        measures: What each cell holds.
-        max_rows_per_person: Rows of one person that count (>= 1); of a person with more some are left out, by
-            a rule that depends on that person's rows alone.
+        max_rows_per_person: Rows of one person that count in each statistic (>= 1); of a person with more a
+            hash of that person's own rows decides which.
+    """
+
+    max_rows_per_person: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class StatisticsAggregationTable(AggregationTable):
+    """``[aggregation]`` of a statistics study.
+
+    Attributes:
         spare_attempts: Attempts planned beyond the one; default 1. Each is paid for in the plan: two attempts
             mean 1.4 times the noise of one.
     """
 
-    by: tuple[CategoriesTable, ...] = ()
-    measures: Annotated[tuple[MeasureTable, ...], Field(min_length=1)]
-    max_rows_per_person: Annotated[int, Field(ge=1, le=1_000_000)]
     spare_attempts: SpareAttempts
-
-    @model_validator(mode="after")
-    def _cells_are_few_and_named_once(self) -> Self:
-        names, columns = [m.name for m in self.measures], [entry.column for entry in self.by]
-        if len(set(names)) < len(names) or len(set(columns)) < len(columns):
-            raise ValueError("the names of measures and the columns of by must differ")
-        if self.cells > MOST_CELLS:
-            raise ValueError(f"the categories make {self.cells} cells, at most {MOST_CELLS} can be summed")
-        return self
-
-    @property
-    def cells(self) -> int:
-        """Cells of each measure: every combination of categories."""
-        return math.prod(len(entry.categories) for entry in self.by)
 
 
 class StatisticsPrivacyTable(ExactOrNoisyPrivacyTable):
@@ -129,30 +210,37 @@ class StatisticsPrivacyTable(ExactOrNoisyPrivacyTable):
 
 
 class StatisticsStudy(StudySpec):
-    """A study whose result is a table of counts and sums."""
+    """A study whose result is a table for each of its statistics."""
 
+    data: StatisticsDataTable
     privacy: StatisticsPrivacyTable
-    statistics: StatisticsTable
+    aggregation: StatisticsAggregationTable
+    statistics: Annotated[tuple[StatisticTable, ...], Field(min_length=1)]
 
     @classmethod
     def defaults(cls, document: Mapping[str, object]) -> dict[str, dict[str, object]]:
         """See `StudySpec.defaults`."""
-        return {**super().defaults(document), "statistics": {"spare_attempts": SPARE_ATTEMPTS}}
+        return {**super().defaults(document), "aggregation": {"spare_attempts": SPARE_ATTEMPTS}}
 
     @model_validator(mode="after")
-    def _persons_are_no_category(self) -> Self:
-        if any(entry.column == self.data.person for entry in self.statistics.by):
-            raise ValueError(f"the person column {self.data.person} must not make cells")
+    def _is_one_vector(self) -> Self:
+        names = [entry.name for entry in self.statistics]
+        if len(set(names)) < len(names):
+            raise ValueError("the names of statistics must differ")
+        if any(self.data.person in entry.columns for entry in self.statistics):
+            raise ValueError(f"the person column {self.data.person} must not make cells or sums")
+        cells = sum(entry.groups * (entry.steps or 1) for entry in self.statistics)
+        if cells > MOST_CELLS:
+            raise ValueError(f"the statistics have {cells} cells, at most {MOST_CELLS} can be summed")
         return self
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """See `StudySpec.columns`: person, categories, what is added up."""
-        by = (entry.column for entry in self.statistics.by)
-        summed = (measure.column for measure in self.statistics.measures if measure.column is not None)
-        return tuple(dict.fromkeys([self.data.person, *by, *summed]))
+        """See `StudySpec.columns`: person, axes, what is added up."""
+        read = (column for entry in self.statistics for column in entry.columns)
+        return tuple(dict.fromkeys([self.data.person, *read]))
 
     @property
     def spare_attempts(self) -> int:
         """See `StudySpec.spare_attempts`."""
-        return self.statistics.spare_attempts
+        return self.aggregation.spare_attempts

@@ -169,14 +169,14 @@ def _content_keys(rows: Examples, chosen: IntArray) -> _Words:
     total = np.zeros(chosen.size, dtype=np.uint64)
     columns = [*(rows.dense[chosen, i] for i in range(rows.dense.shape[1])), rows.labels[chosen]]
     for place, cells in enumerate(columns):
-        total += _mixed(cells.view(np.uint32).astype(np.uint64) + np.uint64(place << 32))
-    codes = _mixed(rows.codes.astype(np.uint64) + np.uint64(1 << 63))
+        total += mixed(cells.view(np.uint32).astype(np.uint64) + np.uint64(place << 32))
+    codes = mixed(rows.codes.astype(np.uint64) + np.uint64(1 << 63))
     sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(codes, dtype=np.uint64)])
     total += sums[rows.code_starts[chosen + 1]] - sums[rows.code_starts[chosen]]
     return total
 
 
-def _mixed(words: _Words) -> _Words:
+def mixed(words: _Words) -> _Words:
     """The finaliser of splitmix64 (Steele, Lea, Flood 2014): a bijection that spreads every bit."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -6,6 +6,7 @@ import itertools
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,25 +14,39 @@ import pytest
 
 from fedmed.protocol.schedule import schedule_for
 from fedmed.simulation import run_question
-from fedmed.study import StatisticsStudy, load_study
-from tests.nodes.answers.test_statistics import totals
-from tests.small_question import small_question, stays
+from fedmed.study import load_study
+from tests.small_question import BY, LEVELS, SEXES, small_question, stays
 
 TABLES = {f"node{point}": stays(point) for point in range(1, 5)}
+# More rows than any person has here: nothing is left out, so a plain loop gives the sums.
+ALL = {"data__max_rows_per_person": 100}
 
 
-def pooled(spec: StatisticsStudy) -> np.ndarray:
-    return np.sum([totals(table, spec) for table in TABLES.values()], axis=0).reshape(2, -1)
+def pooled() -> tuple[list[int], list[int]]:
+    """Rows and fen of every cell, by a loop over all nodes' rows."""
+    rows = list(itertools.chain.from_iterable(table.to_pylist() for table in TABLES.values()))
+    counts, fen = [], []
+    for level, sex in itertools.product((*LEVELS, None), (*SEXES, None)):
+        mine = [
+            r for r in rows if (r["level"] if r["level"] in LEVELS else None) == level and r["sex"] == sex
+        ]
+        counts.append(len(mine))
+        fen.append(sum(round(min(max(r["cost"], 0), 500) * 100) for r in mine if r["cost"] is not None))
+    return counts, fen
+
+
+def columns(document: Any, place: int) -> Any:
+    return document["result"]["statistics"][place]["columns"]
 
 
 def test_an_exact_question_gives_the_sums_of_all_nodes_to_the_last_fen(tmp_path: Path) -> None:
-    spec = small_question()
+    spec = small_question(**ALL)
     document = run_question(spec, TABLES, folder=tmp_path)
-    result = document["result"]
-    cells = [list(cell["by"].values()) for cell in result["cells"]]
-    assert cells == [list(pair) for pair in itertools.product("123", "fm")]
-    found = [[cell[name] for cell in result["cells"]] for name in ("stays", "cost")]
-    assert found == pooled(spec).tolist()
+    counts, fen = pooled()
+    assert columns(document, 0)["estimate"] == counts
+    assert columns(document, 1)["units"] == fen
+    levels = document["result"]["statistics"][0]["by"]
+    assert levels["level"] == [level for level in (*LEVELS, "others") for _ in range(3)]
     assert document["privacy"]["epsilon"] is None
     assert document["aggregation"]["attempts"] == 1
     assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8")) == document
@@ -39,14 +54,14 @@ def test_an_exact_question_gives_the_sums_of_all_nodes_to_the_last_fen(tmp_path:
 
 
 def test_a_noisy_question_lies_within_the_noise_that_it_states(tmp_path: Path) -> None:
-    spec = small_question(privacy__epsilon=1.0)
+    spec = small_question(privacy__epsilon=1.0, **ALL)
     document = run_question(spec, TABLES, folder=tmp_path)
-    due = pooled(small_question()) / np.array([[1], [100]])
-    result = document["result"]
-    for name, row, measure in zip(("stays", "cost"), due, result["measures"], strict=True):
-        off = np.array([cell[name] for cell in result["cells"]]) - row
-        # Each of 12 values lies beyond 7 standard deviations with a chance of 2.6e-12.
-        assert np.all(np.abs(off) <= 7 * measure["noise_std"])
+    counts, fen = pooled()
+    for place, due in enumerate((np.array(counts), np.array(fen) / 100)):
+        found = columns(document, place)
+        off = np.array(found["estimate"]) - due
+        # Each of 24 values lies beyond 7 standard deviations with a chance of 2.6e-12.
+        assert np.all(np.abs(off) <= 7 * np.array(found["std_error"]))
         assert np.any(off != 0)
     assert document["privacy"]["epsilon_spent"] <= 1.0
     assert schedule_for(spec).planned_events[0].count == 2, "the round and its spare attempt"
@@ -54,19 +69,17 @@ def test_a_noisy_question_lies_within_the_noise_that_it_states(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_ten_thousand_cells_over_four_nodes_take_two_phases_and_two_seconds(tmp_path: Path) -> None:
-    names = [str(i) for i in range(100)]
-    spec = small_question(
-        aggregation__scheme="threshold",
-        statistics__by=[{"column": "a", "categories": names}, {"column": "b", "categories": names}],
-        statistics__measures=[{"name": "stays", "kind": "count"}],
-    )
+    names = [str(i) for i in range(99)]
+    by = [{"column": "a", "levels": names}, {"column": "b", "levels": names}]
+    stays = {"name": "stays", "kind": "count", "unit": "rows", "by": by}
+    spec = small_question(statistics=[stays], aggregation__scheme="threshold")
     rng = np.random.default_rng(1)
     tables = {
         node: pa.table(
             {
                 "psn_no": [f"p{i % 60}" for i in range(2000)],
-                "a": [names[v] for v in rng.integers(0, 100, 2000)],
-                "b": [names[v] for v in rng.integers(0, 100, 2000)],
+                "a": [names[v] for v in rng.integers(0, 99, 2000)],
+                "b": [names[v] for v in rng.integers(0, 99, 2000)],
             }
         )
         for node in TABLES
@@ -74,7 +87,33 @@ def test_ten_thousand_cells_over_four_nodes_take_two_phases_and_two_seconds(tmp_
     began = time.process_time()
     document = run_question(spec, tables, folder=tmp_path)
     seconds = time.process_time() - began
-    assert sum(cell["stays"] for cell in document["result"]["cells"]) == 4 * 60 * 3
+    assert sum(columns(document, 0)["estimate"]) == 4 * 60 * 3
     assert {"contribute", "open"} <= set(document["seconds"])
     assert document["aggregation"]["attempts"] == 1
     assert seconds < 4, f"{seconds:.1f} s of processor time, the ceremony among them"
+
+
+@pytest.mark.slow
+def test_money_of_a_hundred_trillion_fen_a_node_is_exact_through_the_encrypted_path(tmp_path: Path) -> None:
+    value = {"column": "cost", "low": -1e12, "high": 1e12, "decimals": 2}
+    entry = {"name": "fund", "kind": "sum", "value": value, "by": BY[1:]}
+    variance = {"name": "spread", "kind": "variance", "value": {**value, "low": 0, "high": 1e7}}
+    spec = small_question(statistics=[entry, variance], aggregation__scheme="threshold", **ALL)
+    fen = np.random.default_rng(2).integers(-(10**14), 10**14, (4, 10))
+    fen[:, 0] = 10**14 - 1
+    tables = {
+        node: pa.table(
+            {
+                "psn_no": [str(p) for p in range(10)],
+                "sex": ["f", "m"] * 5,
+                # As a CSV file has it.
+                "cost": [f"{'-' * (v < 0)}{abs(v) // 100}.{abs(v) % 100:02d}" for v in fen[place].tolist()],
+            }
+        )
+        for place, node in enumerate(TABLES)
+    }
+    document = run_question(spec, tables, folder=tmp_path)
+    assert columns(document, 0)["units"] == [int(fen[:, ::2].sum()), int(fen[:, 1::2].sum()), 0]
+    clamped = np.clip(fen, 0, 10**9).ravel().tolist()
+    squares, total = sum(v * v for v in clamped), sum(clamped)
+    assert columns(document, 1)["estimate"] == [(40 * squares - total**2) / (40 * 39 * 10**4)]

@@ -106,21 +106,20 @@ def make_home(folder: Path, roster: Roster) -> Home:
 def sick_visits(*, scheme: str = "threshold") -> StudySpec:
     """Rows and visits of the sick and the others, exactly."""
     training = tomllib.loads(to_toml(small_study(4)))
-    data = training["data"]
+    data, by = training["data"], [{"column": "sick", "levels": ["0", "1"]}]
     return study_from_document(
         {
             "study": {**training["study"], "kind": "statistics"},
-            "data": {name: data[name] for name in ("dataset", "person", "min_cohort", "declared_persons")},
-            "privacy": {"protection": "exact"},
-            "aggregation": {"scheme": scheme},
-            "statistics": {
-                "by": [{"column": "sick", "categories": ["0", "1"]}],
-                "measures": [
-                    {"name": "rows", "kind": "count"},
-                    {"name": "visits", "kind": "sum", "column": "visits", "low": 0, "high": 10},
-                ],
+            "data": {
+                **{name: data[name] for name in ("dataset", "person", "min_cohort", "declared_persons")},
                 "max_rows_per_person": 1,
             },
+            "privacy": {"protection": "exact"},
+            "aggregation": {"scheme": scheme},
+            "statistics": [
+                {"name": "rows", "kind": "count", "unit": "rows", "by": by},
+                {"name": "visits", "kind": "sum", "by": by, "value": {"column": "visits", "high": 10}},
+            ],
         }
     )
 
@@ -220,9 +219,10 @@ def test_a_question_is_deployed_like_a_training_study_killed_and_resumed(tmp_pat
     assert run is not None
     rows = pa.concat_tables([small_table(point) for point in (1, 2, 3, 4)])
     due = [rows.filter(pc.equal(rows["sick"], sick))["visits"].to_pylist() for sick in (0, 1)]
-    assert run.state["totals"].tolist() == [[len(part) for part in due], [int(sum(part)) for part in due]]
     told = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
-    assert [cell["visits"] for cell in told["result"]["cells"]] == run.state["totals"][1].tolist()
+    counted, visits = told["result"]["statistics"]
+    assert counted["columns"]["estimate"] == [*map(len, due), 0]
+    assert visits["columns"]["units"] == [*(int(sum(part)) for part in due), 0]
     assert told["epsilon_spent"] is None
     document = deliver_question(folder, spec)
     assert json.loads(document)["result"] == told["result"]

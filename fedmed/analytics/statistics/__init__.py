@@ -1,0 +1,1 @@
+"""From opened sums to statistics: estimates with intervals, standardised rates, early warnings."""
