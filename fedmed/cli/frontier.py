@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 EPILOG = "Example: fedmed frontier my.toml --data claims.csv --epsilons .25,.5,1,2,4 --budget 2"
 T = TypeVar("T")
+D = TypeVar("D")
 
 
 def frontier(
@@ -36,7 +37,8 @@ def frontier(
     ] = "",
     clips: Annotated[str, typer.Option(metavar="LIST", help="Clip norms. Default: the study's.")] = "",
     aggregations: Annotated[
-        str, typer.Option(metavar="LIST", help="Training rounds. Default: the study's.")
+        str,
+        typer.Option(metavar="LIST", help="Training rounds. Default: the study's; in other modes theirs."),
     ] = "",
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Runs of everything, with seeds 1 to N.")] = 3,
     budget: Annotated[float, typer.Option(help="Epsilon that a person may lose in a year.")] = 2.0,
@@ -104,21 +106,21 @@ def read_grid(spec: TrainingStudy, texts: Mapping[str, str], *, seeds: int) -> G
         nodes=_values("nodes", texts["nodes"], int, default=(len(spec.nodes),)),
         people=_values("people", texts["people"], int, default=(own_people,)),
         clips=_values("clips", texts["clips"], float, default=(spec.privacy.clip_norm,)),
-        aggregations=_values(
-            "aggregations", texts["aggregations"], int, default=(spec.training.aggregations,)
-        ),
+        aggregations=_values("aggregations", texts["aggregations"], int, default=(None,)),
         seeds=tuple(range(1, seeds + 1)),
     )
 
 
 def _values(
-    name: str, text: str, read: Callable[[str], T], *, default: Iterable[T], expected: str = "a number"
-) -> tuple[T, ...]:
+    name: str, text: str, read: Callable[[str], T], *, default: Iterable[D], expected: str = "a number"
+) -> tuple[T | D, ...]:
     """A list of an option, each value once, in order of first mention."""
     from fedmed.errors import ConfigError
 
-    found: dict[T, None] = dict.fromkeys(() if text.strip() else default)
-    for part in text.split(",") if text.strip() else ():
+    if not text.strip():
+        return tuple(default)
+    found: dict[T | D, None] = {}
+    for part in text.split(","):
         try:
             found[read(part.strip())] = None
         except ValueError:

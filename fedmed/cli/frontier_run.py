@@ -149,7 +149,7 @@ def frontier_of(spec: TrainingStudy, rows: Sequence[Row], grid: Grid, *, budget:
 
 def _write(folder: Path, frontier: Frontier) -> None:
     """Picture and page."""
-    plot = auc_plot(frontier.points, frontier.levels, setting=frontier.settings[0], name="auc")
+    plot = auc_plot(frontier, setting=frontier.settings[0], name="auc")
     try:
         (folder / PLOT_NAME).write_text(plot.wide + "\n", encoding="utf-8")
         (folder / PAGE_NAME).write_text(render_frontier(frontier), encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fedmed.report.frontier_result import Advice, FrontierPoint, Level, Setting
+from fedmed.report.frontier_result import Advice, FrontierPoint, Level, Setting, baseline_of
 from fedmed.report.units import byte_size, difference, duration, metric, metric_gap, ratio
 from fedmed.report.units import epsilon as epsilon_text
 
@@ -40,13 +40,12 @@ def advise(
     good = [point for point in within if metric_gap(best.auc.mean, point.auc.mean) <= TOLERANCE]
     least = min(point.epsilon for point in good)
     chosen = max((point for point in good if point.epsilon == least), key=_merit)
-    beside = [level for level in levels if level.setting == setting]
     return Advice(
         headline=(
             f"For a budget of {budget:g} a year, run mode {chosen.mode.value} at epsilon {chosen.epsilon:g}: "
             f"mean AUC {metric(chosen.auc.mean)}, and {_studies(chosen.a_year)} the year."
         ),
-        reasons=tuple(_reasons(chosen, best, within=within, levels=beside)),
+        reasons=tuple(_reasons(chosen, best, within=within, levels=levels)),
         point=chosen,
     )
 
@@ -90,8 +89,8 @@ def _why_this_epsilon(chosen: FrontierPoint, best: FrontierPoint, within: Sequen
         gap = metric_gap(best.auc.mean, chosen.auc.mean)
         text = (
             f"More epsilon buys little: the best within the budget is {metric(best.auc.mean)} "
-            f"({best.mode.value} at epsilon {best.epsilon:g}), {gap:.3f} higher, and only "
-            f"{best.a_year} of those {'fits' if best.a_year == 1 else 'fit'} the year."
+            f"({best.mode.value} at epsilon {best.epsilon:g}), {gap:.3f} higher, but "
+            f"{_studies(best.a_year)} the year."
         )
     else:
         text = f"It is the best that was tried within the budget, {metric(best.auc.mean)}."
@@ -112,36 +111,34 @@ def _other_modes(chosen: FrontierPoint, within: Sequence[FrontierPoint]) -> Iter
             gap = metric_gap(other.auc.mean, chosen.auc.mean)
             yield (
                 f"Mode {mode.value} gives {metric(other.auc.mean)} at the same epsilon "
-                f"({difference(gap)}; standard error {_error(chosen, other)})."
+                f"({difference(gap)}{_error(chosen, other)})."
             )
 
 
 def _error(one: FrontierPoint, other: FrontierPoint) -> str:
-    """Standard error of a difference, as if the two were independent: an upper bound for equal rows."""
-    return f"{(one.auc.standard_error**2 + other.auc.standard_error**2) ** 0.5:.3f}"
+    """Standard error of the difference, in words; nothing where one seed cannot tell."""
+    error = one.auc.error_against(other.auc)
+    return "" if error is None else f", standard error {error:.3f}"
 
 
 def _against(chosen: FrontierPoint, levels: Sequence[Level]) -> Iterator[str]:
     """What the baselines say of it."""
-    found = {level.arm: level for level in levels if level.epsilon is None}
-    found |= {
-        level.arm: level
-        for level in levels
-        if level.epsilon == chosen.epsilon
-        and (level.clip_norm, level.aggregations) == (chosen.clip_norm, chosen.aggregations)
-    }
-    if "alone_private" in found:
-        alone = found["alone_private"].auc.mean
-        gain = metric_gap(chosen.auc.mean, alone)
-        yield f"A province alone at the same epsilon reaches {metric(alone)}: together is {difference(gain)}."
-    if "pooled" in found:
-        pooled = found["pooled"].auc.mean
-        gap = metric_gap(chosen.auc.mean, pooled)
-        yield f"All rows in one place without privacy reach {metric(pooled)} ({difference(-gap)})."
-    if "alone" in found and metric_gap(found["alone"].auc.mean, chosen.auc.mean) >= 0:
+    alone_private, pooled, alone = (
+        baseline_of(levels, chosen, arm) for arm in ("alone_private", "pooled", "alone")
+    )
+    mean = chosen.auc.mean
+    if alone_private is not None:
+        value = alone_private.auc.mean
+        gain = difference(metric_gap(mean, value))
+        yield f"A province alone at the same epsilon reaches {metric(value)}: together gains {gain}."
+    if pooled is not None:
+        value = pooled.auc.mean
+        more = difference(metric_gap(value, mean))
+        yield f"All rows in one place without privacy reach {metric(value)} ({more})."
+    if alone is not None and metric_gap(alone.auc.mean, mean) >= 0:
         yield (
-            f"A province that trains alone, without privacy and for itself, reaches "
-            f"{metric(found['alone'].auc.mean)}: if its model need not leave it, it gains nothing here."
+            f"A province that trains alone and for itself, without privacy, reaches {metric(alone.auc.mean)}: "
+            "if its model never leaves it, it gains nothing here."
         )
 
 

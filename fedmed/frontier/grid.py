@@ -30,7 +30,7 @@ class Choice:
         nodes: Provinces (>= 3).
         people: Insured persons in all of them.
         clip_norm: Bound of one person's gradient.
-        aggregations: Training rounds.
+        aggregations: Training rounds; None = the study's own in its own mode, elsewhere the mode's default.
     """
 
     mode: Mode
@@ -39,7 +39,7 @@ class Choice:
     nodes: int
     people: int
     clip_norm: float
-    aggregations: int
+    aggregations: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Grid:
         nodes: Numbers of provinces.
         people: Numbers of insured persons in all.
         clips: Clip norms.
-        aggregations: Numbers of training rounds.
+        aggregations: Numbers of training rounds, see `Choice.aggregations`; mode ``statistics`` has one.
         seeds: Seeds of rows; noise has none.
 
     Raises:
@@ -67,7 +67,7 @@ class Grid:
     nodes: tuple[int, ...]
     people: tuple[int, ...]
     clips: tuple[float, ...]
-    aggregations: tuple[int, ...]
+    aggregations: tuple[int | None, ...]
     seeds: tuple[int, ...]
 
     def __post_init__(self) -> None:
@@ -85,11 +85,11 @@ class Grid:
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """Every combination, epsilon changing last."""
+        """Every combination once, epsilon changing last."""
         product = itertools.product(
             self.nodes, self.people, self.aggregations, self.clips, self.schemes, self.modes, self.epsilons
         )
-        return tuple(
+        found = (
             Choice(
                 mode=mode,
                 scheme=scheme,
@@ -97,10 +97,11 @@ class Grid:
                 nodes=nodes,
                 people=people,
                 clip_norm=clip_norm,
-                aggregations=aggregations,
+                aggregations=None if mode is Mode.STATISTICS else aggregations,
             )
             for nodes, people, aggregations, clip_norm, scheme, mode, epsilon in product
         )
+        return tuple(dict.fromkeys(found))
 
 
 def variant(spec: TrainingStudy, choice: Choice, declared: Mapping[str, int]) -> TrainingStudy:
@@ -130,9 +131,14 @@ def variant(spec: TrainingStudy, choice: Choice, declared: Mapping[str, int]) ->
         "clip_norm": choice.clip_norm,
     }
     document["aggregation"]["scheme"] = choice.scheme.value
-    document["training"]["aggregations"] = choice.aggregations
+    if choice.mode is not spec.privacy.mode:
+        document.pop("local", None)
+        del document["training"]["aggregations"], document["training"]["spare_attempts"]
+    if choice.aggregations is not None:
+        document["training"]["aggregations"] = choice.aggregations
     if not is_same_roster:
-        del document["privacy"]["delta"], document["training"]["spare_attempts"]
+        document["training"].pop("spare_attempts", None)
+        del document["privacy"]["delta"]
         document["data"].pop("min_cohort", None)
         document["aggregation"] = {"scheme": choice.scheme.value}
     return as_training(study_from_document(document))

@@ -27,7 +27,7 @@ from fedmed.protocol.schedule import Schedule, schedule_for
 from fedmed.report.result import Arm, worst_node
 from fedmed.simulation import Faults, federate
 from fedmed.study import TrainingStudy, canonical_bytes, study_digest
-from fedmed.types import Mode, Scheme, require
+from fedmed.types import Mode, Scheme
 
 EXACT = frozenset({Scheme.THRESHOLD})
 """Schemes that open the very integers that were added, so that ``plain`` may stand in for them."""
@@ -146,7 +146,7 @@ def _federated(task: Study, spec: TrainingStudy, tables: Mapping[str, pa.Table])
         in_the_clear(spec) if stood_in else spec, tables, on_progress=ignore_progress, faults=Faults()
     )
     arm = judge(_bench(spec, schedule, tables), found.parameters)
-    row = _row(arm, name="federated", choice=task.choice, seed=task.seed)
+    row = _row(arm, name="federated", task=task, spec=spec)
     events, honest = schedule.planned_events, schedule.allowance.honest_contributors
     return replace(
         row,
@@ -176,7 +176,7 @@ def _baselines(task: Baselines, spec: TrainingStudy, tables: Mapping[str, pa.Tab
     alone = judge_alone(bench, {node: arm(bench, [node]) for node in spec.nodes})
     names = ("central", "alone_private") if task.is_private else ("pooled", "alone")
     rows = (
-        _row(found, name=name, choice=task.choice, seed=task.seed)
+        _row(found, name=name, task=task, spec=spec)
         for name, found in zip(names, (together, alone), strict=True)
     )
     if task.is_private:
@@ -190,21 +190,20 @@ def _bench(spec: TrainingStudy, schedule: Schedule, tables: Mapping[str, pa.Tabl
     return make_bench(spec, schedule, tables, start=start)
 
 
-def _row(arm: Arm, *, name: str, choice: Choice, seed: int) -> Row:
+def _row(arm: Arm, *, name: str, task: Task, spec: TrainingStudy) -> Row:
     """The scores of an arm; what is known of federated runs only is empty."""
-    require(arm.auc is not None, "an arm needs a score")
     worst = worst_node(arm)
     return Row(
         arm=name,
         mode="",
         scheme="",
-        epsilon=choice.epsilon,
+        epsilon=spec.privacy.epsilon,
         delta=None,
-        nodes=choice.nodes,
-        people=choice.people,
-        clip_norm=choice.clip_norm,
-        aggregations=choice.aggregations,
-        seed=seed,
+        nodes=task.choice.nodes,
+        people=task.choice.people,
+        clip_norm=spec.privacy.clip_norm,
+        aggregations=spec.training.aggregations,
+        seed=task.seed,
         auc=arm.auc,
         worst_auc=arm.auc if worst is None else worst[1],
         average_precision=arm.average_precision,

@@ -96,7 +96,7 @@ def _point(rows: Sequence[Row], *, budget: float) -> FrontierPoint:
         epsilon=first.epsilon or 0.0,
         clip_norm=first.clip_norm or 0.0,
         aggregations=first.aggregations or 0,
-        auc=_band([row.auc for row in rows]),
+        auc=_band(rows),
         worst_auc=statistics.fmean(row.worst_auc for row in rows),
         average_precision=_mean(row.average_precision for row in rows),
         expected_over_observed=_mean(row.expected_over_observed for row in rows),
@@ -117,17 +117,14 @@ def _level(rows: Sequence[Row]) -> Level:
         epsilon=first.epsilon,
         clip_norm=first.clip_norm,
         aggregations=first.aggregations,
-        auc=_band([row.auc for row in rows]),
+        auc=_band(rows),
         worst_auc=statistics.fmean(row.worst_auc for row in rows),
     )
 
 
-def _band(values: Sequence[float]) -> Band:
-    """Mean, least and largest value."""
-    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
-    low, high = min(values), max(values)
-    mean = min(max(statistics.fmean(values), low), high)
-    return Band(mean=mean, low=low, high=high, standard_error=error)
+def _band(rows: Sequence[Row]) -> Band:
+    """AUC by seed."""
+    return Band(values=tuple(row.auc for row in sorted(rows, key=lambda row: row.seed)))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

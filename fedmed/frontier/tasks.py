@@ -12,7 +12,7 @@ from fedmed.frontier.rows import VERSION, Row
 from fedmed.frontier.runs import EXACT, Baselines, Ground, Study, Task, layout_key
 from fedmed.protocol.schedule import schedule_for
 from fedmed.study import canonical_bytes
-from fedmed.types import digest
+from fedmed.types import Mode, digest
 
 MOST_ENCRYPTED_NODES = 64
 """Above, one process would hold every node's share of every other one: 0.23 MB times nodes squared."""
@@ -22,30 +22,24 @@ Done = Mapping[str, tuple[Row, ...]]
 
 
 def all_tasks(grid: Grid) -> tuple[Task, ...]:
-    """Every task of a grid, none encrypted; each baseline once, whatever it is set beside."""
+    """Every task of a grid, none encrypted; each baseline once, whatever it is set beside.
+
+    Baselines train like mode ``aggregate``, so choices of another mode with rounds of its own share one.
+    """
     studies = [Study(choice=c, seed=s, is_encrypted=False) for c in grid.choices for s in grid.seeds]
-    private = dict.fromkeys(
-        Baselines(choice=_stripped(grid, c), seed=s, is_private=True)
-        for c in grid.choices
-        for s in grid.seeds
+    beside = dict.fromkeys(
+        replace(choice, mode=Mode.AGGREGATE, scheme=grid.schemes[0], aggregations=rounds)
+        for choice in grid.choices
+        for rounds in grid.aggregations
     )
-    first = replace(
-        grid.choices[0], epsilon=grid.epsilons[0], clip_norm=grid.clips[0], aggregations=grid.aggregations[0]
+    plain = {(choice.nodes, choice.people): choice for choice in reversed(beside)}
+    baselines = (
+        Baselines(choice=choice, seed=seed, is_private=is_private)
+        for is_private, choices in ((True, tuple(beside)), (False, tuple(plain.values())))
+        for choice in choices
+        for seed in grid.seeds
     )
-    plain = (
-        Baselines(
-            choice=_stripped(grid, replace(first, nodes=nodes, people=people)), seed=s, is_private=False
-        )
-        for nodes in grid.nodes
-        for people in grid.people
-        for s in grid.seeds
-    )
-    return (*studies, *private, *plain)
-
-
-def _stripped(grid: Grid, choice: Choice) -> Choice:
-    """The choice with the first mode and scheme, for tasks to which they do not matter."""
-    return replace(choice, mode=grid.modes[0], scheme=grid.schemes[0])
+    return (*studies, *baselines)
 
 
 def task_key(task: Task, ground: Ground, *, rows_of: str) -> str:

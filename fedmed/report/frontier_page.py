@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fedmed.report.frontier_plots import auc_plot, cost_plot, worst_plot
-from fedmed.report.frontier_result import Frontier, FrontierPoint, Level, Setting
+from fedmed.report.frontier_result import Frontier, FrontierPoint, Level, Setting, baseline_of
 from fedmed.report.looks import LOOKS
 from fedmed.report.page import Tile
 from fedmed.report.sheet import Cell, Section, Sheet, Tone, render_sheet
@@ -24,8 +24,8 @@ from fedmed.report.units import epsilon as epsilon_text
 
 PLOT_LEAD = (
     "Lines are means over seeds, bands reach from the least to the largest seed. Filled marks are on the "
-    "Pareto front: no other choice is as good in epsilon, AUC, bytes and seconds and better in one. Dashed: "
-    "private baselines at the same epsilon; dotted: baselines without privacy."
+    "Pareto front: no other choice is as good in epsilon, AUC, bytes and seconds and better in one; the ring "
+    "is the advice. Dashed: baselines at the same epsilon; dotted (open): baselines without privacy."
 )
 
 
@@ -80,7 +80,7 @@ def _tiles(frontier: Frontier) -> tuple[Tile, ...]:
             note=f"seeds {metric(point.auc.low)} to {metric(point.auc.high)}",
         ),
     ]
-    alone = _beside(frontier, point, "alone_private")
+    alone = baseline_of(frontier.levels, point, "alone_private")
     if alone is not None:
         gain = metric_gap(point.auc.mean, alone.auc.mean)
         tiles.append(Tile(name="Gain over alone", value=difference(gain), note="AUC, same epsilon"))
@@ -90,22 +90,13 @@ def _tiles(frontier: Frontier) -> tuple[Tile, ...]:
     return tuple(tiles)
 
 
-def _beside(frontier: Frontier, point: FrontierPoint, arm: str) -> Level | None:
-    """The baseline with the point's own settings."""
-    wanted = (point.setting, arm, point.epsilon, point.clip_norm, point.aggregations)
-    for level in frontier.levels:
-        if (level.setting, level.arm, level.epsilon, level.clip_norm, level.aggregations) == wanted:
-            return level
-    return None
-
-
 def _sections(frontier: Frontier) -> Iterator[Section]:
     """Advice, then pictures and tables of each setting, then what the figures mean."""
     yield Section(name="why", heading="Why", sentences=frontier.advice.reasons)
     for number, setting in enumerate(frontier.settings, start=1):
         plots = (
-            auc_plot(frontier.points, frontier.levels, setting=setting, name=f"auc{number}"),
-            worst_plot(frontier.points, setting=setting, name=f"worst{number}"),
+            auc_plot(frontier, setting=setting, name=f"auc{number}"),
+            worst_plot(frontier, setting=setting, name=f"worst{number}"),
         )
         yield Section(
             name=f"curve-{number}",
@@ -120,7 +111,7 @@ def _sections(frontier: Frontier) -> Iterator[Section]:
 
 def _choices(frontier: Frontier, setting: Setting, number: int) -> Section:
     """Every choice of a setting."""
-    cost = cost_plot(frontier.points, setting=setting, name=f"cost{number}")
+    cost = cost_plot(frontier, setting=setting, name=f"cost{number}")
     points = [point for point in frontier.points if point.setting == setting]
     varies = len({(p.clip_norm, p.aggregations) for p in points}) > 1
     return Section(
@@ -174,33 +165,41 @@ def _row(point: FrontierPoint, frontier: Frontier, *, with_settings: bool) -> tu
 
 
 def _baselines(frontier: Frontier, setting: Setting, number: int) -> Section:
-    """Every baseline of a setting."""
+    """Every baseline of a setting: a row an arm, a column an epsilon."""
     levels = [level for level in frontier.levels if level.setting == setting]
+    epsilons = sorted({level.epsilon for level in levels if level.epsilon is not None})
+    columns: list[float | None] = [*epsilons, None]
+    rows: dict[tuple[str, str], dict[float | None, Level]] = {}
     varies = len({(level.clip_norm, level.aggregations) for level in levels if level.epsilon}) > 1
+    for level in levels:
+        rows.setdefault((level.arm, _settings(level) if varies else ""), {})[level.epsilon] = level
     return Section(
         name=f"baselines-{number}",
         heading=f"Beside them: {setting.words}",
-        columns=("Baseline", "Epsilon", "AUC", "Worst province"),
-        rows=tuple(_baseline(level, with_settings=varies) for level in levels),
-    )
-
-
-def _baseline(level: Level, *, with_settings: bool) -> tuple[Cell, ...]:
-    """One baseline."""
-    look = LOOKS[level.arm]
-    settings = ""
-    if with_settings and level.clip_norm is not None and level.aggregations is not None:
-        settings = f", clip {level.clip_norm:g}, {plural(level.aggregations, 'sum')}"
-    return (
-        Cell(text=look.name + settings, note=look.meaning),
-        Cell(text=ABSENT if level.epsilon is None else f"{level.epsilon:g}", is_number=True),
-        Cell(
-            text=metric(level.auc.mean),
-            note=f"{metric(level.auc.low)} to {metric(level.auc.high)}",
-            is_number=True,
+        lead="Mean AUC, and below it that of the worst province.",
+        columns=("Baseline", *("no privacy" if e is None else f"epsilon {e:g}" for e in columns)),
+        rows=tuple(
+            (
+                Cell(text=LOOKS[arm].name + settings, note=LOOKS[arm].meaning),
+                *(_level_cell(found.get(epsilon)) for epsilon in columns),
+            )
+            for (arm, settings), found in rows.items()
         ),
-        Cell(text=metric(level.worst_auc), is_number=True),
     )
+
+
+def _settings(level: Level) -> str:
+    """Clip and rounds of a private baseline."""
+    if level.clip_norm is None or level.aggregations is None:
+        return ""
+    return f", clip {level.clip_norm:g}, {plural(level.aggregations, 'sum')}"
+
+
+def _level_cell(level: Level | None) -> Cell:
+    """A baseline's figures."""
+    if level is None:
+        return Cell(text=ABSENT, is_number=True)
+    return Cell(text=metric(level.auc.mean), note=metric(level.worst_auc), is_number=True)
 
 
 def _meaning(frontier: Frontier) -> tuple[str, ...]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fedmed.report.frontier_result import FrontierPoint, Level, Setting
+from fedmed.report.frontier_result import Frontier, FrontierPoint, Level, Setting
 from fedmed.report.looks import LOOKS
+from fedmed.report.plots import LEAST_SPAN
 from fedmed.report.svg import INK, MUTED, WIDE, Plot, draw_twice, mark, place
-from fedmed.report.units import metric
+from fedmed.report.units import byte_size, metric
 from fedmed.types import Mode
 
 if TYPE_CHECKING:
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
 MODE_COLOURS = {Mode.AGGREGATE: "#0072B2", Mode.LOCAL: "#CC79A7", Mode.STATISTICS: "#009E73"}
 MODE_MARKERS = {Mode.AGGREGATE: "o", Mode.LOCAL: "^", Mode.STATISTICS: "s"}
 DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+BASELINE_NAMES = {
+    True: {
+        "central": "central",
+        "alone_private": "alone, same epsilon",
+        "pooled": "pooled, no privacy",
+        "alone": "alone, no privacy",
+    },
+    False: {
+        "central": "central",
+        "alone_private": "alone, private",
+        "pooled": "pooled, open",
+        "alone": "alone, open",
+    },
+}
+"""Names of baselines on a wide and on a narrow picture."""
+
 LABEL_POINTS = 13.0
 """Least distance of two lines' names, in points."""
 
@@ -57,26 +74,26 @@ def lines_of(points: Sequence[FrontierPoint], setting: Setting) -> tuple[Line, .
     return tuple(lines)
 
 
-def auc_plot(
-    points: Sequence[FrontierPoint], levels: Sequence[Level], *, setting: Setting, name: str
-) -> Plot:
-    """Draw mean AUC against epsilon: a line and a band a mode, baselines as lines."""
-    lines = lines_of(points, setting)
-    beside = [level for level in levels if level.setting == setting]
+def auc_plot(frontier: Frontier, *, setting: Setting, name: str) -> Plot:
+    """Draw mean AUC against epsilon: a line and a band a mode, baselines as lines, the advice ringed."""
+    lines = lines_of(frontier.points, setting)
+    levels = [level for level in frontier.levels if level.setting == setting]
+    advised = frontier.advice.point
 
     def draw(figure: Figure, width: float) -> float:
-        return _draw_auc(figure, width, lines=lines, levels=beside)
+        return _draw_auc(figure, width, lines=lines, levels=levels, advised=advised)
 
     labels = tuple(line.name for line in lines)
     return draw_twice(name, _words(lines, setting), draw=draw, labels=labels)
 
 
-def worst_plot(points: Sequence[FrontierPoint], *, setting: Setting, name: str) -> Plot:
-    """Draw the worst province's AUC, and the epsilon left if all others collude, against epsilon."""
-    lines = lines_of(points, setting)
+def worst_plot(frontier: Frontier, *, setting: Setting, name: str) -> Plot:
+    """Draw the worst province's AUC against epsilon, together and alone."""
+    lines = lines_of(frontier.points, setting)
+    levels = [level for level in frontier.levels if level.setting == setting]
 
     def draw(figure: Figure, width: float) -> float:
-        return _draw_worst(figure, width, lines=lines)
+        return _draw_worst(figure, width, lines=lines, levels=levels)
 
     parts = (f"{line.name} {metric(line.points[-1].worst_auc)}" for line in lines)
     words = f"AUC of the worst province against epsilon; at the largest epsilon {', '.join(parts)}."
@@ -93,23 +110,60 @@ def _words(lines: Sequence[Line], setting: Setting) -> str:
     return f"Mean AUC against epsilon, {setting.words}: {'; '.join(parts)}."
 
 
-def _draw_auc(figure: Figure, width: float, *, lines: Sequence[Line], levels: Sequence[Level]) -> float:
+def _draw_auc(
+    figure: Figure,
+    width: float,
+    *,
+    lines: Sequence[Line],
+    levels: Sequence[Level],
+    advised: FrontierPoint | None,
+) -> float:
     """The main picture."""
+    axes, height = _axes(figure, width)
+    names = [(_draw_line(axes, line), mark(at), _colour(line)) for at, line in enumerate(lines)]
+    names += _draw_levels(axes, levels, wide=width >= WIDE, of_worst=False)
+    if advised is not None and any(advised in line.points for line in lines):
+        axes.plot(
+            advised.epsilon,
+            advised.auc.mean,
+            marker="o",
+            markersize=15,
+            markerfacecolor="none",
+            markeredgecolor=INK,
+            markeredgewidth=1.6,
+            zorder=5,
+        )
+    _finish(axes, names, lines=lines, height=height, label="Mean AUC")
+    return height
+
+
+def _axes(figure: Figure, width: float) -> tuple[Axes, float]:
+    """Axes with room for names at the right, and the height of the picture."""
     wide = width >= WIDE
-    height = 380.0 if wide else 340.0
-    right = 132.0 if wide else 96.0
-    axes = place(figure, (46, 12, right, 44), width=width, height=height)
-    names: list[tuple[float, str, str]] = []
-    for at, line in enumerate(lines):
-        names.append((_draw_line(axes, line), mark(at), MODE_COLOURS[line.points[0].mode]))
-    names += _draw_levels(axes, levels, wide=wide)
+    height, right = (380.0, 138.0) if wide else (330.0, 96.0)
+    return place(figure, (50, 12, right, 44), width=width, height=height), height
+
+
+def _finish(
+    axes: Axes,
+    names: Sequence[tuple[float, str, str]],
+    *,
+    lines: Sequence[Line],
+    height: float,
+    label: str,
+) -> None:
+    """Scales, and names of the lines."""
     _epsilon_axis(axes, [point.epsilon for line in lines for point in line.points])
     low, high = axes.dataLim.y0, axes.dataLim.y1
-    room = max(0.06 * (high - low), (0.02 - (high - low)) / 2)
+    room = max(0.06 * (high - low), (LEAST_SPAN - (high - low)) / 2)
     axes.set_ylim(low - room, high + room)
-    axes.set_ylabel("Mean AUC")
+    axes.set_ylabel(label)
     _name_ends(axes, names, points_per_auc=(height - 56) / (high - low + 2 * room))
-    return height
+
+
+def _colour(line: Line) -> str:
+    """Of its mode."""
+    return MODE_COLOURS[line.points[0].mode]
 
 
 def _draw_line(axes: Axes, line: Line) -> float:
@@ -135,58 +189,45 @@ def _draw_line(axes: Axes, line: Line) -> float:
     return means[-1]
 
 
-def _draw_levels(axes: Axes, levels: Sequence[Level], *, wide: bool) -> list[tuple[float, str, str]]:
-    """Baselines: dashed over epsilon with privacy, level without; of several clips the best is drawn."""
+def _draw_levels(
+    axes: Axes, levels: Sequence[Level], *, wide: bool, of_worst: bool
+) -> list[tuple[float, str, str]]:
+    """Baselines: dashed over epsilon with privacy, dotted without; of several clips the best is drawn."""
     names = []
-    for arm, label in (
-        ("central", "central"),
-        ("alone_private", "alone"),
-        ("pooled", "pooled, no privacy" if wide else "pooled*"),
-        ("alone", "alone, no privacy" if wide else "alone*"),
-    ):
+    for arm, label in BASELINE_NAMES[wide].items():
         look, mine = LOOKS[arm], [level for level in levels if level.arm == arm]
         best = {level.epsilon: level for level in sorted(mine, key=lambda level: level.auc.mean)}
-        if not best:
-            continue
-        if look.private:
-            at = sorted(epsilon for epsilon in best if epsilon is not None)
-            heights = [best[epsilon].auc.mean for epsilon in at]
-            axes.plot(at, heights, color=look.colour, linewidth=1.5, linestyle=(0, (4, 2.5)), zorder=2)
-            end = heights[-1]
-        else:
-            end = best[None].auc.mean
-            axes.axhline(end, color=look.colour, linewidth=1.3, linestyle=(0, (1, 2)), zorder=2)
+        heights = {e: level.worst_auc if of_worst else level.auc.mean for e, level in best.items()}
+        private = sorted((e, height) for e, height in heights.items() if e is not None)
+        if private:
+            axes.plot(*zip(*private, strict=True), color=look.colour, linewidth=1.5, linestyle=(0, (4, 2.5)))
+            names.append((private[-1][1], label, look.colour))
+        elif heights:
+            end = heights[None]
+            axes.axhline(end, color=look.colour, linewidth=1.4, linestyle=(0, (1, 2)))
             axes.update_datalim([(1, end)], updatex=False)
-        names.append((end, label, look.colour))
+            names.append((end, label, look.colour))
     return names
 
 
-def _draw_worst(figure: Figure, width: float, *, lines: Sequence[Line]) -> float:
+def _draw_worst(figure: Figure, width: float, *, lines: Sequence[Line], levels: Sequence[Level]) -> float:
     """One line a mode, without bands."""
-    wide = width >= WIDE
-    height = 380.0 if wide else 300.0
-    right = 132.0 if wide else 96.0
-    axes = place(figure, (46, 12, right, 44), width=width, height=height)
+    axes, height = _axes(figure, width)
     names = []
     for number, line in enumerate(lines):
-        mode = line.points[0].mode
         at, heights = [p.epsilon for p in line.points], [p.worst_auc for p in line.points]
         axes.plot(
             at,
             heights,
-            color=MODE_COLOURS[mode],
-            marker=MODE_MARKERS[mode],
+            color=_colour(line),
+            marker=MODE_MARKERS[line.points[0].mode],
             markersize=5.5,
             linewidth=2,
             linestyle=DASHES[line.dash],
         )
-        names.append((heights[-1], mark(number), MODE_COLOURS[mode]))
-    _epsilon_axis(axes, [point.epsilon for line in lines for point in line.points])
-    low, high = axes.dataLim.y0, axes.dataLim.y1
-    room = max(0.06 * (high - low), (0.02 - (high - low)) / 2)
-    axes.set_ylim(low - room, high + room)
-    axes.set_ylabel("AUC of the worst province")
-    _name_ends(axes, names, points_per_auc=(height - 56) / (high - low + 2 * room))
+        names.append((heights[-1], mark(number), _colour(line)))
+    names += _draw_levels(axes, levels, wide=width >= WIDE, of_worst=True)
+    _finish(axes, names, lines=lines, height=height, label="AUC of the worst province")
     return height
 
 
@@ -229,10 +270,11 @@ def _name_ends(axes: Axes, names: Sequence[tuple[float, str, str]], *, points_pe
         )
 
 
-def cost_plot(points: Sequence[FrontierPoint], *, setting: Setting, name: str) -> Plot | None:
-    """Draw AUC against bytes, a mark a choice; None where bytes were not measured."""
-    here = [p for p in points if p.setting == setting and p.size_bytes is not None]
-    if not here:
+def cost_plot(frontier: Frontier, *, setting: Setting, name: str) -> Plot | None:
+    """Draw AUC against bytes, a mark a choice; None where bytes were not measured or are all alike."""
+    here = [p for p in frontier.points if p.setting == setting and p.size_bytes is not None]
+    sizes = [point.size_bytes or 0 for point in here]
+    if not here or max(sizes) < 1.1 * min(sizes):
         return None
 
     def draw(figure: Figure, width: float) -> float:
@@ -244,28 +286,48 @@ def cost_plot(points: Sequence[FrontierPoint], *, setting: Setting, name: str) -
 
 
 def _draw_cost(figure: Figure, width: float, *, points: Sequence[FrontierPoint]) -> float:
-    """Filled marks are on the front."""
-    from matplotlib.ticker import MaxNLocator
+    """Filled marks are on the front; beside each mark its epsilon."""
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
-    height = 380.0 if width >= WIDE else 300.0
-    axes = place(figure, (46, 12, 34, 44), width=width, height=height)
+    axes, height = _axes(figure, width)
+    names: dict[float, tuple[float, str, str]] = {}
     for point in points:
-        colour = MODE_COLOURS[point.mode]
-        size = (point.size_bytes or 0) / 1e6
-        face = colour if point.is_on_front else "#ffffff"
+        colour, size = MODE_COLOURS[point.mode], float(point.size_bytes or 0)
         axes.plot(
-            size, point.auc.mean, marker=MODE_MARKERS[point.mode], color=colour, markersize=7,
-            markerfacecolor=face, markeredgewidth=1.6, linestyle="none",
-        )  # fmt: skip
+            size,
+            point.auc.mean,
+            marker=MODE_MARKERS[point.mode],
+            color=colour,
+            markersize=7,
+            markerfacecolor=colour if point.is_on_front else "#ffffff",
+            markeredgewidth=1.6,
+            linestyle="none",
+        )
         axes.annotate(
-            f"{point.epsilon:g}", (size, point.auc.mean), xytext=(8, 0), textcoords="offset points",
-            va="center", fontsize=10.5, color=MUTED,
-        )  # fmt: skip
+            f"{point.epsilon:g}",
+            (size, point.auc.mean),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=10.5,
+            color=MUTED,
+        )
+        top = names.get(size, (point.auc.mean, "", ""))[0]
+        names[size] = (max(top, point.auc.mean), point.mode.value, colour)
+    for size, (top, mode, colour) in names.items():
+        axes.annotate(
+            mode, (size, top), xytext=(0, 12), textcoords="offset points", ha="center", color=colour
+        )
     axes.set_xscale("log")
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.set_xticks(sorted(names))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: byte_size(size)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    low, high = axes.dataLim.y0, axes.dataLim.y1
+    room = max(0.12 * (high - low), (LEAST_SPAN - (high - low)) / 2)
+    axes.set_ylim(low - room, high + 1.5 * room)
+    axes.set_xlim(min(names) / 2, max(names) * 2)
     axes.grid(axis="y")
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("Megabytes of one study, all provinces")
+    axes.set_xlabel("Bytes of one study, all provinces")
     axes.set_ylabel("Mean AUC")
-    axes.margins(x=0.15, y=0.08)
     return height

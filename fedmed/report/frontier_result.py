@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedmed.types import Mode, Scheme, require
@@ -12,19 +14,38 @@ class Band:
     """A figure over several seeds.
 
     Attributes:
-        mean: Over seeds.
-        low: Least of them.
-        high: Largest of them.
-        standard_error: Of the mean; 0 with one seed.
+        values: One a seed, in the order of the seeds.
     """
 
-    mean: float
-    low: float
-    high: float
-    standard_error: float
+    values: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        require(self.low <= self.mean <= self.high, "a mean lies between its least and largest value")
+        require(len(self.values) > 0, "a band needs at least one value")
+
+    @property
+    def mean(self) -> float:
+        """Over seeds."""
+        return statistics.fmean(self.values)
+
+    @property
+    def low(self) -> float:
+        """Least of them."""
+        return min(self.values)
+
+    @property
+    def high(self) -> float:
+        """Largest of them."""
+        return max(self.values)
+
+    def error_against(self, other: Band) -> float | None:
+        """Standard error of the difference of two means, seed by seed; None with one seed or other seeds.
+
+        Seeds are other rows for both alike, so most of what a band shows is common to the two.
+        """
+        if len(self.values) < 2 or len(self.values) != len(other.values):
+            return None
+        gaps = [one - another for one, another in zip(self.values, other.values, strict=True)]
+        return float(statistics.stdev(gaps) / len(gaps) ** 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +127,16 @@ class Level:
     aggregations: int | None
     auc: Band
     worst_auc: float
+
+
+def baseline_of(levels: Sequence[Level], point: FrontierPoint, arm: str) -> Level | None:
+    """The baseline to set beside a point: same setting, its epsilon or none, the best of several settings."""
+    beside = (
+        level
+        for level in levels
+        if level.arm == arm and level.setting == point.setting and level.epsilon in (None, point.epsilon)
+    )
+    return max(beside, key=lambda level: level.auc.mean, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
