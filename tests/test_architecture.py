@@ -49,6 +49,8 @@ ARROWS: Mapping[str, frozenset[str]] = {
     | {"models", "aggregation", "training", "analytics", "governance", "messages", "wire", "plans"},
     "report": VALUES | {"progress"},
     "progress": VALUES,
+    # What provinces publish: signed by a node, read by the coordinator, so nothing of it looks into data.
+    "catalogue": VALUES | {"crypto", "report"},
     "flower_parts": VALUES | {"protocol"},
     "local_grid": VALUES,
     # Processes of either side; the nodes and the server run theirs by it.
@@ -97,9 +99,9 @@ DOORS: Mapping[str, frozenset[str]] = {
     ),
     "grpc": frozenset({"fedmed_nodes.custodian_service", "fedmed_nodes.custodian_client"}),
     "grpc_health": frozenset({"fedmed_nodes.custodian_service"}),
-    # HTTP of our own is spoken in one place, the coordinator's front door.
-    "starlette": frozenset({"fedmed_server.front_door"}),
-    "uvicorn": frozenset({"fedmed_server.front_door"}),
+    # HTTP of our own is spoken at the coordinator's front door, and by its registry on loopback.
+    "starlette": frozenset({"fedmed_server.front_door", "fedmed_server.reviews"}),
+    "uvicorn": frozenset({"fedmed_server.front_door", "fedmed_server.reviews"}),
     "httpx": frozenset({"fedmed_server.front_door"}),
     "torch": frozenset(
         {
@@ -121,10 +123,12 @@ DOORS: Mapping[str, frozenset[str]] = {
             "fedmed_nodes.cli",
             "fedmed_nodes.key_commands",
             "fedmed_nodes.operator_commands",
+            "fedmed_nodes.review_commands",
             "fedmed_nodes.run_commands",
             "fedmed_server.cli",
             "fedmed_server.key_commands",
             "fedmed_server.machine_commands",
+            "fedmed_server.review_commands",
         }
     ),
     "tomli_w": frozenset({"fedmed.study"}),

@@ -216,8 +216,13 @@ def _states(pid: int) -> tuple[str, str, str]:
     return told[0], told[1], told[2]
 
 
-def run_to_end(program: Program, *, timeout_s: float) -> str:
+def run_to_end(program: Program, *, timeout_s: float, folder: Path | None = None) -> str:
     """Run a short command and give what it wrote to stdout.
+
+    Args:
+        program: What to run.
+        timeout_s: How long it may take.
+        folder: Where it runs; None = here.
 
     Raises:
         ProcessFailed: it cannot be started, takes longer, or ends with another code than 0; the log has
@@ -229,6 +234,7 @@ def run_to_end(program: Program, *, timeout_s: float) -> str:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env=child_environment(program.environment),
+            cwd=folder,
             timeout=timeout_s,
             check=False,
         )

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
-from fedmed_nodes import key_commands, operator_commands, run_commands
+from fedmed_nodes import key_commands, operator_commands, review_commands, run_commands
 
 app = typer.Typer(help="Run a province's node: its custodian, budget and log.", no_args_is_help=True)
 app.add_typer(run_commands.app)
 app.add_typer(key_commands.app)
 app.add_typer(operator_commands.app)
+app.add_typer(review_commands.app)
 
 HomeFolder = Annotated[Path, typer.Argument(metavar="HOME", help="The node's home folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; logs go to stderr.")]
@@ -75,6 +76,41 @@ def register(
     _say("a custodian that runs must be started again to serve it")
 
 
+@app.command(
+    epilog="Example: fedmed node catalogue /var/lib/fedmed --html page.html --out shanghai.catalogue.json"
+)
+def catalogue(
+    home: HomeFolder,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the signed catalogue, for the coordinator.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what may be asked here, and publish it signed: columns, grades, rules, scores, bands; no row."""
+    from fedmed.catalogue.document import catalogue_document, signed_catalogue
+    from fedmed.catalogue.page import node_sheet
+    from fedmed.catalogue.text import node_text
+    from fedmed.report.sheet import render_sheet
+    from fedmed_nodes.catalogue_desk import make_catalogue, signing_identity
+
+    # Opened before root is given up: the files are the caller's, the home is the custodian's user's.
+    page, signed = _opened(html), _opened(out)
+    place, made = make_catalogue(home)
+    if page is not None:
+        with page:
+            page.write(render_sheet(node_sheet(made)))
+    if signed is not None:
+        with signed:
+            signed.write(signed_catalogue(made, signing_identity(place)))
+    typer.echo(json.dumps(catalogue_document(made), ensure_ascii=False) if as_json else node_text(made))
+    for name, path in (("page", html), ("signed catalogue", out)):
+        if path is not None:
+            _say(f"{name}: {path}")
+    if out is not None:
+        _say(f"next: hand {out} to the coordinator, who runs fedmed server catalogue")
+
+
 @app.command(epilog="Example: fedmed node serve /var/lib/fedmed")
 def serve(home: HomeFolder) -> None:
     """Run the custodian until SIGTERM; as root it becomes the home's user first."""
@@ -96,6 +132,16 @@ def _text(path: Path) -> str:
         raise ConfigError(f"cannot read {path}: {fault.strerror}; name a study file") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+
+
+def _opened(path: Path | None) -> TextIO | None:
+    """A file to write; raises `ConfigError`."""
+    from fedmed.errors import ConfigError
+
+    try:
+        return None if path is None else path.open("w", encoding="utf-8")
+    except OSError as fault:
+        raise ConfigError(f"cannot write {path}: {fault.strerror}; name another file") from None
 
 
 def _say(text: str) -> None:

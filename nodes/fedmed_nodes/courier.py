@@ -51,6 +51,8 @@ class CourierFile(BaseModel):
         front_door: ``host:port`` of the coordinator's front door; empty until it is known.
         port: Port of the SuperNode's own interface, on loopback only.
         socket: The custodian's socket.
+        trusted: File that lists the keys of reviewers, one of whom must have signed a bundle; empty = any
+            bundle may start, and reaches no more than the custodian lets it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -61,6 +63,7 @@ class CourierFile(BaseModel):
     ] = ""
     port: Annotated[int, Field(ge=1, le=65535)] = DEFAULT_PORT
     socket: Annotated[str, Field(pattern=r"^/[^\x00-\x1f\x7f]*$")]
+    trusted: Annotated[str, Field(pattern=r"^(/[^\x00-\x1f\x7f]*)?$")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ class Courier:
             )
         if not self.authority.is_file():
             raise ConfigError(f"there is no {self.authority}: copy the coordinator's tls/ca.crt there")
+        if settings.trusted and not Path(settings.trusted).is_file():
+            raise ConfigError(f"there is no {settings.trusted}, which {COURIER_FILE} names as trusted")
         return settings
 
     @property
@@ -212,4 +217,5 @@ def _settings_text(settings: CourierFile) -> str:
         f"front_door = {json.dumps(settings.front_door)}   # host:port that the coordinator named\n"
         f"port = {settings.port}   # the SuperNode's own interface, on loopback only\n"
         f"socket = {json.dumps(settings.socket)}   # where the custodian listens\n"
+        f"trusted = {json.dumps(settings.trusted)}   # file of reviewers' keys; empty = any bundle starts\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Final
 
 from fedmed.doctor.door import examine_door
 from fedmed.doctor.finding import Finding, Question, amiss, note, tried, well
-from fedmed.errors import FedMedError
+from fedmed.errors import ConfigError, FedMedError
 from fedmed.governance.policy import Policy
 from fedmed.study import StudySpec
 from fedmed_nodes.courier import COURIER, COURIER_FILE, Courier
@@ -77,7 +78,7 @@ def examine(question: Question) -> Iterator[Finding]:
     if question.study is not None:
         yield from _study(home, node, question.study, policy=policy)
     yield from _front_door(home, question)
-    yield _bundles()
+    yield _bundles(home)
 
 
 _RESTORE: Final = "look for a full or read-only disk; else put the latest backup of store/ back"
@@ -253,12 +254,18 @@ def _front_door(home: Home, question: Question) -> Iterator[Finding]:
         yield from examine_door(address, authority, now=question.now)
 
 
-def _bundles() -> Finding:
+def _bundles(home: Home) -> Finding:
     """What a SuperNode without a list of trusted signers leaves open."""
+    courier = Courier(home.path / COURIER)
+    if (courier.path / COURIER_FILE).is_file():
+        with contextlib.suppress(ConfigError):
+            if courier.require_ready().trusted:
+                return well("app bundles", "the SuperNode starts only bundles that a trusted reviewer signed")
     return note(
         "app bundles",
         "nothing here shows that the SuperNode runs reviewed bundles only",
         why="whoever controls the coordinator can start its own code as the SuperNode's user: it reaches no "
         "row, key or ledger of the custodian, but that user's files and network",
-        mend="start the SuperNode with --trusted-entities and a review registry; give it a user of its own",
+        mend="sign the coordinator's bundle with fedmed node review and name the list of reviewers as "
+        "trusted in courier.toml; give the SuperNode a user of its own",
     )

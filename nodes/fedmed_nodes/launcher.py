@@ -49,6 +49,7 @@ def supernode_program(courier: Courier) -> Program:
             *("--host", "127.0.0.1", "--port", str(settings.port)),
             *("--isolation", "process", "--superexec-auth-secret-file", str(courier.secret)),
             *("--node-config", f"{SOCKET_KEY}={json.dumps(settings.socket)}"),
+            *(("--trusted-entities", settings.trusted) if settings.trusted else ()),
         ),
         log=courier.log(SUPERNODE),
         environment=flower_environment(courier.flower),

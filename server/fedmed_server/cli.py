@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedmed_server import key_commands, machine_commands
+from fedmed_server import key_commands, machine_commands, review_commands
 
 if TYPE_CHECKING:
     from fedmed_server.home import Home
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Run the coordinator: its keys, its processes, its studies.", no_args_is_help=True)
 app.add_typer(machine_commands.app)
 app.add_typer(key_commands.app)
+app.add_typer(review_commands.app)
 
 HomeFolder = Annotated[Path, typer.Argument(metavar="HOME", help="The coordinator's home folder.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (TOML).")]
@@ -173,6 +174,35 @@ def export(
     told = {"study": study, "release": str(written), "roster_digest": digest}
     typer.echo(json.dumps(told, ensure_ascii=False) if as_json else f"wrote {written}")
     _say(f"next: fedmed verify {written} --roster {digest}")
+
+
+@app.command(
+    epilog="Example: fedmed server catalogue /var/lib/fedmed-server --from catalogues --html federation.html"
+)
+def catalogue(
+    home: HomeFolder,
+    folder: Annotated[
+        Path, typer.Option("--from", metavar="FOLDER", help="Holds NODE.catalogue.json of each province.")
+    ],
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what may be asked of the federation, and where provinces differ; signatures are checked."""
+    from fedmed.catalogue.page import federation_sheet
+    from fedmed.catalogue.text import federation_text
+    from fedmed.errors import ConfigError
+    from fedmed.report.sheet import render_sheet
+    from fedmed_server.catalogue_desk import federation_document, read_catalogues
+
+    found, missing = read_catalogues(folder, _home(home).roster())
+    if html is not None:
+        try:
+            html.write_text(render_sheet(federation_sheet(found, missing)), encoding="utf-8")
+        except OSError as fault:
+            raise ConfigError(f"cannot write {html}: {fault.strerror}; name another file") from None
+        _say(f"page: {html}")
+    document = federation_document(found, missing)
+    typer.echo(json.dumps(document, ensure_ascii=False) if as_json else federation_text(found, missing))
 
 
 def _follow(place: Home, study: str, *, run_id: int | None, as_json: bool) -> int:

@@ -12,7 +12,6 @@ import re
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Final
 
 from fedmed.errors import ProcessFailed
@@ -73,9 +72,9 @@ def _numbers(home: Home) -> dict[str, str]:
     return json.loads(read_private(path)) if path.exists() else {}
 
 
-def start_run(home: Home, bundle: Path, settings: Mapping[str, str | bool | float]) -> int:
-    """Submit a run of the bundle; Flower's id of it."""
-    told = _ask(home, "run", str(bundle), FEDERATION, "--run-config", run_config(settings))
+def start_run(home: Home, app: str, settings: Mapping[str, str | bool | float]) -> int:
+    """Submit a run of an app, a bundle's folder or a registry's name; Flower's id of it."""
+    told = _ask(home, "run", app, FEDERATION, "--run-config", run_config(settings))
     try:
         return int(told["run-id"])
     except (KeyError, TypeError, ValueError):

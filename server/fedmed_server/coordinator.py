@@ -10,7 +10,7 @@ from fedmed.errors import ConfigError
 from fedmed.supervision.keeper import Keeper, Kept, Say, asked_to_stop, keep, turns_of_main_thread
 from fedmed.supervision.processes import Children, children, is_listening, wait_until
 from fedmed.supervision.run_folder import RunFolder
-from fedmed_server import control
+from fedmed_server import control, reviews
 from fedmed_server.files import private_folder
 from fedmed_server.home import COORDINATOR, Home
 from fedmed_server.launcher import (
@@ -52,7 +52,13 @@ def start(home: Home, running: Children, *, begin: Callable[[Kept], object] | No
             raise ConfigError(f"port {port} for {what} is taken; stop what uses it, or name another port")
     prepare(home)
     begin = begin or (lambda kept: running.start(kept.program))
-    begin(Kept(program=superlink_program(home), sign=turns_of_main_thread))
+    extra = {}
+    if reviews.is_reviewed(home):
+        port = reviews.free_port()
+        begin(Kept(program=reviews.registry_program(home, port), sign=turns_of_main_thread))
+        _wait_for(running, "127.0.0.1", port, what="the registry of reviewed bundles listens")
+        extra = reviews.registry_environment(port)
+    begin(Kept(program=superlink_program(home, extra=extra), sign=turns_of_main_thread))
     _wait_for(running, *places["the SuperLink"], what="the SuperLink listens")
     begin(Kept(program=superexec_program(home), sign=turns_of_main_thread))
     begin(Kept(program=front_door_program(home), sign=turns_of_main_thread))

@@ -20,6 +20,7 @@ from fedmed_server.chronicle import progress, read_phases
 from fedmed_server.deployed_study import FAILURE_FILE, OUTCOME_FILE, STUDY_FILE, read_failure, read_outcome
 from fedmed_server.files import private_folder, read_private, replace_private
 from fedmed_server.home import Home
+from fedmed_server.reviews import APP, is_reviewed
 from fedmed_server.study_status import State, note_run, read_run, study_status
 
 _LOOK_S: Final = 0.5
@@ -116,7 +117,7 @@ def submit(home: Home, spec: StudySpec, *, resume: bool, pace: Pace) -> int:
     (folder / FAILURE_FILE).unlink(missing_ok=True)
     run_id = control.start_run(
         home,
-        home.path / "bundle",
+        APP if is_reviewed(home) else str(home.path / "bundle"),
         {
             "coordinator-home": str(home.path),
             "study": spec.id,

@@ -59,8 +59,13 @@ This bundle holds settings and no code. Nodes run the FedMed that they installed
 """
 
 
-def superlink_program(home: Home) -> Program:
-    """The SuperLink: TLS on loopback, because node authentication asks for TLS."""
+def superlink_program(home: Home, *, extra: Mapping[str, str] | None = None) -> Program:
+    """The SuperLink: TLS on loopback, because node authentication asks for TLS.
+
+    Args:
+        home: The coordinator's home.
+        extra: Variables beyond Flower's own, as of a registry of reviewed bundles.
+    """
     certificate, key = home.server_certificate
     return Program(
         name=SUPERLINK,
@@ -75,7 +80,7 @@ def superlink_program(home: Home) -> Program:
             "--disable-runtime-dependency-installation",
         ),
         log=home.log(SUPERLINK),
-        environment=flower_environment(home.flower_home("link")),
+        environment={**flower_environment(home.flower_home("link")), **(extra or {})},
     )
 
 

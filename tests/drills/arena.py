@@ -31,6 +31,7 @@ from fedmed.types import Scheme
 from fedmed_nodes.home import Home as NodeHome
 from fedmed_server import control
 from fedmed_server.chronicle import read_phases
+from fedmed_server.home import Home as CoordinatorHome
 from fedmed_server.launch import Pace, follow, submit
 from fedmed_server.local_federation import LocalFederation, LocalNode, federation, policy_text, set_up
 from tests.federation import names, small_study, small_table
@@ -68,6 +69,7 @@ class Scene:
 
 
 When = Callable[[Scene], bool]
+Prepare = Callable[[CoordinatorHome, tuple[LocalNode, ...]], object]
 
 
 def in_ceremony(scene: Scene) -> bool:
@@ -309,8 +311,12 @@ def processes_of(folder: Path) -> list[int]:
 
 
 @contextlib.contextmanager
-def arena() -> Iterator[Arena]:
-    """Three provinces whose policies allow many small studies; nothing of them is left behind."""
+def arena(prepare: Prepare = lambda home, nodes: None) -> Iterator[Arena]:
+    """Three provinces whose policies allow many small studies; nothing of them is left behind.
+
+    Args:
+        prepare: Changes the homes before the processes start.
+    """
     folder = Path(tempfile.mkdtemp(prefix="fm-"))
     try:
         spec, tables = small_study(NODES), {}
@@ -325,6 +331,7 @@ def arena() -> Iterator[Arena]:
             (node.home / "policy.toml").write_text(
                 "\n".join([*kept, *more]).replace("research = false", "research = true") + "\n"
             )
+        prepare(home, nodes)
         with federation(home, nodes, on_progress=_ignore) as running:
             yield Arena(running)
         assert processes_of(folder) == [], "a process was left behind"
