@@ -16,6 +16,7 @@ from fedmed.models.layout import ModelLayout
 from fedmed.phase_record import PhaseTotals, spent
 from fedmed.plans.stage import PLAIN_SET
 from fedmed.privacy.accounting import epsilon_rdp
+from fedmed.programs.audited import AuditFindings
 from fedmed.programs.contract import Arrays
 from fedmed.programs.training import PARAMETERS
 from fedmed.protocol.schedule import Schedule
@@ -51,6 +52,7 @@ class FederatedRun:
         totals: By phase.
         seconds: Of the whole federated part.
         epsilon_spent: Of the charged attempts.
+        audit: What the audit block says; None where the study has none.
     """
 
     state: Arrays
@@ -61,6 +63,7 @@ class FederatedRun:
     totals: Mapping[str, PhaseTotals]
     seconds: float
     epsilon_spent: float
+    audit: AuditFindings | None = None
 
     @property
     def parameters(self) -> FloatArray:

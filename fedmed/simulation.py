@@ -276,6 +276,7 @@ def federate(
         totals=totals(watch.records),
         seconds=time.monotonic() - began,
         epsilon_spent=spent(schedule, plans_sent(watch.records)),
+        audit=outcome.audit,
     )
 
 

@@ -64,6 +64,8 @@ ARROWS = {
     "phase_record": ARROWS["protocol"] | {"protocol", "progress"},
     "evaluation": ARROWS["protocol"] | {"protocol", "programs", "report"},
     "outcome": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report", "evaluation"},
+    # What an audit block says, as people read it.
+    "audit_document": ARROWS["protocol"] | {"programs", "report"},
     "question": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report", "outcome"},
     # The release bundle: it reads what the protocol signed, so it stands above it.
     "release": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report", "outcome"},

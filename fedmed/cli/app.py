@@ -191,6 +191,38 @@ def study_report(
     show_result(result, page=page, as_json=as_json)
 
 
+@app.command(epilog="Example: fedmed audit my.toml --data claims.csv --runs 3 (exit code 6: a check fails)")
+def audit(
+    study: StudyFile,
+    data: DataFile = None,
+    site_column: SiteColumn = "site",
+    canaries: Annotated[
+        int | None,
+        typer.Option(min=100, max=4096, help="Made-up persons, over all sites. [the study's own, or 1000]"),
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, max=100, help="Run the study this often.")] = 1,
+    seed: Seed = 1,
+    out: Annotated[Path, typer.Option(help="Folder for runs; this one gets OUT/<study id>-audit.")] = Path(
+        "runs"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Run a study in simulation with canaries: is the noise there, are persons bounded, does epsilon hold?
+
+    A deployed study is audited by its own file: [audit] canaries = 1000, which the provinces approve.
+    """
+    from fedmed.cli.audit import AuditOptions, audit_and_show
+    from fedmed.cli.runs import quiet_stdout
+    from fedmed.cli.tables import tables_for
+    from fedmed.study import as_training, load_study
+
+    spec = as_training(load_study(read_study_text(study)))
+    with quiet_stdout(as_json):
+        tables = tables_for(spec, data=data, site_column=site_column, seed=seed)
+    options = AuditOptions(out=out, canaries=canaries, runs=runs, as_json=as_json)
+    audit_and_show(spec, tables, options=options)
+
+
 @app.command(epilog="Example: fedmed verify release.zip --roster 3f0c...e1 (exit code 6: it does not hold)")
 def verify(
     bundle: Annotated[
