@@ -45,6 +45,8 @@ class ActKind(Enum):
     """What an operator does; closed, because each has its own consequence."""
 
     APPROVE = "approve"
+    APPROVE_DIFFERENCE = "approve_difference"
+    """A yes to a study although it is too near to one that was answered before."""
     REVOKE = "revoke"
     RAISE = "raise"
 

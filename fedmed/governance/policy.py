@@ -95,6 +95,9 @@ class Policy:
         expires: Last day on which this policy allows anything; None = no end.
         quality_gate: Least registered quality score, in [0, 1], of a dataset that is served; None = any. A
             dataset without scores is then not served: the scores are public, so this tells nothing of rows.
+        min_cell: Fewest persons of a cell that an exact study may show, 5 to 30. The coordinator hides
+            smaller ones; a study that says less is refused.
+        differencing_window_days: For how many days an answer counts when a new study asks nearly the same.
     """
 
     max_epsilon_per_study: float
@@ -118,6 +121,8 @@ class Policy:
     operators: Operators | None = None
     expires: datetime.date | None = None
     quality_gate: float | None = None
+    min_cell: int = 11
+    differencing_window_days: int = 365
 
     def __post_init__(self) -> None:
         limits = (self.max_epsilon_per_study, self.max_epsilon_per_year)
@@ -129,6 +134,9 @@ class Policy:
         no_grades = self.grades is None and self.allow_ungraded
         gate = self.quality_gate
         require(gate is None or 0 <= gate <= 1, f"quality_gate must be in [0, 1], got {gate}")
+        require(5 <= self.min_cell <= 30, f"min_cell must be 5 to 30, got {self.min_cell}")
+        days = self.differencing_window_days
+        require(days >= 1, f"differencing_window_days must be >= 1, got {days}")
         require(not no_grades, "allow_ungraded needs grades: without them no column is refused for its grade")
 
     @property

@@ -362,6 +362,7 @@ class Custodian:
             return stored
         self._notice_rollback(terms, state, request)
         answered = self._accept_opening(terms, state, signed, request)
+        self._studies.check_set(terms.study_digest, request.contributors)
         chunks = self._contributor(terms).open(
             plan_digest=signed.digest,
             layout=terms.stage(signed.plan.round_number).layout,

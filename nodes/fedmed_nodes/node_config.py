@@ -244,6 +244,8 @@ class PolicyFile(_Table):
     operators: OperatorsTable | None = None
     expires: datetime.date | None = None
     quality_gate: Annotated[float | None, Field(ge=0, le=1)] = None
+    min_cell: Annotated[int, Field(ge=5, le=30)] = 11
+    differencing_window_days: Annotated[int, Field(ge=1)] = 365
 
     @model_validator(mode="after")
     def _approves_in_one_way(self) -> Self:
@@ -404,6 +406,8 @@ auto_approve = false        # every study waits for: fedmed node approve HOME DI
 # min_colluders = 1
 # allow_continue = false
 # exact_statistics = false   # sums without noise, for studies of kind "statistics"
+# min_cell = 11              # fewest persons of a cell that such sums may show, 5 to 30
+# differencing_window_days = 365        # studies that ask nearly the same meanwhile are refused
 # research = false
 
 # Instead of auto_approve: which of the allowed studies start by themselves. All conditions must hold.

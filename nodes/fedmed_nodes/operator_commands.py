@@ -41,6 +41,9 @@ KeyFile = Annotated[
     Path | None, typer.Option("--key", help="Your key file, where the policy lists operators.")
 ]
 Reason = Annotated[str, typer.Option(help="Why, for the record.")]
+AllowDifference = Annotated[
+    bool, typer.Option("--allow-difference", help="Although it is near to a study answered before.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; logs go to stderr.")]
 
@@ -51,10 +54,12 @@ def approve(
     study: Digest,
     key: KeyFile = None,
     reason: Reason = "",
+    allow_difference: AllowDifference = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a study computes, releases and costs, ask, and approve it."""
+    from fedmed.errors import SignatureNeeded
     from fedmed_nodes.approval_text import approval_document, approval_lines
     from fedmed_nodes.asking import custodian_at
 
@@ -63,8 +68,11 @@ def approve(
     signer = _signer(review.place, key)
     document = approval_document(review, digest)
     typer.echo(approval_lines(document), err=as_json)
+    if allow_difference and signer is None:
+        raise SignatureNeeded("an exception is signed: list operators in the policy, and give --key")
     _ask("批准本研究？ Approve this study?", yes=yes)
-    outcome = _decide(custodian, "approve", digest, signer=signer, reason=reason)
+    act = "approve_difference" if allow_difference else "approve"
+    outcome = _decide(custodian, act, digest, signer=signer, reason=reason)
     words = "approved; the coordinator proposes it again" if outcome["done"] else _waiting(outcome)
     typer.echo(json.dumps({**document, **outcome}, ensure_ascii=False) if as_json else words)
 

@@ -153,10 +153,11 @@ class OperatorDesk:
             self._studies.logbook.write(
                 AuditKind.SIGNED, study=act.study_digest, detail=words, acts=(signed,)
             )
-        elif act.kind is ActKind.APPROVE:
-            self._studies.approve(act.study_digest, acts=(signed,), detail=words)
-        else:
+        elif act.kind is ActKind.REVOKE:
             self._studies.revoke(act.study_digest, acts=(signed,), detail=words)
+        else:
+            exception = act.kind is ActKind.APPROVE_DIFFERENCE
+            self._studies.approve(act.study_digest, acts=(signed,), detail=words, allow_difference=exception)
 
     def _check_raise(self, act: OperatorAct) -> None:
         """A raise is for rows that are registered now, and above what holds for them now."""

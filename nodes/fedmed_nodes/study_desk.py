@@ -18,6 +18,7 @@ from fedmed.errors import (
     StudyUnknown,
 )
 from fedmed.governance.audit_chain import AuditKind
+from fedmed.governance.differencing import AskedQuestion
 from fedmed.governance.operators import SignedAct, cap_of
 from fedmed.governance.policy import NO_GRADES, Decision, Grades, Policy, check_policy_day, decide
 from fedmed.messages import NO_EPOCH, StudyProposal
@@ -36,6 +37,7 @@ from fedmed_nodes.answers.contract import Answerer, AuditedAnswerer, NodeHalf
 from fedmed_nodes.budget_desk import RESERVATIONS, BudgetBook, check_budget, read_book, reservation_for
 from fedmed_nodes.ceremony_desk import CeremonyDesk, EpochRecord
 from fedmed_nodes.clock import Clock
+from fedmed_nodes.differencing import DIFFERENCE_ALLOWED, DifferencingDesk, question_of
 from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.sources import RowSource
 from fedmed_nodes.study_keys import INDEX, RESTORED, known_studies, restored_values, study_key
@@ -160,6 +162,7 @@ class StudyDesk:
         self._clock = clock
         self._studies: dict[bytes, Study] = {}
         self._answerers: dict[bytes, Answerer] = {}
+        self._differencing = DifferencingDesk(logbook, window_days=policy.differencing_window_days)
 
     def propose(self, data: bytes) -> bytes:
         """Judge a signed proposal.
@@ -171,6 +174,7 @@ class StudyDesk:
             StudyRefused, BudgetExceeded, CohortTooSmall, StudyExpired: the policy's verdict.
             RosterMismatch, EpochMismatch, ConfigError: the study does not fit this federation.
             ApprovalPending: the operator must approve it first.
+            DifferencingRefused: it is too near to a study that was asked here before.
             DataContractError: this node's table does not hold what the study needs.
         """
         statement = envelope.open_message(data, envelope.STUDY, self._seat.roster.coordinator, context=None)
@@ -183,10 +187,15 @@ class StudyDesk:
         book = self._reserve(digest, study)
         study.half.prove()  # about this machine, not about rows: before anything is written
         waits = decision.waits_for_operator or self._logbook.get(RESTORED) is not None
-        approval = self._approval(digest, by_policy=not waits)
+        question = self._question(digest, study)
+        refusal = self._differencing.objection(question)
+        approval = None if refusal else self._approval(digest, by_policy=not waits)
+        puts = self._differencing.puts(question) | {RESERVATIONS: book.to_bytes()}
         before = self._logbook.get(study_key(digest, "proposal"))
-        self._write_proposal(digest, statement.content, book=book, approval=approval)
+        self._write_proposal(digest, statement.content, approval=approval, if_approved=puts)
         self._end_replaced(before, proposal.epoch_id)
+        if refusal is not None:  # kept, so that operators can look at it and sign an exception
+            raise refusal
         if approval is None:
             raise ApprovalPending("the province's operator must approve this study first")
         self._studies[digest] = study
@@ -203,6 +212,21 @@ class StudyDesk:
             allowance=study.schedule.allowance,
             grades=self._grades.get(study.spec.data.dataset, NO_GRADES),
         )
+
+    def _question(self, digest: bytes, study: Study) -> AskedQuestion | None:
+        """What the differencing guard compares."""
+        return question_of(
+            digest,
+            study.spec,
+            fingerprint=study.source.fingerprint,
+            least_cohort=self._policy.min_cohort,
+            colluders=study.schedule.allowance.colluders,
+            day=self._clock.now().date(),
+        )
+
+    def check_set(self, digest: bytes, contributors: tuple[int, ...]) -> None:
+        """Compare a study again once the nodes in its sum are known; raises `DifferencingRefused`."""
+        self._differencing.check_set(digest, contributors, today=self._clock.now().date())
 
     def _end_replaced(self, before: bytes | None, epoch_id: bytes) -> None:
         """A study that is proposed again under a new epoch ends the one that it had."""
@@ -223,9 +247,9 @@ class StudyDesk:
         return _BY_POLICY if by_policy else None
 
     def _write_proposal(
-        self, digest: bytes, content: bytes, *, book: BudgetBook, approval: bytes | None
+        self, digest: bytes, content: bytes, *, approval: bytes | None, if_approved: Mapping[str, bytes]
     ) -> None:
-        """One batch: the proposal, its place in the index, and, if approved, its reservation."""
+        """One batch: the proposal, its place in the index, and, if approved, its reservation and question."""
         index = self.known()
         puts = {
             study_key(digest, "proposal"): content,
@@ -233,7 +257,7 @@ class StudyDesk:
         }
         key = study_key(digest, "approved")
         if approval is not None:
-            puts |= {key: approval, RESERVATIONS: book.to_bytes()}
+            puts |= {key: approval, **if_approved}
         kind = AuditKind.PROPOSED if approval is None else AuditKind.ACCEPTED
         stale = frozenset() if approval is not None else frozenset({key})
         self._logbook.write(kind, study=digest, detail="study", puts=puts, deletes=stale)
@@ -243,13 +267,21 @@ class StudyDesk:
         """The one hand on this node's store; `fedmed_nodes.operator_desk` writes with it too."""
         return self._logbook
 
-    def approve(self, digest: bytes, *, acts: tuple[SignedAct, ...] = (), detail: str = "") -> None:
+    def approve(
+        self,
+        digest: bytes,
+        *,
+        acts: tuple[SignedAct, ...] = (),
+        detail: str = "",
+        allow_difference: bool = False,
+    ) -> None:
         """The operators' yes to a proposal that waits; the coordinator then proposes it again.
 
         Args:
             digest: The study.
             acts: The signature that completed the yes; none where the policy lists no operators.
             detail: Who signed, for the audit log.
+            allow_difference: Whether it may be as near as it is to a study that was asked before.
 
         Raises:
             SignatureNeeded: the policy lists operators and nobody signed.
@@ -257,6 +289,8 @@ class StudyDesk:
         """
         self._require_act(digest, acts)
         puts = {study_key(digest, "approved"): self._seat.roster_digest}
+        if allow_difference:
+            puts[study_key(digest, DIFFERENCE_ALLOWED)] = b"1"
         self._logbook.write(AuditKind.APPROVED, study=digest, detail=detail, puts=puts, acts=acts)
 
     def revoke(self, digest: bytes, *, acts: tuple[SignedAct, ...] = (), detail: str = "") -> None:
