@@ -231,6 +231,21 @@ def check_policy_day(policy: Policy, today: datetime.date) -> None:
         )
 
 
+def column_refusal(name: str, policy: Policy, grades: Grades) -> str:
+    """Why a policy lets no study compute on a column, in a few words; empty where it may.
+
+    Guarantees:
+        `decide` refuses a study that computes on a column exactly where this says why.
+    """
+    if name in policy.denied_columns:
+        return "denied"
+    if policy.grades is None:
+        return ""
+    if name not in grades:
+        return "" if policy.allow_ungraded else "carries no grade"
+    return "" if grades[name] in policy.grades else f"grade {grades[name].value} is not allowed"
+
+
 def _check_columns(spec: StudySpec, policy: Policy, grades: Grades) -> None:
     """Every column that is computed on is neither denied nor of a grade that is."""
     columns = computed_columns(spec)

@@ -1,0 +1,1 @@
+"""The catalogue: what a province publishes of its data, signed, and what a federation makes of it."""
