@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from fedmed.aggregation.encoding import sensitivity
+from fedmed.aggregation.encoding import decode, encode, sensitivity
+from fedmed.analytics.moment_sums import clipped_moments
+from fedmed.analytics.moments import logistic_from_moments
 from fedmed.data.examples import Examples, concatenate
 from fedmed.data.features import examples
 from fedmed.errors import DataContractError
@@ -20,11 +22,16 @@ from fedmed.models.layout import ModelLayout, PersonClip
 from fedmed.models.score import probabilities, score
 from fedmed.plans.training import model_of
 from fedmed.privacy.noise import DiscreteGaussian, fresh_source
-from fedmed.protocol.schedule import Schedule
+from fedmed.protocol.schedule import Schedule, schedule_for
 from fedmed.report.result import Arm, CalibrationBin, NodeScore
 from fedmed.study import TrainingStudy
+from fedmed.study.modes import MOST_MOMENT_INPUTS, STATISTICS_SPARE_ATTEMPTS
+from fedmed.study.training import ModelTable
 from fedmed.training.baselines import PrivateTraining, Watch, ignore_steps, train_plain, train_private
-from fedmed.types import FloatArray
+from fedmed.types import FloatArray, Mode
+
+TWIN_AGGREGATIONS = 40
+"""Gradient sums of the private arms beside a study in another mode: the default of mode ``aggregate``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +39,8 @@ class Bench:
     """What arms are trained and judged on.
 
     Attributes:
-        spec: The study.
-        schedule: The study worked out.
+        spec: The study, in mode ``aggregate`` (`aggregate_twin`).
+        schedule: ``spec`` worked out.
         train: Training examples of each node, in roster order.
         test: Held-out examples of each node, in roster order.
         start: Initial parameters.
@@ -59,14 +66,81 @@ def make_bench(
     Raises:
         DataContractError: a node's held-out persons are none.
     """
-    data = spec.dataset_spec
+    data, twin = spec.dataset_spec, aggregate_twin(spec)
     return Bench(
-        spec=spec,
-        schedule=schedule,
+        spec=twin,
+        schedule=schedule if twin is spec else schedule_for(twin),
         train={node: examples(tables[node], data, part="train") for node in spec.nodes},
         test={node: examples(tables[node], data, part="test") for node in spec.nodes},
         start=start,
     )
+
+
+def aggregate_twin(spec: TrainingStudy) -> TrainingStudy:
+    """The same question at the same epsilon in mode ``aggregate``, by which private arms are trained.
+
+    Args:
+        spec: A study in any mode; one in mode ``aggregate`` is its own twin.
+
+    Returns:
+        A study with `TWIN_AGGREGATIONS` gradient sums, and the clip, rate and momentum of ``spec``.
+    """
+    if spec.privacy.mode is Mode.AGGREGATE:
+        return spec
+    return _in_mode(spec, Mode.AGGREGATE, aggregations=TWIN_AGGREGATIONS)
+
+
+def statistics_twin(spec: TrainingStudy) -> TrainingStudy | None:
+    """The same question at the same epsilon from one sum of moments; None where inputs are too many."""
+    if spec.privacy.mode is Mode.STATISTICS:
+        return spec
+    if spec.dataset_spec.inputs > MOST_MOMENT_INPUTS:
+        return None
+    return _in_mode(spec, Mode.STATISTICS, aggregations=1)
+
+
+def _in_mode(spec: TrainingStudy, mode: Mode, *, aggregations: int) -> TrainingStudy:
+    """A copy in another mode, its evaluation and audit left out: arms are scored on the rows themselves."""
+    spare = STATISTICS_SPARE_ATTEMPTS if mode is Mode.STATISTICS else spec.training.spare_attempts
+    training = spec.training.model_copy(update={"aggregations": aggregations, "spare_attempts": spare})
+    changes: dict[str, object] = {
+        "privacy": spec.privacy.model_copy(update={"mode": mode}),
+        "training": training,
+        "local": None,
+    }
+    if mode is Mode.STATISTICS:
+        changes |= {
+            "model": ModelTable(),
+            "training": training.model_copy(update={"rows_of_a_person": "mean"}),
+            "report": spec.report.model_copy(update={"evaluation_epsilon": None}),
+        }
+    return spec.model_copy(update=changes)
+
+
+def statistics_arm(bench: Bench) -> tuple[FloatArray, ModelLayout] | None:
+    """Train from one noisy sum of moments, as mode ``statistics`` would; None where inputs are too many.
+
+    The noise is that of a federation, with its allowance: rounding, clamping and every node's share are those
+    of the real path, only the encryption is left out.
+    """
+    twin = statistics_twin(bench.spec)
+    if twin is None:
+        return None
+    schedule, model = schedule_for(twin), model_of(twin)
+    (stage,) = schedule.stages
+    law, layout = DiscreteGaussian(stage.layout.noise_scale), stage.layout
+    total = np.zeros(layout.values, dtype=np.uint64)
+    for rows in bench.train.values():
+        clipped = clipped_moments(rows, row_norm=twin.privacy.clip_norm)
+        noise = law.sample(layout.values, fresh_source())
+        total = total + encode(clipped, noise, layout, clip_norm=stage.clip_norm)
+    nodes = len(bench.train)
+    found = logistic_from_moments(
+        decode(total, layout, nodes),
+        inputs=model.inputs,
+        noise_std=layout.noise_scale * layout.grid * nodes**0.5,
+    )
+    return found, model
 
 
 def central_noise(spec: TrainingStudy, schedule: Schedule, *, persons: int) -> Callable[[int], FloatArray]:
@@ -108,9 +182,9 @@ def plain_arm(bench: Bench, nodes: Sequence[str]) -> FloatArray:
     return train_plain(parts[0] if len(parts) == 1 else concatenate(parts), bench.model, start=bench.start)
 
 
-def judge(bench: Bench, parameters: FloatArray) -> Arm:
-    """Score one model on every node's held-out persons and on all of them together."""
-    model = bench.model
+def judge(bench: Bench, parameters: FloatArray, *, model: ModelLayout | None = None) -> Arm:
+    """Score one model, by default the study's, on every node's held-out persons and on all together."""
+    model = model or bench.model
     predicted = {node: probabilities(parameters, model, rows) for node, rows in bench.test.items()}
     return _arm(bench, predicted, pooled=True)
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from fedmed.outcome import FederatedRun
-from fedmed.privacy.accounting import fallback_epsilon
 from fedmed.programs.by_kind import program_for
 from fedmed.programs.contract import Arrays
 from fedmed.protocol.schedule import Schedule
@@ -76,17 +75,12 @@ def _privacy(spec: StudySpec, schedule: Schedule, run: FederatedRun) -> Mapping[
     }
     if not math.isfinite(schedule.epsilon):
         return {**always, "epsilon": None, "epsilon_spent": None, "delta": None, "fallback_epsilon": None}
-    fallback = fallback_epsilon(
-        schedule.events(run.plans),
-        schedule.accounted_delta,
-        honest_contributors=allowance.honest_contributors,
-    )
     return {
         **always,
         "epsilon": schedule.epsilon,
         "epsilon_spent": run.epsilon_spent,
         "delta": schedule.delta,
-        "fallback_epsilon": fallback,
+        "fallback_epsilon": schedule.fallback_epsilon(run.plans),
     }
 
 

@@ -34,7 +34,7 @@ from fedmed.protocol.schedule import Schedule, schedule_for
 from fedmed.question import question_document, write_question
 from fedmed.report.result import Arms, CurvePoint, Result
 from fedmed.study import StudySpec, TrainingStudy, canonical_bytes, study_digest
-from fedmed.types import FloatArray, OnDropout, Scheme
+from fedmed.types import FloatArray, Mode, OnDropout, Scheme
 
 APPS_GROUP = "fedmed.apps"
 COORDINATOR = "coordinator"
@@ -87,7 +87,8 @@ def run_study(
     bench = make_bench(spec, schedule, ordered, start=start)
     baselines_began = time.monotonic()
     arms, central_curve = _arms(bench, run, on_progress=on_progress)
-    curve = _curve(bench, run, central_curve)
+    # Rounds of another mode are no gradient steps: the curves would not stand above each other.
+    curve = _curve(bench, run, central_curve if spec.privacy.mode is Mode.AGGREGATE else {})
     seconds = {
         "baselines": time.monotonic() - baselines_began,
         "total": time.monotonic() - began,

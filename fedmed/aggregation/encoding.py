@@ -24,6 +24,7 @@ LEAST_NOISE_SCALE = 8.0
 (per-coordinate distortion below 1e-60; Kairouz, Liu, Steinke 2021, arXiv:2102.06387)."""
 
 _WIDE = 1000  # vectors longer than this take the finer grid: rounding would cost 4.5 % at 34k otherwise
+_ROUNDED_STEPS = 1 << 16  # grid steps in the bound of values that carry their noise already
 _WIDEST_FIELD = 62  # a field and its sum stay inside int64
 
 
@@ -120,6 +121,7 @@ class SumBounds:
         clamp_persons: Each coordinate of a node's sum is clamped at this many clip norms; >= 1.
         max_persons: Most persons that any node declares.
         changed: Coordinates that one person can change, in 1..values; None = all. Rounding moves no others.
+        homes: Nodes at which one person may appear (>= 1), with a part inside ``clip_norm`` at each.
     """
 
     values: int
@@ -127,6 +129,7 @@ class SumBounds:
     clamp_persons: int
     max_persons: int
     changed: int | None = None
+    homes: int = 1
 
     def __post_init__(self) -> None:
         require(self.values >= 1, f"values must be >= 1, got {self.values}")
@@ -135,6 +138,7 @@ class SumBounds:
             self.changed is None or 1 <= self.changed <= self.values,
             f"changed must be in 1..{self.values}, got {self.changed}",
         )
+        require(self.homes >= 1, f"homes must be >= 1, got {self.homes}")
 
 
 def noisy_layout(
@@ -162,7 +166,10 @@ def noisy_layout(
     values = bounds.values
     grid = grid_for(bounds.clip_norm, values)
     changed = values if bounds.changed is None else bounds.changed
-    moved = sensitivity(bounds.clip_norm, grid, values=changed, max_persons=bounds.max_persons)
+    at_one_node = sensitivity(bounds.clip_norm, grid, values=changed, max_persons=bounds.max_persons)
+    # Every node rounds apart, so all that a person moves adds up over homes: C/g + K sqrt(dim) where each
+    # node clips to C / K (PROTOCOL.md section 5).
+    moved = bounds.homes * at_one_node
     scale = node_noise_scale(noise_multiplier, moved, allowance.honest_contributors)
     limit = bounds.clamp_persons * grid_steps(values)
     return _packed(values, carrier, grid=grid, limit=limit, noise_scale=scale)
@@ -195,6 +202,27 @@ def widest_limit(carrier: Carrier) -> int:
     """
     widest = min(carrier.payload_bits, _WIDEST_FIELD)
     return ((1 << (widest - 1)) - 1) // (2 * carrier.nodes)
+
+
+def rounded_layout(values: int, *, bound: float, carrier: Carrier) -> Layout:
+    """Layout of a round whose values carry their noise already (mode ``local``): a grid, and none added.
+
+    Args:
+        values: Coordinates in the vector, >= 1.
+        bound: L2 bound of one node's vector, in the units of the values.
+        carrier: What carries the sum.
+
+    Returns:
+        2**16 grid steps in the bound, at which a coordinate is clamped: rounding what is private already
+        costs nothing but a part in 130,000 of the bound.
+
+    Raises:
+        ConfigError: a field would be wider than a coefficient, or the bound is out of range.
+    """
+    require(values >= 1, f"values must be >= 1, got {values}")
+    check_clip_norm(bound)
+    grid = bound / _ROUNDED_STEPS
+    return _packed(values, carrier, grid=grid, limit=_ROUNDED_STEPS, noise_scale=0.0)
 
 
 def _packed(values: int, carrier: Carrier, *, grid: float, limit: int, noise_scale: float) -> Layout:

@@ -70,7 +70,7 @@ def _privacy(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
         **_epsilons(spec, schedule),
         "unit": spec.privacy.unit,
         "max_nodes_per_person": spec.privacy.max_nodes_per_person,
-        "clip_norm": schedule.stages[0].clip_norm,
+        "clip_norm": schedule.stages[0].person_clip_norm,
         "noise_multiplier": schedule.noise_multiplier,
         "releases": schedule.releases,
         "threshold": allowance.threshold,
@@ -83,18 +83,17 @@ def _privacy(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
 
 def _epsilons(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
     """Planned epsilon by both accountants, and at worst; exact sums have none."""
-    from fedmed.privacy.accounting import epsilon, epsilon_rdp, fallback_epsilon
+    from fedmed.privacy.accounting import epsilon, epsilon_rdp
 
     if spec.privacy.is_exact:
         return {"protection": "exact: no noise and no epsilon; every province's policy must allow it"}
     # What the accountant may use; the rest of delta is kept for the sampler.
     events, delta = schedule.planned_events, schedule.accounted_delta
-    honest = schedule.allowance.honest_contributors
     return {
         "epsilon": schedule.epsilon,
         "epsilon_of_plan": epsilon(events, delta),
         "epsilon_rdp": epsilon_rdp(events, delta),
-        "fallback_epsilon": fallback_epsilon(events, delta, honest_contributors=honest),
+        "fallback_epsilon": schedule.fallback_epsilon(),
         "delta": schedule.delta,
     }
 

@@ -127,6 +127,36 @@ def concatenate(parts: Sequence[Examples]) -> Examples:
     )
 
 
+def chosen_persons(examples: Examples, persons: IntArray) -> Examples:
+    """The rows of some persons, person after person.
+
+    Args:
+        examples: Rows of a node.
+        persons: Positions of persons in ``examples``, int64; may be none.
+
+    Returns:
+        Copies of their rows, in the order of ``persons``.
+    """
+    rows, person_starts = _gathered(examples.person_starts, persons)
+    places, code_starts = _gathered(examples.code_starts, rows)
+    return Examples(
+        dense=examples.dense[rows],
+        code_starts=code_starts,
+        codes=examples.codes[places],
+        code_inputs=examples.code_inputs,
+        labels=examples.labels[rows],
+        person_starts=person_starts,
+    )
+
+
+def _gathered(starts: IntArray, chosen: IntArray) -> tuple[IntArray, IntArray]:
+    """Places of the entries of the chosen lists, list after list, and where each list then starts."""
+    sizes = np.diff(starts)[chosen]
+    after = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes, dtype=np.int64)])
+    places = np.arange(after[-1]) + np.repeat(starts[chosen] - after[:-1], sizes)
+    return places, after
+
+
 def _joined_starts(starts: Sequence[IntArray]) -> IntArray:
     """Offsets of the pooled lists; each list of offsets begins with 0 and ends with its count."""
     sizes = np.concatenate([np.diff(part) for part in starts])

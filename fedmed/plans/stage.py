@@ -6,11 +6,13 @@ custodian works the stages out from the approved bytes and refuses a plan that s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fedmed.aggregation.encoding import Carrier, SumBounds, noisy_layout
+from fedmed.aggregation.encoding import LEAST_NOISE_SCALE, Carrier, SumBounds, noisy_layout
 from fedmed.errors import ConfigError
+from fedmed.privacy.accounting import fallback_noise_multiplier
 from fedmed.privacy.clipping import check_clip_norm
 from fedmed.types import Allowance, Layout, PrivacyEvent, RoundKind, require
 
@@ -27,11 +29,35 @@ class Ground:
         allowance: Who may be missing.
         carrier: What carries the sums.
         delta: What the accounting may use.
+        homes: Nodes at which one person may appear (>= 1).
     """
 
     allowance: Allowance
     carrier: Carrier
     delta: float
+    homes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalNoise:
+    """Noise that a node puts into its answer by itself, before the sum: mode ``local``.
+
+    Attributes:
+        steps: Gradient sums with noise in one answer, each on a sample of its own.
+        clip_norm: L2 bound of one person's part of such a sum.
+        grid: Step of the integer grid on which noise is drawn, in the units of ``clip_norm``.
+        scale: Of the noise of one sum, in grid steps; all of it, for a node here trusts nobody else's.
+    """
+
+    steps: int
+    clip_norm: float
+    grid: float
+    scale: float
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, f"steps must be >= 1, got {self.steps}")
+        check_clip_norm(self.clip_norm)
+        require(self.scale >= LEAST_NOISE_SCALE, f"scale must be >= {LEAST_NOISE_SCALE}, got {self.scale}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +68,12 @@ class Stage:
         kind: What each of them computes.
         rounds: How many there are at most (>= 1); a program may stop earlier.
         layout: How a sum becomes packed integers.
-        clip_norm: L2 bound of what one person adds to a node's sum, in the units of the values.
+        clip_norm: L2 bound of what one person adds to a node's sum, in the units of the values; where the
+            noise is inside the answers, of a node's whole answer.
         event: What one release costs; None where sums are exact: no epsilon, an entry in the ledger.
         input_values: Float64 values that a plan's inputs hold; 0 = none.
         canaries: Last values of the layout that are an audit block, which no real person touches; 0 = none.
+        local: Noise inside each node's answer; None where custodians add it to the sum, or there is none.
     """
 
     kind: RoundKind
@@ -55,17 +83,22 @@ class Stage:
     event: PrivacyEvent | None
     input_values: int
     canaries: int = 0
+    local: LocalNoise | None = None
 
     def __post_init__(self) -> None:
         require(self.rounds >= 1, f"rounds must be >= 1, got {self.rounds}")
         require(0 <= self.canaries < self.layout.values, "an audit block stands behind the question's values")
         require(self.input_values >= 0, f"input_values must be >= 0, got {self.input_values}")
         check_clip_norm(self.clip_norm)
-        require(
-            (self.event is None) == (self.layout.noise_scale == 0),
-            "a stage has noise and an event, or neither",
-        )
-        require(self.event is None or self.event.count == 1, "a stage's event is one release")
+        has_noise = self.layout.noise_scale > 0 or self.local is not None
+        require((self.event is None) != has_noise, "a stage has noise and an event, or neither")
+        if self.local is None:
+            once = self.event is None or (self.event.count, self.event.sample_rate) == (1, 1.0)
+            require(once, "a stage's event is one release")
+        else:
+            require(self.layout.noise_scale == 0, "noise inside the answers needs none on the sum")
+            least = 0 if self.event is None else self.event.count
+            require(least >= self.local.steps, "a stage's event counts every local step")
 
     @property
     def noise_multiplier(self) -> float:
@@ -88,7 +121,36 @@ class Stage:
         """What that many attempts cost; nothing for none, and nothing where sums are exact."""
         if self.event is None or attempts == 0:
             return ()
-        return (PrivacyEvent(noise_multiplier=self.event.noise_multiplier, count=attempts),)
+        return (replace(self.event, count=attempts * self.event.count),)
+
+    def fallback_events(self, attempts: int, *, sharers: int) -> tuple[PrivacyEvent, ...]:
+        """What that many attempts cost when every other node colludes.
+
+        Args:
+            attempts: As in `events`.
+            sharers: Nodes that the noise on a sum is shared by; noise inside an answer is a node's own.
+        """
+        if self.local is not None:
+            return self.events(attempts)
+        return tuple(
+            replace(event, noise_multiplier=fallback_noise_multiplier(event.noise_multiplier, sharers))
+            for event in self.events(attempts)
+        )
+
+    @property
+    def person_clip_norm(self) -> float:
+        """L2 bound of one person's part of a sum that noise is added to at one node."""
+        return self.clip_norm if self.local is None else self.local.clip_norm
+
+    @property
+    def noise_scale(self) -> float:
+        """Scale of the discrete Gaussian that one node draws from, in grid steps; 0 where sums are exact."""
+        return self.layout.noise_scale if self.local is None else self.local.scale
+
+    @property
+    def draws(self) -> int:
+        """Noise values that one node draws for one attempt."""
+        return self.layout.values * (1 if self.local is None else self.local.steps)
 
 
 def noisy_stage(
@@ -113,7 +175,8 @@ def noisy_stage(
         canaries: As `Stage.canaries`: coordinates behind those of ``bounds``.
 
     Guarantees:
-        An audit block leaves the sensitivity as it is.
+        An audit block leaves the sensitivity as it is. A person at ``ground.homes`` nodes, with a part
+        inside ``bounds.clip_norm`` at each, is covered.
 
     Raises:
         ConfigError: the numbers do not fit (`fedmed.aggregation.encoding.noisy_layout`).
@@ -122,7 +185,10 @@ def noisy_stage(
         changed = bounds.values if bounds.changed is None else bounds.changed
         bounds = replace(bounds, values=bounds.values + canaries, changed=changed)
     layout = noisy_layout(
-        bounds, noise_multiplier=noise_multiplier, allowance=ground.allowance, carrier=ground.carrier
+        replace(bounds, homes=ground.homes),
+        noise_multiplier=noise_multiplier,
+        allowance=ground.allowance,
+        carrier=ground.carrier,
     )
     return Stage(
         kind=kind,
@@ -153,22 +219,43 @@ def stage_of(stages: Sequence[Stage], round_number: int) -> Stage:
     raise ConfigError(f"round_number must be in 1..{last}, got {round_number}")
 
 
-def events_of(stages: Sequence[Stage], plans: int) -> tuple[PrivacyEvent, ...]:
-    """What that many plans cost, sent from the first round on.
+def attempts_of(stages: Sequence[Stage], plans: int) -> tuple[int, ...]:
+    """How many attempts of each stage that many plans are, sent from the first round on.
 
     Args:
         stages: All stages of a study, in order.
         plans: Plans sent, each of them charged.
 
     Returns:
-        One event a stage that releases with noise, in order; as if each round had needed one plan, and every
-        plan beyond the rounds had fallen into the costliest stage. For a study with one stage that is what
-        the ledger says; for others it errs towards spending more once all rounds are done.
+        One number a stage, in order; as if each round had needed one plan, and every plan beyond the rounds
+        had fallen into the costliest stage. For a study with one stage that is what the ledger says; for
+        others it errs towards spending more once all rounds are done.
     """
     counts, left = [], plans
     for stage in stages:
         counts.append(min(left, stage.rounds))
         left -= counts[-1]
-    costs = [1 / stage.noise_multiplier if stage.event else 0.0 for stage in stages]
+    costs = [_cost(stage.event) for stage in stages]
     counts[costs.index(max(costs))] += left
-    return tuple(event for stage, count in zip(stages, counts, strict=True) for event in stage.events(count))
+    return tuple(counts)
+
+
+def events_of(stages: Sequence[Stage], plans: int) -> tuple[PrivacyEvent, ...]:
+    """What that many plans cost, sent from the first round on and shared out by `attempts_of`.
+
+    Args:
+        stages: All stages of a study, in order.
+        plans: Plans sent, each of them charged.
+
+    Returns:
+        One event a stage that releases with noise, in order.
+    """
+    attempts = attempts_of(stages, plans)
+    return tuple(event for stage, n in zip(stages, attempts, strict=True) for event in stage.events(n))
+
+
+def _cost(event: PrivacyEvent | None) -> float:
+    """Leading term of the divergence of one attempt, to compare stages by."""
+    if event is None:
+        return 0.0
+    return event.count * event.sample_rate**2 * math.expm1(min(700.0, 1 / event.noise_multiplier**2))

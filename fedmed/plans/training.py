@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from fedmed.aggregation.encoding import SumBounds
-from fedmed.models.layout import ModelLayout
+from fedmed.models.layout import ModelLayout, PersonClip
+from fedmed.plans.local import local_stage
+from fedmed.plans.readout import readout_stage
 from fedmed.plans.stage import Ground, Stage, noisy_stage
 from fedmed.privacy.accounting import noise_multiplier_for
 from fedmed.study import TrainingStudy
-from fedmed.types import PrivacyEvent, RoundKind
+from fedmed.types import Mode, PrivacyEvent, RoundKind
 
 LABELS = 2
 """Rows of a score histogram: one for each value of the label."""
@@ -16,6 +18,12 @@ LABELS = 2
 def model_of(spec: TrainingStudy) -> ModelLayout:
     """Names and shapes of a study's model."""
     return ModelLayout(kind=spec.model.kind, inputs=spec.dataset_spec.inputs, hidden=spec.model.hidden)
+
+
+def person_clip(spec: TrainingStudy) -> PersonClip:
+    """Bound of one person's gradient at one node: persons at K nodes have C / K at each, C in all."""
+    norm = spec.privacy.clip_norm / spec.privacy.max_nodes_per_person
+    return PersonClip(norm=norm, rows=spec.training.rows_of_a_person)
 
 
 def stages(spec: TrainingStudy, ground: Ground) -> tuple[Stage, ...]:
@@ -36,11 +44,23 @@ def stages(spec: TrainingStudy, ground: Ground) -> tuple[Stage, ...]:
     model = model_of(spec)
     evaluation = _evaluation(spec, ground, inputs=model.size)
     beside = () if evaluation is None else evaluation.events(evaluation.rounds + spec.spare_attempts)
-    training = noisy_stage(
+    training = _training(spec, ground, model=model, beside=beside)
+    return (training,) if evaluation is None else (training, evaluation)
+
+
+def _training(
+    spec: TrainingStudy, ground: Ground, *, model: ModelLayout, beside: tuple[PrivacyEvent, ...]
+) -> Stage:
+    """The training rounds, by the study's mode."""
+    if spec.privacy.mode is Mode.LOCAL:
+        return local_stage(spec, ground, model=model, beside=beside)
+    if spec.privacy.mode is Mode.STATISTICS:
+        return readout_stage(spec, ground, model=model, beside=beside)
+    return noisy_stage(
         RoundKind.TRAINING,
         SumBounds(
             values=model.size,
-            clip_norm=spec.privacy.clip_norm,
+            clip_norm=person_clip(spec).norm,
             clamp_persons=spec.aggregation.clamp_persons,
             max_persons=max(spec.data.declared_persons.values()),
         ),
@@ -50,7 +70,6 @@ def stages(spec: TrainingStudy, ground: Ground) -> tuple[Stage, ...]:
         input_values=model.size,
         canaries=0 if spec.audit is None else spec.audit.canaries,
     )
-    return (training,) if evaluation is None else (training, evaluation)
 
 
 def _noise_multiplier(spec: TrainingStudy, ground: Ground, beside: tuple[PrivacyEvent, ...]) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fedmed.errors import UnknownPrivacyEvent
@@ -20,7 +20,9 @@ DISCRETIZATION = 1e-3  # width of a privacy-loss cell, PRIVACY.md section 2
 _FINE_UP_TO = 25.0  # beyond this sum of count / sigma**2 (epsilon about 30) cells widen, to bound memory
 _MEANINGFUL_UP_TO = 1e4  # beyond this sum epsilon is above 5,000
 _SAMPLING_SHARE = 0.01  # share of delta that the sampler may use up
+_WHOLE_ORDERS = [*range(2, 64), 64, 80, 96, 128, 192, 256, 512]
 _DIGITS = 5  # significant digits of a calibrated multiplier
+_SAMPLED_DIGITS = 4  # of one for sampled releases, where each trial takes 40 ms
 
 
 def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
@@ -67,7 +69,10 @@ def epsilon_rdp(events: Sequence[PrivacyEvent], delta: float) -> float:
     check_events(events, delta)
     from dp_accounting import rdp
 
-    return _spent(rdp.RdpAccountant(), events, delta)
+    sampled = any(event.sample_rate < 1 for event in events)
+    # Fractional orders of sampled Gaussians are series that need not converge; whole ones are finite sums.
+    orders = _WHOLE_ORDERS if sampled else None
+    return _spent(rdp.RdpAccountant(orders=orders), events, delta)
 
 
 @functools.lru_cache(maxsize=64)
@@ -104,6 +109,74 @@ def noise_multiplier_for(
         if epsilon([mine, *beside], delta) <= epsilon_target:
             return result
         units += 1
+
+
+@functools.lru_cache(maxsize=64)
+def sampled_noise_multiplier_for(
+    epsilon_target: float,
+    delta: float,
+    count: int,
+    *,
+    sample_rate: float,
+    beside: tuple[PrivacyEvent, ...] = (),
+) -> float:
+    """Noise multiplier with which ``count`` releases on Poisson samples spend at most ``epsilon_target``.
+
+    Args:
+        epsilon_target: In (0, 100].
+        delta: Chance of failure, in (0, 1).
+        count: Releases, >= 1, each on a sample of its own.
+        sample_rate: Chance that one person is in a sample, in (0, 1]; 1 is `noise_multiplier_for`.
+        beside: As in `noise_multiplier_for`.
+
+    Returns:
+        A decimal number of four digits, less than 0.2 % above the least one that fits.
+
+    Guarantees:
+        ``epsilon([PrivacyEvent(noise_multiplier=result, sample_rate=sample_rate, count=count), *beside],
+        delta) <= epsilon_target``.
+
+    Raises:
+        ConfigError: an argument is outside its bounds, or ``beside`` leaves nothing of the target.
+    """
+    if sample_rate == 1:
+        return noise_multiplier_for(epsilon_target, delta, count, beside=beside)
+    require(0 < epsilon_target <= 100, f"epsilon must be in (0, 100], got {epsilon_target}")
+    require(count >= 1, f"count must be >= 1, got {count}")
+
+    def excess(noise_multiplier: float) -> float:
+        mine = PrivacyEvent(noise_multiplier=noise_multiplier, sample_rate=sample_rate, count=count)
+        spent = epsilon([mine, *beside], delta)
+        return math.log(max(spent, 1e-9) / epsilon_target)
+
+    # The central limit of sampled Gaussians: off by less than a factor of two where it matters.
+    guess = max(0.3, sample_rate * math.sqrt(count) / _ratio_left(epsilon_target, delta, beside))
+    least = _first_that_fits(excess, guess)
+    exponent = math.floor(math.log10(least)) - (_SAMPLED_DIGITS - 1)
+    units = math.ceil(least * 10.0**-exponent)
+    while excess(float(f"{units}e{exponent}")) > 0:
+        units += 1
+    return float(f"{units}e{exponent}")
+
+
+def _first_that_fits(excess: Callable[[float], float], guess: float) -> float:
+    """Least argument, within 0.02 %, at which a falling function is at most 0, by false position."""
+    low = high = guess
+    while excess(high) > 0:
+        low, high = high, 1.5 * high
+    while excess(low) <= 0:
+        low, high = low / 1.5, low
+    above, below = excess(low), excess(high)
+    while high > low * (1 + 2e-4):
+        share = min(0.9, max(0.1, above / (above - below))) if math.isfinite(above) else 0.5
+        middle = low * (high / low) ** share
+        found = excess(middle)
+        # Halving the end that stays (Illinois) keeps both ends moving.
+        if found > 0:
+            low, above, below = middle, found, below / 2
+        else:
+            high, below, above = middle, found, above / 2
+    return high
 
 
 def _ratio_left(epsilon_target: float, delta: float, beside: tuple[PrivacyEvent, ...]) -> float:

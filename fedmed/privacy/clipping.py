@@ -114,6 +114,35 @@ def two_sum(left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray
     return total, (left - (total - from_right)) + (right - from_right)
 
 
+def clip_update(update: FloatArray, *, clip_norm: float, weight: float = 1.0) -> ClippedSum:
+    """Shrink a model update so that its L2 norm is at most ``clip_norm``.
+
+    Args:
+        update: Shape (p,), float64; new minus old parameters of one node, which carry their noise already.
+        clip_norm: Bound in [1e-150, 1e150], in the units of ``update``.
+        weight: In [0, 1], multiplied with the clipped values: the node's public part of the mean.
+
+    Returns:
+        The clipped values times the weight, shape (p,). The bound is that of the node's whole vector: it
+        keeps one node from outweighing the others and fields from overflowing, and protects no person.
+
+    Guarantees:
+        norm <= clip_norm; the direction is kept; a zero update stays zero. It never fails for what the
+        values hold: an update whose norm is not finite becomes zero.
+
+    Raises:
+        ConfigError: ``clip_norm`` or ``weight`` outside its bounds.
+
+    Source:
+        McMahan et al. 2018, arXiv:1710.06963, algorithm 1 (flat clipping).
+    """
+    require(0 <= weight <= 1, f"weight must be in [0, 1], got {weight}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        factor = float(clip_factors(np.sqrt(np.square(update).sum(keepdims=True)), clip_norm)[0])
+    values = update * factor * weight if factor > 0 else np.zeros_like(update)
+    return ClippedSum(values=values, clip_norm=clip_norm)
+
+
 def check_clip_norm(clip_norm: float) -> None:
     """Refuse a clip norm that is not finite, positive and far from the ends of the float range."""
     usable = math.isfinite(clip_norm) and 1e-150 <= clip_norm <= 1e150

@@ -18,16 +18,21 @@ from fedmed.privacy.record_format import read_record, record_bytes, require_time
 from fedmed.types import DIGEST_BYTES, Allowance, PrivacyEvent, require
 
 FORMAT: Final = "fedmed/ledger/1"
+LOCAL_FORMAT: Final = "fedmed/ledger/2"
+"""Of `Mechanism.LOCAL_GAUSSIAN_STEPS`: a reader that does not know it must not count such a record as one
+release on a full batch."""
 
 
 class Mechanism(Enum):
     """What was released; closed, because the accounting must know each one.
 
     An exact sum costs no epsilon and is protected by none: it stands in the ledger so that it is counted.
+    Local steps are several sums, each on a Poisson sample of its own, with all of the noise from this node.
     """
 
     DISCRETE_GAUSSIAN_SUM = "discrete_gaussian_sum"
     EXACT_SUM = "exact_sum"
+    LOCAL_GAUSSIAN_STEPS = "local_gaussian_steps"
 
 
 class Unit(Enum):
@@ -58,6 +63,7 @@ class LedgerRecord:
         dropouts: Contributors that may be lost.
         colluders: Contributors whose noise may be known to the attacker.
         sample_rate: Chance that one person is in the batch; 1.0 = full batch.
+        releases: Sums that the one attempt is charged for; 1 except for local steps.
         recorded_at: ISO 8601 time with offset, given by the caller.
     """
 
@@ -77,6 +83,7 @@ class LedgerRecord:
     dropouts: int
     colluders: int
     sample_rate: float = 1.0
+    releases: int = 1
     recorded_at: str
 
     def __post_init__(self) -> None:
@@ -99,14 +106,19 @@ class LedgerRecord:
         )
         if self.mechanism is Mechanism.EXACT_SUM:
             require(self.noise_multiplier == 0, f"an exact sum has no noise, got {self.noise_multiplier}")
-        _ = self.event  # checks noise_multiplier and sample_rate
+        if self.mechanism is not Mechanism.LOCAL_GAUSSIAN_STEPS:
+            once = (self.releases, self.sample_rate) == (1, 1.0) or self.mechanism is not Mechanism.EXACT_SUM
+            require(self.releases == 1 and once, f"only local steps are several, got {self.releases}")
+        _ = self.event  # checks noise_multiplier, sample_rate and releases
 
     @property
     def event(self) -> PrivacyEvent | None:
-        """What the accounting composes: this one release; None for an exact sum."""
+        """What the accounting composes: this attempt's releases; None for an exact sum."""
         if self.mechanism is Mechanism.EXACT_SUM:
             return None
-        return PrivacyEvent(noise_multiplier=self.noise_multiplier, sample_rate=self.sample_rate)
+        return PrivacyEvent(
+            noise_multiplier=self.noise_multiplier, sample_rate=self.sample_rate, count=self.releases
+        )
 
     def to_bytes(self) -> bytes:
         """Write the record in its one canonical form."""
@@ -116,6 +128,9 @@ class LedgerRecord:
         for name in _REALS:  # a whole number given for a real one has one spelling as well
             values[name] = float(values[name])
         values |= {"unit": self.unit.value, "mechanism": self.mechanism.value}
+        if self.mechanism is Mechanism.LOCAL_GAUSSIAN_STEPS:
+            return record_bytes(LOCAL_FORMAT, values)
+        del values["releases"]  # records of one release keep the form that they always had
         return record_bytes(FORMAT, values)
 
     @classmethod
@@ -126,7 +141,12 @@ class LedgerRecord:
             UnknownVersion: the format is another one.
             IntegrityError: a field is unknown, missing or impossible, or the form is not the canonical one.
         """
-        values = read_record(FORMAT, data, fields=_STORED)
+        is_local = data.startswith(_LOCAL_START)
+        values = (
+            read_record(LOCAL_FORMAT, data, fields=_STORED_LOCAL)
+            if is_local
+            else read_record(FORMAT, data, fields=_STORED)
+        )
         try:
             for name in _DIGESTS:
                 values[name] = bytes.fromhex(values[name])
@@ -149,12 +169,15 @@ _WHOLES: Final = (
     "planned_contributors",
     "dropouts",
     "colluders",
+    "releases",
 )
-_STORED: Final = (
+_STORED_LOCAL: Final = (
     {field.name: str for field in fields(LedgerRecord)}
     | dict.fromkeys(_REALS, float)
     | dict.fromkeys(_WHOLES, int)
 )
+_STORED: Final = {name: kind for name, kind in _STORED_LOCAL.items() if name != "releases"}
+_LOCAL_START: Final = f'{{"format":"{LOCAL_FORMAT}",'.encode()
 
 
 def events(records: Iterable[LedgerRecord]) -> tuple[PrivacyEvent, ...]:
@@ -169,15 +192,15 @@ def events(records: Iterable[LedgerRecord]) -> tuple[PrivacyEvent, ...]:
         the pairs first occur.
 
     Guarantees:
-        The counts add up to the number of records with noise: nothing is merged away, a doubled record
-        counts twice; exact sums cost no epsilon.
+        The counts add up to the releases of all records with noise: nothing is merged away, a doubled
+        record counts twice; exact sums cost no epsilon.
     """
     counts: dict[tuple[float, float], int] = {}
     for record in records:
         if record.event is None:
             continue
         pair = (record.noise_multiplier, record.sample_rate)
-        counts[pair] = counts.get(pair, 0) + 1
+        counts[pair] = counts.get(pair, 0) + record.releases
     return tuple(
         PrivacyEvent(noise_multiplier=noise, sample_rate=rate, count=count)
         for (noise, rate), count in counts.items()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fedmed.errors import ConfigError
 from fedmed.programs.contract import Program
+from fedmed.programs.local import LocalProgram
+from fedmed.programs.readout import ReadoutProgram
 from fedmed.programs.regression import ExactRegressionProgram, NoisyRegressionProgram
 from fedmed.programs.statistics import StatisticsProgram
 from fedmed.programs.survival import SurvivalProgram
@@ -17,6 +19,7 @@ from fedmed.study import (
     canonical_bytes,
     study_digest,
 )
+from fedmed.types import Mode
 
 
 def program_for(spec: StudySpec) -> Program:
@@ -27,7 +30,7 @@ def program_for(spec: StudySpec) -> Program:
     """
     match spec:
         case TrainingStudy():
-            return TrainingProgram(spec=spec, study_digest=study_digest(canonical_bytes(spec)))
+            return _training(TrainingProgram(spec=spec, study_digest=study_digest(canonical_bytes(spec))))
         case StatisticsStudy():
             return StatisticsProgram(spec=spec)
         case RegressionStudy():
@@ -36,3 +39,14 @@ def program_for(spec: StudySpec) -> Program:
         case SurvivalStudy():
             return SurvivalProgram(spec=spec)
     raise ConfigError(f"study.kind: no program runs {spec.kind.value}; update FedMed at the coordinator")
+
+
+def _training(program: TrainingProgram) -> Program:
+    """The program of a training study's mode."""
+    match program.spec.privacy.mode:
+        case Mode.LOCAL:
+            return LocalProgram(training=program)
+        case Mode.STATISTICS:
+            return ReadoutProgram(training=program)
+        case Mode.AGGREGATE:
+            return program

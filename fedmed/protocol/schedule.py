@@ -15,8 +15,8 @@ from fedmed.crypto.parameters import RING_DEGREE, parameter_set_for
 from fedmed.errors import ConfigError
 from fedmed.messages import Roster
 from fedmed.plans.by_kind import stages_for
-from fedmed.plans.stage import PLAIN_SET, Ground, Stage, events_of, stage_of
-from fedmed.privacy.accounting import sampling_delta
+from fedmed.plans.stage import PLAIN_SET, Ground, Stage, attempts_of, events_of, stage_of
+from fedmed.privacy.accounting import epsilon, sampling_delta
 from fedmed.privacy.noise import DiscreteGaussian
 from fedmed.study import StudySpec
 from fedmed.types import Allowance, Layout, OnDropout, PrivacyEvent, RoundKind, Scheme
@@ -64,6 +64,22 @@ class Schedule:
     def events(self, plans: int) -> tuple[PrivacyEvent, ...]:
         """What that many plans, sent from the first round on, cost; see `fedmed.plans.stage.events_of`."""
         return events_of(self.stages, plans)
+
+    def fallback_epsilon(self, plans: int | None = None) -> float:
+        """Epsilon when every other node colludes, so that only this node's own noise protects.
+
+        Args:
+            plans: Plans sent; None = everything that is planned.
+        """
+        planned = tuple(stage.rounds + self.spare_attempts for stage in self.stages)
+        attempts = planned if plans is None else attempts_of(self.stages, plans)
+        sharers = self.allowance.honest_contributors
+        alone = [
+            event
+            for stage, n in zip(self.stages, attempts, strict=True)
+            for event in stage.fallback_events(n, sharers=sharers)
+        ]
+        return epsilon(alone, self.accounted_delta)
 
     @property
     def layout(self) -> Layout:
@@ -159,17 +175,13 @@ def schedule_for(spec: StudySpec) -> Schedule:
     Raises:
         ConfigError: the study cannot be run as written (nodes, noise or size); names the remedy.
     """
-    if spec.privacy.max_nodes_per_person != 1:
-        raise ConfigError(
-            "privacy.max_nodes_per_person must be 1: a person trains only where insured (home-node rule); "
-            f"got {spec.privacy.max_nodes_per_person}"
-        )
     allowance = _allowance(spec)
     name, payload_bits = parameter_set_name(len(spec.nodes), allowance.threshold, spec.aggregation.scheme)
     ground = Ground(
         allowance=allowance,
         carrier=Carrier(nodes=len(spec.nodes), parameter_set=name, payload_bits=payload_bits),
         delta=accounted(spec.privacy.delta),
+        homes=spec.privacy.max_nodes_per_person,
     )
     schedule = Schedule(
         allowance=allowance,
@@ -211,9 +223,9 @@ def _check_sampling(schedule: Schedule, *, nodes: int) -> None:
         schedule.epsilon,
         schedule.delta,
         variation_per_draw=max(
-            DiscreteGaussian(stage.layout.noise_scale).total_variation_per_draw for stage in noisy
+            DiscreteGaussian(stage.noise_scale).total_variation_per_draw for stage in noisy
         ),
-        draws=nodes * sum(stage.layout.values * (stage.rounds + schedule.spare_attempts) for stage in noisy),
+        draws=nodes * sum(stage.draws * (stage.rounds + schedule.spare_attempts) for stage in noisy),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from fedmed.errors import ConfigError
+from fedmed.study.modes import MOST_MOMENT_INPUTS, LocalTable, mode_defaults, mode_of
 from fedmed.study.sections import (
     AggregationTable,
     DataTable,
@@ -111,10 +112,11 @@ class TrainingPrivacyTable(PrivacyTable):
     """``[privacy]`` of a training study: always with noise.
 
     Attributes:
-        clip_norm: Bound C > 0 of one person's gradient.
+        clip_norm: Bound C > 0 of one person's gradient, at all of the person's nodes together; in mode
+            ``statistics`` of a row of inputs with the 1 of the bias, which bounds the gradient as well.
     """
 
-    MODES: ClassVar[tuple[Mode, ...]] = (Mode.AGGREGATE,)
+    MODES: ClassVar[tuple[Mode, ...]] = (Mode.AGGREGATE, Mode.LOCAL, Mode.STATISTICS)
 
     mode: Mode = Mode.AGGREGATE
     clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -190,26 +192,51 @@ class TrainingStudy(StudySpec):
     training: TrainingTable
     report: ReportTable
     audit: AuditTable | None = None
+    local: LocalTable | None = None
 
     @classmethod
     def defaults(cls, document: Mapping[str, object]) -> dict[str, dict[str, object]]:
         """See `StudySpec.defaults`: delta and clamp count training persons."""
         shares = _training_shares(document.get("data"))
+        of_mode = mode_defaults(mode_of(document))
+        training = {"spare_attempts": default_spare_attempts(len(shares)), **of_mode.get("training", {})}
         return {
             "model": {},
             "privacy": {"delta": min(1e-5, one_in_ten(sum(shares)))},
             "aggregation": {"clamp_persons": max(1, *shares)},
-            "training": {"spare_attempts": default_spare_attempts(len(shares))},
             "report": {},
+            **of_mode,
+            "training": training,
         }
 
     @model_validator(mode="after")
     def _every_node_has_a_canary(self) -> Self:
-        if self.audit is not None and self.audit.canaries < len(self.nodes):
+        if self.audit is None:
+            return self
+        if self.privacy.mode is not Mode.AGGREGATE:
+            raise ValueError('[audit] checks the noise on sums: only privacy.mode = "aggregate" has it')
+        if self.audit.canaries < len(self.nodes):
             raise ValueError(
                 f"audit.canaries must be at least the {len(self.nodes)} declared nodes, got "
                 f"{self.audit.canaries}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_mode(self) -> Self:
+        mode = self.privacy.mode
+        if (self.local is not None) != (mode is Mode.LOCAL):
+            raise ValueError('the section [local] belongs to privacy.mode = "local" and to no other')
+        if mode is not Mode.STATISTICS:
+            return self
+        for wrong, remedy in (
+            (self.model.kind != "logistic", 'model.kind must be "logistic": two moments give no other'),
+            (self.training.aggregations != 1, "training.aggregations must be 1: moments are summed once"),
+            (self.training.rows_of_a_person != "mean", 'training.rows_of_a_person must be "mean"'),
+            (self.data.dataset_spec().inputs > MOST_MOMENT_INPUTS, f"at most {MOST_MOMENT_INPUTS} inputs"),
+        ):
+            if wrong:
+                raise ValueError(f'privacy.mode = "statistics": {remedy}')
         return self
 
     @model_validator(mode="after")

@@ -81,3 +81,49 @@ def step(
     require(gradient_sum.shape == shape, f"gradient_sum must have shape {shape}, got {gradient_sum.shape}")
     velocity = momentum * state.velocity + gradient_sum / persons
     return OptimiserState(parameters=state.parameters - learning_rate * velocity, velocity=velocity)
+
+
+FIRST_DECAY, SECOND_DECAY, ADAPTIVITY = 0.9, 0.99, 1e-3
+"""Settings of FedAdam that its authors found to suit all their tasks; ADAPTIVITY is their tau."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdamState:
+    """Parameters and the two running means of FedAdam.
+
+    Attributes:
+        parameters: Shape (p,), float64.
+        first: Shape (p,), running mean of updates; zero before the first step.
+        second: Shape (p,), running mean of their squares, likewise.
+    """
+
+    parameters: FloatArray
+    first: FloatArray
+    second: FloatArray
+
+
+def adam_step(state: AdamState, update: FloatArray, *, learning_rate: float) -> AdamState:
+    """Take one step of FedAdam on the mean update of the nodes.
+
+    Args:
+        state: Before the step; unchanged.
+        update: Shape (p,), float64: new minus old parameters, the mean over nodes.
+        learning_rate: > 0; about what a coordinate moves in a step.
+
+    Returns:
+        The state after the step.
+
+    Raises:
+        ConfigError: a rate outside its bounds, or an update of another shape.
+
+    Source:
+        Reddi et al. 2021, arXiv:2003.00295, algorithm 2 (without bias correction, as there).
+    """
+    usable = math.isfinite(learning_rate) and learning_rate > 0
+    require(usable, f"learning_rate must be finite and > 0, got {learning_rate}")
+    shape = state.parameters.shape
+    require(update.shape == shape, f"update must have shape {shape}, got {update.shape}")
+    first = FIRST_DECAY * state.first + (1 - FIRST_DECAY) * update
+    second = SECOND_DECAY * state.second + (1 - SECOND_DECAY) * update**2
+    moved = learning_rate * first / (np.sqrt(second) + ADAPTIVITY)
+    return AdamState(parameters=state.parameters + moved, first=first, second=second)

@@ -14,7 +14,6 @@ from typing import Any, Final
 from fedmed.data.nhsa.schema import Grade, schema
 from fedmed.errors import DigestMismatch
 from fedmed.governance.policy import computed_columns, computed_model
-from fedmed.privacy.accounting import fallback_epsilon
 from fedmed.protocol.schedule import Schedule, schedule_for
 from fedmed.socket_messages import StudyReview
 from fedmed.study import StudySpec, TrainingStudy, from_canonical_bytes, study_digest
@@ -168,11 +167,7 @@ def _costs(spec: StudySpec, schedule: Schedule) -> dict[str, Any]:
     """The guarantee and what is left of it if all others collude; None where sums are exact."""
     if spec.privacy.is_exact:
         return {"epsilon": None, "delta": None, "fallback_epsilon": None}
-    fallback = fallback_epsilon(
-        schedule.planned_events,
-        schedule.accounted_delta,
-        honest_contributors=schedule.allowance.honest_contributors,
-    )
+    fallback = schedule.fallback_epsilon()
     return {"epsilon": spec.privacy.epsilon, "delta": spec.privacy.delta, "fallback_epsilon": fallback}
 
 

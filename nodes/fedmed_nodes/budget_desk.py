@@ -193,11 +193,22 @@ def _concerns(record: LedgerRecord, rows: Rows) -> bool:
 def _fields(r: Reservation) -> dict[str, object]:
     """One reservation as JSON."""
     return {
-        "planned": [[event.noise_multiplier, event.count] for event in r.planned],
+        "planned": [_planned(event) for event in r.planned],
         "delta": r.delta,
         "data_year": r.data_year,
         "fingerprint": r.fingerprint.hex(),
     }
+
+
+def _planned(event: PrivacyEvent) -> list[float]:
+    """A planned event as JSON: noise and count, and the sample rate where batches are not full."""
+    full = [event.noise_multiplier, event.count]
+    return full if event.sample_rate == 1 else [*full, event.sample_rate]
+
+
+def _event(noise: float, count: int, rate: float = 1.0) -> PrivacyEvent:
+    """A planned event from JSON."""
+    return PrivacyEvent(noise_multiplier=float(noise), count=int(count), sample_rate=float(rate))
 
 
 def _reservation(stored: object) -> Reservation:
@@ -225,9 +236,7 @@ def _checked(planned: object, delta: float, *, year: int | None, fingerprint: st
     if not (isinstance(planned, list) and 0 < delta < 1):
         raise ValueError("impossible numbers")
     return Reservation(
-        planned=tuple(
-            PrivacyEvent(noise_multiplier=float(noise), count=int(count)) for noise, count in planned
-        ),
+        planned=tuple(_event(*numbers) for numbers in planned),
         delta=delta,
         data_year=year,
         fingerprint=bytes.fromhex(fingerprint),

@@ -127,16 +127,25 @@ def charge_for(study: Study, signed: SignedPlan, *, recorded_at: str) -> LedgerR
         round_number=plan.round_number,
         attempt=plan.attempt,
         plan_digest=signed.digest,
-        mechanism=Mechanism.EXACT_SUM if stage.event is None else Mechanism.DISCRETE_GAUSSIAN_SUM,
+        mechanism=_mechanism(stage),
         noise_multiplier=stage.noise_multiplier,
-        clip_norm=stage.clip_norm,
-        grid=stage.layout.grid,
+        clip_norm=stage.person_clip_norm,
+        grid=stage.layout.grid if stage.local is None else stage.local.grid,
+        sample_rate=1.0 if stage.event is None else stage.event.sample_rate,
+        releases=1 if stage.event is None else stage.event.count,
         max_nodes_per_person=study.spec.privacy.max_nodes_per_person,
         planned_contributors=schedule.allowance.planned_contributors,
         dropouts=schedule.allowance.dropouts,
         colluders=schedule.allowance.colluders,
         recorded_at=recorded_at,
     )
+
+
+def _mechanism(stage: Stage) -> Mechanism:
+    """What a round of a stage releases."""
+    if stage.event is None:
+        return Mechanism.EXACT_SUM
+    return Mechanism.DISCRETE_GAUSSIAN_SUM if stage.local is None else Mechanism.LOCAL_GAUSSIAN_STEPS
 
 
 class StudyDesk:

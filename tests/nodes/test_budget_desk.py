@@ -80,3 +80,10 @@ def test_what_is_spent_stays_reserved_by_its_own_noise_and_exact_sums_cost_nothi
     book = book.with_study(RECORD.study_digest, reservation(TRAINING, EVALUATION))
     left = book.without_unspent(RECORD.study_digest).reservations[STUDY]
     assert left.planned == (PrivacyEvent(noise_multiplier=23.59), PrivacyEvent(noise_multiplier=8.0))
+
+
+def test_a_reservation_of_sampled_steps_keeps_its_rate() -> None:
+    steps = PrivacyEvent(noise_multiplier=2.0, sample_rate=0.1, count=40)
+    book = read_book(Books({})).with_study(RECORD.study_digest, reservation(steps, EVALUATION))
+    again = read_book(Books(json.loads(book.to_bytes())))
+    assert again.reservations[STUDY].planned == (steps, EVALUATION)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from fedmed.errors import StudyRefused
 from fedmed.study import RegressionStudy, StatisticsStudy, StudySpec, SurvivalStudy, TrainingStudy
+from fedmed.types import Mode
 from fedmed_nodes.answers.contract import NodeHalf
+from fedmed_nodes.answers.local import LocalHalf
+from fedmed_nodes.answers.readout import ReadoutHalf
 from fedmed_nodes.answers.regression import RegressionHalf
 from fedmed_nodes.answers.statistics import StatisticsHalf
 from fedmed_nodes.answers.survival import SurvivalHalf
@@ -19,7 +22,7 @@ def half_for(spec: StudySpec) -> NodeHalf:
     """
     match spec:
         case TrainingStudy():
-            return TrainingHalf(spec=spec)
+            return _training(spec)
         case StatisticsStudy():
             return StatisticsHalf(spec=spec)
         case RegressionStudy():
@@ -27,3 +30,14 @@ def half_for(spec: StudySpec) -> NodeHalf:
         case SurvivalStudy():
             return SurvivalHalf(spec=spec)
     raise StudyRefused(f"study.kind: this node cannot answer {spec.kind.value}; update FedMed here")
+
+
+def _training(spec: TrainingStudy) -> NodeHalf:
+    """The half of a training study's mode."""
+    match spec.privacy.mode:
+        case Mode.LOCAL:
+            return LocalHalf(spec=spec)
+        case Mode.STATISTICS:
+            return ReadoutHalf(spec=spec)
+        case Mode.AGGREGATE:
+            return TrainingHalf(spec=spec)

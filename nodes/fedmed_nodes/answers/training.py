@@ -14,7 +14,7 @@ from fedmed.models.layout import ModelLayout, PersonClip, check_parameters
 from fedmed.models.row_independence import prove_row_independence
 from fedmed.models.score_counts import score_counts
 from fedmed.plans.stage import Stage
-from fedmed.plans.training import model_of
+from fedmed.plans.training import model_of, person_clip
 from fedmed.privacy.canaries import BoolArray
 from fedmed.privacy.clipping import ClippedSum
 from fedmed.study import TrainingStudy
@@ -86,7 +86,7 @@ class TrainingAnswerer:
     @property
     def _clip(self) -> PersonClip:
         """The bound of one person, real or made up."""
-        return PersonClip(norm=self.spec.privacy.clip_norm, rows=self.spec.training.rows_of_a_person)
+        return person_clip(self.spec)
 
     def answer(self, stage: Stage, inputs: FloatArray) -> ClippedSum:
         """See `Answerer.answer`."""

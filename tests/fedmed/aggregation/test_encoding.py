@@ -23,6 +23,7 @@ from fedmed.aggregation.encoding import (
     node_noise_scale,
     noisy_layout,
     rehearsal_layout,
+    rounded_layout,
     sensitivity,
 )
 from fedmed.errors import ConfigError, OpeningOutOfBounds
@@ -364,3 +365,14 @@ def test_a_person_who_changes_few_cells_pays_for_the_rounding_of_few():
     assert one_cell.noise_scale / all_cells.noise_scale == pytest.approx(due, rel=1e-4)
     with pytest.raises(ConfigError, match="changed"):
         layout_for(10, changed=11)
+
+
+def test_values_that_carry_their_noise_travel_by_the_grid_alone() -> None:
+    layout = rounded_layout(3, bound=2.0, carrier=Carrier(nodes=4, parameter_set="plain", payload_bits=62))
+    assert (layout.noise_scale, layout.tail) == (0.0, 0)
+    sent = ClippedSum(values=np.array([2.0, -2.0, 0.3]), clip_norm=2.0)
+    fields = encode(sent, np.zeros(3, dtype=np.int64), layout, clip_norm=2.0)
+    np.testing.assert_allclose(decode(4 * fields, layout, 4), 4 * sent.values, atol=4 * layout.grid)
+    beyond = ClippedSum(values=np.array([9.0, 0.0, 0.0]), clip_norm=2.0)
+    clamped = decode(encode(beyond, np.zeros(3, dtype=np.int64), layout, clip_norm=2.0), layout, 1)
+    assert clamped[0] == 2.0

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmed.data.examples import Examples, concatenate
+from fedmed.data.examples import Examples, chosen_persons, concatenate
 from fedmed.errors import ConfigError
 
 
@@ -61,3 +61,16 @@ def test_spreading_writes_just_the_rows() -> None:
     into = np.zeros((4, 9), dtype=np.float32)
     examples.spread(2, 5, into=into)
     np.testing.assert_array_equal(into, examples.block(2, 5, rows=4, width=9))
+
+
+@settings(deadline=None, max_examples=15)
+@given(lengths=st.lists(st.integers(1, 4), min_size=1, max_size=6), seed=st.integers(0, 99))
+def test_chosen_persons_bring_all_their_rows_in_the_given_order(lengths: list[int], seed: int) -> None:
+    everyone = made_up(lengths, seed)
+    persons = np.random.default_rng(seed).permutation(len(lengths))[: seed % (len(lengths) + 1)]
+    found = chosen_persons(everyone, persons)
+    starts = everyone.person_starts
+    rows = np.concatenate([np.arange(0), *[np.arange(starts[p], starts[p + 1]) for p in persons]]).astype(int)
+    np.testing.assert_array_equal(found.matrix(), everyone.matrix()[rows])
+    np.testing.assert_array_equal(found.labels, everyone.labels[rows])
+    assert np.diff(found.person_starts).tolist() == [lengths[p] for p in persons]

@@ -18,6 +18,7 @@ from fedmed.privacy.accounting import (
     fallback_epsilon,
     fallback_noise_multiplier,
     noise_multiplier_for,
+    sampled_noise_multiplier_for,
     sampling_delta,
 )
 from fedmed.types import PrivacyEvent
@@ -221,3 +222,17 @@ def test_the_samplers_delta_is_charged_and_bounded():
 def test_importing_the_accounting_does_not_load_dp_accounting():
     check = "import sys, fedmed.privacy.accounting; sys.exit('dp_accounting' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rate", "count"), [(0.02, 200), (0.1, 60), (0.5, 12)])
+def test_a_sampled_plan_is_calibrated_to_its_epsilon(rate: float, count: int) -> None:
+    for target in (0.5, 4.0):
+        noise = sampled_noise_multiplier_for(target, 1e-5, count, sample_rate=rate)
+        event = PrivacyEvent(noise_multiplier=noise, sample_rate=rate, count=count)
+        assert 0.98 * target < epsilon([event], 1e-5) <= target
+        assert float(f"{noise:.4g}") == noise
+
+
+def test_a_sample_of_everybody_is_a_full_batch() -> None:
+    assert sampled_noise_multiplier_for(1.0, 1e-5, 4, sample_rate=1.0) == noise_multiplier_for(1.0, 1e-5, 4)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fedmed.errors import ConfigError
-from fedmed.privacy.clipping import CLIP_SLACK, ClippedSum, clip_factors
+from fedmed.privacy.clipping import CLIP_SLACK, ClippedSum, clip_factors, clip_update
+from fedmed.types import FloatArray
 
 norms_of_any_kind = arrays(np.float64, st.integers(0, 30), elements=st.floats(width=64))
 clip_norms = st.floats(1e-150, 1e150)
@@ -74,3 +75,13 @@ def test_a_clipped_sum_is_read_only_and_does_not_print_its_values():
 def test_a_clipped_sum_of_another_shape_or_type_is_refused(values):
     with pytest.raises(ConfigError, match="values"):
         ClippedSum(values=values, clip_norm=1.0)
+
+
+@given(update=arrays(np.float64, 4, elements=st.floats(-1e200, 1e200)), weight=st.floats(0, 1))
+@settings(deadline=None, max_examples=25)
+def test_a_clipped_update_never_exceeds_its_bound(update: FloatArray, weight: float) -> None:
+    clipped = clip_update(update, clip_norm=2.0, weight=weight)
+    assert np.linalg.norm(clipped.values) <= 2.0
+    inside = clip_update(np.array([0.5, -0.5]), clip_norm=2.0)
+    assert inside.values.tolist() == [0.5, -0.5]
+    assert not clip_update(np.array([np.inf, np.nan]), clip_norm=2.0).values.any()

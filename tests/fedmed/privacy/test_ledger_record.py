@@ -107,7 +107,7 @@ def test_altered_records_are_refused(written: bytes, instead: bytes) -> None:
 
 def test_a_record_of_another_version_is_refused() -> None:
     with pytest.raises(UnknownVersion):
-        LedgerRecord.from_bytes(RECORD.to_bytes().replace(b"ledger/1", b"ledger/2"))
+        LedgerRecord.from_bytes(RECORD.to_bytes().replace(b"ledger/1", b"ledger/3"))
 
 
 @pytest.mark.parametrize(
@@ -191,3 +191,28 @@ def test_an_exact_sum_is_recorded_counts_as_an_attempt_and_costs_no_epsilon() ->
 def test_a_sum_has_noise_exactly_where_its_mechanism_says_so(mechanism: Mechanism, noise: float) -> None:
     with pytest.raises(ConfigError, match="noise"):
         replace(RECORD, mechanism=mechanism, noise_multiplier=noise)
+
+
+LOCAL = replace(
+    RECORD, mechanism=Mechanism.LOCAL_GAUSSIAN_STEPS, sample_rate=0.1, releases=20, noise_multiplier=2.5
+)
+
+
+def test_local_steps_have_a_format_of_their_own_and_count_as_many_releases() -> None:
+    assert LOCAL.to_bytes().startswith(b'{"format":"fedmed/ledger/2"')
+    assert LedgerRecord.from_bytes(LOCAL.to_bytes()) == LOCAL
+    assert LOCAL.event == PrivacyEvent(noise_multiplier=2.5, sample_rate=0.1, count=20)
+    assert events([LOCAL, RECORD, LOCAL])[0].count == 40
+
+
+@pytest.mark.parametrize("mechanism", [Mechanism.DISCRETE_GAUSSIAN_SUM, Mechanism.EXACT_SUM])
+def test_only_local_steps_are_several_releases(mechanism: Mechanism) -> None:
+    with pytest.raises(ConfigError):
+        replace(LOCAL, mechanism=mechanism, sample_rate=1.0)
+
+
+def test_one_format_is_not_read_as_the_other() -> None:
+    for record, other in ((LOCAL, b"ledger/1"), (RECORD, b"ledger/2")):
+        given = record.to_bytes()
+        with pytest.raises(IntegrityError):
+            LedgerRecord.from_bytes(given.replace(b"ledger/1", other).replace(b"ledger/2", other))

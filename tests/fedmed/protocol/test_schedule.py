@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import replace
 
 import pytest
 
-from fedmed.aggregation.encoding import CHUNK_COEFFICIENTS
+from fedmed.aggregation.encoding import CHUNK_COEFFICIENTS, sensitivity
 from fedmed.crypto.parameters import RING_DEGREE
 from fedmed.errors import ConfigError
 from fedmed.plans.stage import PLAIN_SET
@@ -21,7 +22,7 @@ from fedmed.protocol.schedule import (
     terms_for,
 )
 from fedmed.types import Allowance, Layout, RoundKind, Scheme
-from tests.federation import AGGREGATIONS, DELTA, EPSILON, SPARE_ATTEMPTS, roster_of, small_study
+from tests.federation import AGGREGATIONS, DECLARED, DELTA, EPSILON, SPARE_ATTEMPTS, roster_of, small_study
 
 DIGESTS = (bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32)
 
@@ -88,13 +89,12 @@ def test_scheme_plain_has_no_ring_and_the_same_numbers() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"privacy__max_nodes_per_person": 2}, "home-node"),
         ({"aggregation__clamp_persons": 2**50}, "clamp_persons"),
         ({"aggregation__dropouts": 2, "aggregation__colluders": 1}, "dropouts and colluders"),
         ({"aggregation__threshold": 2}, "threshold"),
         ({"model__kind": "mlp", "model__hidden": [4096, 4096, 4096, 4096]}, "MB"),
     ],
-    ids=["homes", "clamp", "nobody honest", "two halves", "size"],
+    ids=["clamp", "nobody honest", "two halves", "size"],
 )
 def test_a_study_that_cannot_run_is_refused_with_the_reason(change: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
@@ -186,3 +186,18 @@ def test_a_vector_takes_as_many_polynomials_as_its_coefficients_fill(coefficient
         noise_scale=8.0,
     )
     assert chunk_count(layout) == chunks
+
+
+@pytest.mark.parametrize("homes", [2, 4])
+def test_persons_at_several_nodes_cost_the_same_epsilon_and_more_noise(homes: int) -> None:
+    """Each node clips to C / K; what all of a person's nodes move together is what the noise is for."""
+    one, several = schedule_for(small_study()), schedule_for(small_study(privacy__max_nodes_per_person=homes))
+    assert several.planned_events == one.planned_events
+    stage = several.stages[0]
+    assert stage.clip_norm == small_study().privacy.clip_norm / homes
+    honest = several.allowance.honest_contributors**0.5
+    at_one_node = sensitivity(stage.clip_norm, stage.layout.grid, values=3, max_persons=DECLARED)
+    moved = stage.layout.noise_scale * honest / stage.noise_multiplier
+    assert moved == pytest.approx(homes * at_one_node)
+    clip_over_grid = small_study().privacy.clip_norm / stage.layout.grid
+    assert moved >= clip_over_grid + homes * math.sqrt(3)

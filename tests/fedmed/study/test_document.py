@@ -159,7 +159,7 @@ def test_all_faults_come_in_one_error() -> None:
         ({"privacy__delta": 1}, "privacy.delta: must be < 1"),
         ({"privacy__clip_norm": -1}, "privacy.clip_norm: must be > 0"),
         ({"privacy__clip_norm": float("inf")}, "privacy.clip_norm"),
-        ({"privacy__mode": "local"}, "privacy.mode: must be one of 'aggregate'"),
+        ({"privacy__mode": "silo"}, "privacy.mode: must be one of 'aggregate'"),
         ({"privacy__unit": "row"}, "privacy.unit"),
         ({"privacy__max_nodes_per_person": 5}, "at most the 4 declared nodes"),
         ({"study__id": "High Cost"}, "study.id: must be 1 to 64 of a-z"),

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.errors import ConfigError
-from fedmed.training.optimiser import OptimiserState, begin, step
+from fedmed.training.optimiser import AdamState, OptimiserState, adam_step, begin, step
 
 
 def test_two_steps_are_those_of_the_heavy_ball() -> None:
@@ -69,3 +69,13 @@ def test_a_sum_of_another_shape_is_refused() -> None:
         step(begin(np.zeros(2)), np.zeros(3), persons=1, learning_rate=1.0, momentum=0.0)
     with pytest.raises(ConfigError, match="velocity"):
         OptimiserState(parameters=np.zeros(2), velocity=np.zeros(3))
+
+
+def test_a_step_of_adam_refuses_what_it_cannot_take() -> None:
+    state = AdamState(parameters=np.zeros(2), first=np.zeros(2), second=np.zeros(2))
+    with pytest.raises(ConfigError, match="learning_rate"):
+        adam_step(state, np.zeros(2), learning_rate=0.0)
+    with pytest.raises(ConfigError, match="shape"):
+        adam_step(state, np.zeros(3), learning_rate=0.1)
+    assert adam_step(state, np.ones(2), learning_rate=0.1).parameters.min() > 0
+    assert not state.parameters.any(), "the state before is unchanged"
