@@ -13,6 +13,7 @@ import typer
 
 from fedmed.cli import frontier
 from fedmed.cli.data_commands import data_app
+from fedmed.cli.ready_kinds import ReadyStudy
 from fedmed.cli.study_text import read_study_text
 
 app = typer.Typer(
@@ -54,7 +55,12 @@ Out = Annotated[Path, typer.Option(help="Folder for runs; this run gets OUT/<stu
 Seed = Annotated[int, typer.Option(min=0, help="Seed of rows and baselines; noise has none.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (TOML).")]
 DataFile = Annotated[
-    Path | None, typer.Option("--data", metavar="FILE", help="CSV or Parquet with the rows of all sites.")
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="FILE|FOLDER",
+        help="CSV or Parquet with the rows of all sites, or a folder with a folder a province.",
+    ),
 ]
 SiteColumn = Annotated[str, typer.Option(metavar="COL", help="Column of FILE that names the site.")]
 
@@ -101,10 +107,15 @@ def demo(
 
 
 @study_app.command(
-    "new", epilog="Example: fedmed study new --data claims.csv --label 'cost>=20000' --person psn_no my.toml"
+    "new",
+    epilog="Example: fedmed study new --kind survival my.toml; or "
+    "fedmed study new --data claims.csv --label 'cost>=20000' --person psn_no my.toml",
 )
 def study_new(
     path: Annotated[Path, typer.Argument(metavar="OUT.toml", help="File to write; must not exist yet.")],
+    kind: Annotated[
+        ReadyStudy, typer.Option(help="What it asks; all but training run on generated provinces as written.")
+    ] = ReadyStudy.TRAINING,
     data: DataFile = None,
     site_column: SiteColumn = "site",
     label: Annotated[str | None, typer.Option(metavar="COL[>=X]", help="Outcome in FILE.")] = None,
@@ -115,9 +126,15 @@ def study_new(
 ) -> None:
     """Write a study file with comments: the demonstration's, or a proposal for a file of yours."""
     from fedmed.cli.new_study import demonstration_file, proposed_file
+    from fedmed.cli.ready_studies import next_commands, ready_study
     from fedmed.errors import ConfigError
 
-    if data is None:
+    then = ""
+    if kind is not ReadyStudy.TRAINING:
+        if data is not None:
+            raise ConfigError("--data proposes a training study; leave it out with --kind")
+        text, then = ready_study(kind, today=_today()), f"\nthen:\n{next_commands(kind, str(path))}"
+    elif data is None:
         text = demonstration_file(_today())
     elif label is None:
         raise ConfigError("--label is missing: name the outcome's column, as --label 'cost>=20000'")
@@ -125,7 +142,9 @@ def study_new(
         text = proposed_file(data, site_column=site_column, label=label, person=person, today=_today())
     _write_new(path, text)
     _answer(
-        {"study_file": str(path)}, f"wrote {path}\nnext: read it, then fedmed study check {path}", as_json
+        {"study_file": str(path)},
+        f"wrote {path}\nnext: read it, then fedmed study check {path}{then}",
+        as_json,
     )
 
 
@@ -182,13 +201,9 @@ def study_report(
     as_json: AsJson = False,
 ) -> None:
     """Render report.html of a finished run again, from its result.json."""
-    from fedmed.cli.runs import quiet_stdout, read_result, show_result
-    from fedmed.report import write_report
+    from fedmed.cli.runs import report_and_show
 
-    with quiet_stdout(as_json):
-        result = read_result(run_folder)
-        page = write_report(run_folder, result)
-    show_result(result, page=page, as_json=as_json)
+    report_and_show(run_folder, as_json=as_json)
 
 
 @app.command(epilog="Example: fedmed audit my.toml --data claims.csv --runs 3 (exit code 6: a check fails)")

@@ -1,75 +1,69 @@
-"""What ``fedmed study run`` prints of a study that is no training: the tables that its program made."""
+"""What ``fedmed study run`` prints of a study that is no training: the page's tables, for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-SHOWN_CELLS = 40
+from fedmed.report.answers.answer import Document
+from fedmed.report.units import delta, epsilon
+
+if TYPE_CHECKING:
+    from fedmed.report.sheet import Section
+
+SHOWN_ROWS = 20
 
 
-def question_lines(document: Mapping[str, Any], folder: str) -> list[RenderableType]:
+def question_lines(document: Document, page: Path) -> list[RenderableType]:
     """The document of `fedmed.question` as lines for a terminal.
 
     Args:
-        document: The result document (Any: it is JSON).
-        folder: Where all of it lies.
+        document: The result document.
+        page: Where its page lies; the tables lie beside it.
 
     Returns:
-        The first `SHOWN_CELLS` rows of each statistic, then what protects them.
+        The finding, the first `SHOWN_ROWS` rows of each table, what protects the persons, and where the
+        rest is.
+
+    Raises:
+        ConfigError: nobody knows how to show this document.
     """
-    lines: list[RenderableType] = [Text(str(document["study"]["title"]), style="bold")]
-    for statistic in document["result"].get("statistics", ()):
-        lines.append(_rows(statistic))
-        left = len(statistic["columns"]["estimate"]) - SHOWN_CELLS
+    from fedmed.report.answers.by_kind import answer_of
+    from fedmed.report.answers.tables import table_section
+
+    answer = answer_of(document)
+    lines: list[RenderableType] = [Text(str(document["study"]["title"]), style="bold"), Text(answer.finding)]
+    for table in answer.tables:
+        section = table_section(table)
+        lines.append(_table(section))
+        left = len(section.rows) - SHOWN_ROWS
         if left > 0:
-            lines.append(Text(f"... and {left:,} rows more"))
-    return [*lines, Text(_protection(document["privacy"])), Text(f"All of it: {folder}/result.json")]
+            lines.append(Text(f"... {left:,} rows more in {table.name}.csv"))
+    return [*lines, Text(_protection(document)), Text(f"Page: {page}   beside it: CSV, Parquet, SVG")]
 
 
-def _rows(statistic: Mapping[str, Any]) -> Table:
-    """One line a row: levels, the estimate in its unit, and the interval where there is one."""
-    heading = f"{statistic['name']} ({statistic['kind'].replace('_', ' ')})"
-    table = Table(title=heading, title_justify="left", box=box.SIMPLE, header_style="bold")
-    by, columns, decimals = statistic["by"], statistic["columns"], statistic["decimals"]
-    for axis in by:
-        table.add_column(axis)
-    if "probability" in columns:
-        table.add_column("probability", justify="right")
-    table.add_column(statistic["unit"], justify="right")
-    if "conf_low" in columns:
-        table.add_column(f"95 % interval\n({statistic['interval']})", justify="right")
-    for row in range(min(SHOWN_CELLS, len(columns["estimate"]))):
-        cells = [levels[row] for levels in by.values()]
-        if "probability" in columns:
-            cells.append(f"{columns['probability'][row]:g}")
-        cells.append(_shown(columns["estimate"][row], decimals))
-        if "conf_low" in columns:
-            ends = (_shown(columns[end][row], decimals) for end in ("conf_low", "conf_high"))
-            cells.append(" to ".join(ends))
-        table.add_row(*cells)
+def _table(section: Section) -> Table:
+    """One table of the page; a second line of a cell stands behind it."""
+    table = Table(title=section.heading, title_justify="left", box=box.SIMPLE, header_style="bold")
+    for place, heading in enumerate(section.columns):
+        is_number = bool(section.rows) and section.rows[0][place].is_number
+        table.add_column(heading, justify="right" if is_number else "left")
+    for row in section.rows[:SHOWN_ROWS]:
+        table.add_row(*(Text(f"{cell.text} ({cell.note})" if cell.note else cell.text) for cell in row))
     return table
 
 
-def _shown(value: float | None, decimals: int) -> str:
-    """A number as people read it; a dash where there is none."""
-    if value is None:
-        return "-"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:,.{decimals}f}" if decimals else f"{value:,.4g}"
-
-
-def _protection(privacy: Mapping[str, Any]) -> str:
+def _protection(document: Document) -> str:
     """One line about what protects a person."""
+    privacy = document["privacy"]
     if privacy["exact"]:
-        return "Exact sums: no noise, no epsilon; small cells are not suppressed in this table."
+        return "Exact sums: no noise and no epsilon."
     return (
-        f"epsilon {privacy['epsilon_spent']:.3f} of {privacy['epsilon']:g} a person spent, delta "
-        f"{privacy['delta']:.1e}; {privacy['fallback_epsilon']:.2f} if all other nodes collude."
+        f"Epsilon {epsilon(privacy['epsilon_spent'])} of {epsilon(privacy['epsilon'])} a person spent, delta "
+        f"{delta(privacy['delta'])}; {epsilon(privacy['fallback_epsilon'])} if all other nodes collude."
     )

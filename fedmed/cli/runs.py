@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -18,6 +18,7 @@ from fedmed.cli.drill import Drill, parse_loss
 from fedmed.errors import ConfigError
 from fedmed.report.live import shown_progress
 from fedmed.study import StudySpec, TrainingStudy
+from fedmed.types import StudyKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,7 +85,7 @@ def _ask_and_show(spec: StudySpec, tables: Mapping[str, pa.Table], *, options: R
     drill = Drill([parse_loss(text, spec.nodes) for text in options.lose], spec.nodes)
     folder = options.out / spec.id
     with quiet_stdout(options.as_json):
-        from fedmed.cli.question_view import question_lines
+        from fedmed.report.answers.files import write_answer
         from fedmed.simulation import Faults, run_question
 
         console = Console(stderr=options.as_json)
@@ -92,10 +93,51 @@ def _ask_and_show(spec: StudySpec, tables: Mapping[str, pa.Table], *, options: R
             document = run_question(
                 spec, dict(tables), folder=folder, on_progress=on_progress, faults=Faults(loses=drill.loses)
             )
-    if options.as_json:
+            page = write_answer(folder, document)
+    _show_answer(document, page=page, as_json=options.as_json)
+
+
+def report_and_show(folder: Path, *, as_json: bool) -> None:
+    """Render the page of a finished run again, and the tables beside it, from its ``result.json``.
+
+    Raises:
+        ConfigError: there is none, it cannot be read, or the folder cannot be written.
+    """
+    with quiet_stdout(as_json):
+        from fedmed.report import write_report
+        from fedmed.report.answers.files import write_answer
+
+        question = _question_in(folder)
+        if question is None:
+            result = read_result(folder)
+            page = write_report(folder, result)
+        else:
+            page = write_answer(folder, question)
+    if question is None:
+        show_result(result, page=page, as_json=as_json)
+    else:
+        _show_answer(question, page=page, as_json=as_json)
+
+
+def _question_in(folder: Path) -> Mapping[str, Any] | None:
+    """The result document of a study that is no training; None for any other file."""
+    try:
+        document = json.loads((folder / RESULT_NAME).read_bytes())
+    except (OSError, ValueError):
+        return None  # `read_result` says what is wrong
+    study = document.get("study") if isinstance(document, dict) else None
+    kind = study.get("kind") if isinstance(study, dict) else None
+    return document if kind not in (None, StudyKind.TRAINING.value) else None
+
+
+def _show_answer(document: Mapping[str, Any], *, page: Path, as_json: bool) -> None:
+    """Print the document, or its tables with the place of the page."""
+    if as_json:
         click.echo(json.dumps(document, ensure_ascii=False))
         return
-    for line in question_lines(document, str(folder)):
+    from fedmed.cli.question_view import question_lines
+
+    for line in question_lines(document, page):
         Console().print(line)
 
 
