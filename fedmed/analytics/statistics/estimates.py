@@ -139,9 +139,9 @@ def quantiles(
 
     Returns:
         Exact counts: the interval of the grid that holds the quantile, and a value inside it by linear
-        interpolation. Noisy ones: all points of the grid that a test at 5 % does not rule out as the quantile
-        (so the interval covers it with 95 % at least), and a value of the monotone curve nearest to the
-        counts' cumulated shares.
+        interpolation. Noisy ones: from the first to the last interval of the grid that a test at 5 % does
+        not rule out (so the quantile lies inside with 95 % at least), and a value of a monotone curve through
+        the cumulated counts. NaN where the noise drowns the rows.
     """
     require(0 < probability < 1, f"probability must be in (0, 1), got {probability}")
     steps = counts.shape[1]
@@ -163,11 +163,12 @@ def quantiles(
     low, high = edges[place], edges[place + 1]
     if noise > 0:
         k = np.arange(steps + 1)
-        spread = noise * np.sqrt(k * (1 - probability) ** 2 + (steps - k) * probability**2)
-        open_below = below + Z * spread < target  # surely below the quantile
-        open_above = below - Z * spread > target
-        last = np.where(open_below.any(axis=1), steps - np.argmax(open_below[:, ::-1], axis=1), 0)
-        first = np.where(open_above.any(axis=1), np.argmax(open_above, axis=1), steps)
-        low, high = edges[np.minimum(last, place)], edges[np.maximum(first, place + 1)]
+        spread = Z * noise * np.sqrt(k * (1 - probability) ** 2 + (steps - k) * probability**2)
+        # An interval of the grid is ruled out if its lower edge is surely not below the quantile, or its
+        # upper edge surely is. The hull of the rest covers the quantile wherever the rest does.
+        left = (below - spread)[:, :-1] <= target
+        left &= (below + spread)[:, 1:] >= target
+        left[rows, place] = True
+        low, high = edges[np.argmax(left, axis=1)], edges[steps - np.argmax(left[:, ::-1], axis=1)]
     value, low, high = (np.where(told, each, np.nan) for each in (value, low, high))
     return Quantiles(value=value, low=low, high=high)
