@@ -27,6 +27,7 @@ from fedmed.programs.training import PARAMETERS
 from fedmed.protocol import envelope
 from fedmed.protocol.schedule import Schedule, Terms, schedule_for, terms_for
 from fedmed.protocol.steps import PhaseKind
+from fedmed.release.audit import follow_audit
 from fedmed.release.bundle import (
     MANIFEST,
     MODEL,
@@ -42,7 +43,7 @@ from fedmed.release.exchange import Exchange
 from fedmed.release.rounds import Rounds, follow_contribution, follow_nonces, follow_opening
 from fedmed.release.trail import Trail, answers_of_all, asked_of_all, named, need, take_nonce
 from fedmed.report.units import plural
-from fedmed.study import StudySpec, TrainingStudy, as_training
+from fedmed.study import as_training
 from fedmed.types import FloatArray, Scheme
 
 # Epsilon comes out of Fourier transforms whose last digits differ from machine to machine.
@@ -134,13 +135,20 @@ def _follow(release: Release) -> Iterator[Verified]:
         need(count == 0, "a ceremony does not belong to this study")
     need(len(exchanges) > count + 1, "the proposal or the end of the study is missing")
     terms = _terms(release, schedule, epoch_id)
-    trail = _proposed(release, trail, exchanges[count], epoch_id=epoch_id)
+    trail = _proposed(release, trail, exchanges[count], epoch_id=epoch_id, sealed=terms.canaries > 0)
     yield Verified(name="proposal", detail=f"accepted by {len(release.roster.members)} provinces")
     walk = _Walk(release)
     rounds = walk.rounds(Rounds(trail=trail, terms=terms), exchanges[count + 1 : -1])
     yield from _told_of_rounds(rounds)
     _closed(release, rounds, exchanges[-1])
     yield Verified(name="end", detail="the coordinator ended the study and its keys")
+    if terms.canaries:
+        with named("audit"):
+            found = follow_audit(
+                rounds, release.sums, schedule=schedule, proposal=exchanges[count], end=exchanges[-1]
+            )
+        told = f"{len(found.scores)} canaries of {plural(len(found.nodes), 'province')}"
+        yield Verified(name="audit", detail=f"{told}, coins as sealed, {len(found.checks)} checks hold")
     yield from _outcome(release, schedule, rounds, walk.state)
 
 
@@ -156,7 +164,7 @@ def _terms(release: Release, schedule: Schedule, epoch_id: bytes) -> Terms:
         return terms_for(release.spec, schedule, release.roster, digests=digests)
 
 
-def _proposed(release: Release, trail: Trail, exchange: Exchange, *, epoch_id: bytes) -> Trail:
+def _proposed(release: Release, trail: Trail, exchange: Exchange, *, epoch_id: bytes, sealed: bool) -> Trail:
     """The study was proposed to all custodians under this epoch, and all accepted it."""
     with named("proposal"):
         need(exchange.kind is PhaseKind.PROPOSE, "the study was not proposed after the ceremony")
@@ -166,15 +174,9 @@ def _proposed(release: Release, trail: Trail, exchange: Exchange, *, epoch_id: b
         need(proposal.canonical == release.canonical, "another study was proposed")
         need(proposal.roster_digest == release.roster_digest, "it was proposed under another roster")
         need(proposal.epoch_id == epoch_id, "it was proposed under another key epoch")
-        sealed = 1 if _is_audited(release.spec) else 0
-        for point, (part, *_) in answers_of_all(trail.roster, exchange, 1 + sealed).items():
+        for point, (part, *_) in answers_of_all(trail.roster, exchange, 2 if sealed else 1).items():
             trail = take_nonce(trail, point, part, context=release.study_digest)
     return trail
-
-
-def _is_audited(spec: StudySpec) -> bool:
-    """Whether custodians seal coins when they accept the study."""
-    return isinstance(spec, TrainingStudy) and spec.audit is not None
 
 
 class _Walk:
