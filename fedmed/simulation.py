@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from flwr.app import Context, RecordDict
 
+from fedmed.audit_document import audit_result
 from fedmed.comparison import Bench, judge, judge_alone, make_bench, mean_auc, plain_arm, private_arm
 from fedmed.crypto.identity import Identity
 from fedmed.data.checks import check_tables
@@ -33,6 +34,7 @@ from fedmed.progress import OnProgress, Progress, ignore_progress
 from fedmed.protocol.schedule import Schedule, schedule_for
 from fedmed.question import question_document, write_question
 from fedmed.report.result import Arms, CurvePoint, Result
+from fedmed.report.write import write_audit
 from fedmed.study import StudySpec, TrainingStudy, canonical_bytes, study_digest
 from fedmed.types import FloatArray, Mode, OnDropout, Scheme
 
@@ -64,7 +66,8 @@ def run_study(
     Args:
         spec: The study.
         tables: Rows of each node, by node key.
-        folder: Gets ``study.toml``, ``result.json``, ``model.safetensors`` and ``model_card.md``.
+        folder: Gets ``study.toml``, ``result.json``, ``model.safetensors`` and ``model_card.md``; of an
+            audited study ``audit.json`` and ``audit.html`` as well.
         seed: Recorded with the result; what it seeds (synthetic rows) was seeded by the caller. Noise and
             keys have none.
         on_progress: Called at each step.
@@ -93,6 +96,7 @@ def run_study(
         "baselines": time.monotonic() - baselines_began,
         "total": time.monotonic() - began,
     }
+    now = datetime.datetime.now(tz=datetime.UTC)
     result = make_result(
         spec,
         schedule,
@@ -100,8 +104,10 @@ def run_study(
         arms=arms,
         curve=curve,
         seconds=seconds,
-        now=datetime.datetime.now(tz=datetime.UTC),
+        now=now,
     )
+    if run.audit is not None:
+        write_audit(folder, audit_result(spec, [run.audit], ended=now, simulation=True))
     write_run(folder, spec, result, parameters=run.parameters, model=model, seed=seed)
     return result
 

@@ -5,10 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedmed.errors import ConfigError
+from fedmed.report.audit_page import AUDIT_DOCUMENT, AUDIT_PAGE, render_audit
+from fedmed.report.audit_result import AuditResult
 from fedmed.report.page import render_html
 from fedmed.report.result import Result
 
 PAGE_NAME = "report.html"
+
+
+def write_audit(folder: Path, audit: AuditResult) -> Path:
+    """Write an audit as ``audit.html`` and, after it, ``audit.json``.
+
+    Args:
+        folder: The run's folder; made when it is not there.
+        audit: What to report.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        ConfigError: The folder cannot be written to.
+    """
+    _replace(folder / AUDIT_PAGE, render_audit(audit))
+    _replace(folder / AUDIT_DOCUMENT, audit.to_json())
+    return folder / AUDIT_PAGE
 
 
 def write_report(folder: Path, result: Result) -> Path:
@@ -27,11 +47,15 @@ def write_report(folder: Path, result: Result) -> Path:
     Raises:
         ConfigError: The folder cannot be written to.
     """
-    page = render_html(result).encode()
-    target, draft = folder / PAGE_NAME, folder / f".{PAGE_NAME}.draft"
+    return _replace(folder / PAGE_NAME, render_html(result))
+
+
+def _replace(target: Path, text: str) -> Path:
+    """Put a file in its place, whole or not at all."""
+    draft = target.with_name(f".{target.name}.draft")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(page)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(text.encode())
         draft.replace(target)
     except OSError as fault:
         raise ConfigError(

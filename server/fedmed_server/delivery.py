@@ -18,6 +18,8 @@ from fedmed.plans.training import model_of
 from fedmed.protocol.schedule import schedule_for
 from fedmed.question import question_document
 from fedmed.report import model_card
+from fedmed.report.audit_page import AUDIT_DOCUMENT, AUDIT_PAGE, render_audit
+from fedmed.report.audit_result import AuditResult
 from fedmed.report.page import render_html
 from fedmed.report.result import Result
 from fedmed.report.write import PAGE_NAME
@@ -43,7 +45,7 @@ def deliver(folder: Path, spec: StudySpec) -> Result:
         ConfigError: the study is not finished, or of a kind that has no model.
 
     Guarantees:
-        ``result.json`` is written last: where it is, card and page are.
+        ``result.json`` is written last: where it is, card and pages are, an audit's among them.
     """
     if (folder / RESULT_FILE).exists():
         return Result.from_json(read_private(folder / RESULT_FILE))
@@ -55,6 +57,9 @@ def deliver(folder: Path, spec: StudySpec) -> Result:
     card = model_card(result, model_words(model_of(training)))
     replace_private(folder / CARD_FILE, card.encode())
     replace_private(folder / PAGE_NAME, render_html(result).encode())
+    if (folder / AUDIT_DOCUMENT).exists():
+        audit = AuditResult.from_json(read_private(folder / AUDIT_DOCUMENT))
+        replace_private(folder / AUDIT_PAGE, render_audit(audit).encode())
     replace_private(folder / RESULT_FILE, result.to_json().encode())
     return result
 

@@ -20,15 +20,18 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from fedmed import wire
+from fedmed.audit_document import audit_result
 from fedmed.crypto.supernode_key import supernode_pem
 from fedmed.errors import ConfigError, FedMedError, TooFewNodes, all_errors
 from fedmed.outcome import FederatedRun
 from fedmed.phase_record import PhaseRecord, spent, totals
 from fedmed.plans.training import model_of
+from fedmed.programs.audited import AuditFindings
 from fedmed.programs.by_kind import program_for
 from fedmed.programs.contract import Arrays
 from fedmed.programs.training import PARAMETERS
 from fedmed.release.exchange import witnessed
+from fedmed.report.audit_page import AUDIT_DOCUMENT
 from fedmed.study import StudySpec, TrainingStudy, canonical_bytes, load_study, study_digest
 from fedmed_server.chronicle import Chronicle, losses, read_phases
 from fedmed_server.driver import GridDriver
@@ -216,6 +219,8 @@ def _write_outcome(folder: Path, run: StudyRun, outcome: StudyOutcome) -> None:
         model = model_of(spec)
         tensors = _tensors(model.split(outcome.parameters), study=digest, kind=model.kind)
         replace_private(folder / MODEL_FILE, tensors)
+        if outcome.audit is not None:
+            _write_audit(folder, spec, outcome.audit)
     history = {f"{r.round_number:04d}": r.parameters for r in outcome.rounds if PARAMETERS in r.trace}
     replace_private(folder / HISTORY_FILE, _tensors(history, study=digest))
     names = spec.nodes
@@ -239,6 +244,13 @@ def _write_outcome(folder: Path, run: StudyRun, outcome: StudyOutcome) -> None:
         "result": program_for(spec).document(outcome.state),
     }
     replace_private(folder / OUTCOME_FILE, json.dumps(told, ensure_ascii=False, indent=2).encode())
+
+
+def _write_audit(folder: Path, spec: TrainingStudy, found: AuditFindings) -> None:
+    """Write what the audit block says."""
+    now = datetime.datetime.now(tz=datetime.UTC)
+    audit = audit_result(spec, [found], ended=now, simulation=False)
+    replace_private(folder / AUDIT_DOCUMENT, audit.to_json().encode())
 
 
 def _tensors(arrays: Arrays, **metadata: str) -> bytes:
