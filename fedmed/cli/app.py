@@ -213,7 +213,7 @@ def audit(
     site_column: SiteColumn = "site",
     canaries: Annotated[
         int | None,
-        typer.Option(min=100, max=4096, help="Made-up persons, over all sites. [the study's own, or 1000]"),
+        typer.Option(min=100, max=4096, help="Made-up persons at all sites; else the study's own, or 1000."),
     ] = None,
     runs: Annotated[int, typer.Option(min=1, max=100, help="Run the study this often.")] = 1,
     seed: Seed = 1,
@@ -224,7 +224,7 @@ def audit(
 ) -> None:
     """Run a study in simulation with canaries: is the noise there, are persons bounded, does epsilon hold?
 
-    A deployed study is audited by its own file: [audit] canaries = 1000, which the provinces approve.
+    A deployed study is audited by the section "audit" of its own file, which the provinces approve.
     """
     from fedmed.cli.audit import AuditOptions, audit_and_show
     from fedmed.cli.runs import quiet_stdout

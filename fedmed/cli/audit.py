@@ -15,10 +15,11 @@ from rich.table import Table
 
 from fedmed.cli.runs import owned_folder, quiet_stdout
 from fedmed.errors import AuditFailed, ConfigError
-from fedmed.report.audit_page import AUDIT_DOCUMENT, AUDIT_PAGE, CHECKS, audit_finding, render_audit
+from fedmed.report.audit_page import CHECKS, audit_finding
 from fedmed.report.audit_result import AuditResult
 from fedmed.report.live import shown_progress
 from fedmed.report.units import epsilon as epsilon_text
+from fedmed.report.write import write_audit
 from fedmed.study import TrainingStudy, study_from_document, to_toml
 
 if TYPE_CHECKING:
@@ -68,12 +69,11 @@ def audit_and_show(spec: TrainingStudy, tables: Mapping[str, pa.Table], *, optio
         console = Console(stderr=options.as_json)
         with owned_folder(folder), shown_progress(console, title=f"Audit of {spec.title}") as on_progress:
             found = run_audit(audited, dict(tables), runs=options.runs, on_progress=on_progress)
-            (folder / AUDIT_PAGE).write_text(render_audit(found), encoding="utf-8")
-            (folder / AUDIT_DOCUMENT).write_text(found.to_json(), encoding="utf-8")
+            page = write_audit(folder, found)
     if options.as_json:
         click.echo(found.to_json(), nl=False)
     else:
-        show_audit(found, page=folder / AUDIT_PAGE)
+        show_audit(found, page=page)
     if not found.passed:
         raise AuditFailed(audit_finding(found))
 
