@@ -119,7 +119,7 @@ def signed_catalogue(catalogue: NodeCatalogue, identity: Identity) -> str:
         catalogue: Of the node whose keys these are.
         identity: The node's private keys.
     """
-    content = json.dumps(catalogue_document(catalogue), ensure_ascii=False, sort_keys=True)
+    content = json.dumps(catalogue_document(catalogue), ensure_ascii=False)
     signature = identity.sign(signed_bytes(_SIGNED_AS, content.encode()))
     return json.dumps({"content": content, "signature": signature.hex()}, ensure_ascii=False, indent=1) + "\n"
 

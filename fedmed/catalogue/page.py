@@ -42,7 +42,7 @@ RULES_ZH = {
 
 def node_sheet(catalogue: NodeCatalogue) -> Sheet:
     """What one node publishes, as a page."""
-    columns = [column for dataset in catalogue.datasets for column in dataset.columns]
+    columns = [c for dataset in catalogue.datasets for c in dataset.columns if c.name != dataset.person]
     free = sum(not column.refusal for column in columns)
     return Sheet(
         kicker="FedMed · 数据目录",
@@ -59,7 +59,7 @@ def node_sheet(catalogue: NodeCatalogue) -> Sheet:
         tiles=(
             Tile(name="Datasets", value=str(len(catalogue.datasets)), note="数据集"),
             Tile(name="Columns that may be asked", value=f"{free} of {len(columns)}", note="可用字段"),
-            Tile(name="Purposes", value=str(len(catalogue.rules.get("purposes", ()))), note="允许的用途"),
+            Tile(name="Persons declared", value=f"{_persons((catalogue,)):,}", note="申报参保人数"),
             Tile(name="Lowest score", value=_lowest(catalogue.datasets), note="最低质量得分"),
         ),
         sections=(_rules(catalogue), *(part for one in catalogue.datasets for part in _dataset(one))),
@@ -148,7 +148,7 @@ def _dataset(dataset: CatalogueDataset) -> Iterator[Section]:
         name=f"columns-{anchor}",
         heading=f"Columns of {dataset.name} 字段",
         lead="Sample values are made up from the public schema. The pseudonym only groups rows by person.",
-        columns=("Column", "What it is", "Grade", "May be asked", "Made-up sample"),
+        columns=("Column", "May be asked", "What it is", "Grade", "Made-up sample"),
         rows=tuple(tuple(_cells(column, dataset)) for column in dataset.columns),
     )
 
@@ -161,7 +161,8 @@ def _facts(dataset: CatalogueDataset) -> Iterator[tuple[str, str, str, str]]:
     yield "Served", "是否可用", served, ""
     if dataset.feature_set:
         name, _, digest = dataset.feature_set.partition("@")
-        yield "Derived by feature set", "特征集", name, digest
+        pieces = " ".join(digest[at : at + 8] for at in range(0, len(digest), 8))
+        yield "Derived by feature set", "特征集", name, pieces
     scores = ", ".join(f"{name} {score:.3f}" for name, score in dataset.quality.items())
     yield "Quality scores", "质量得分", scores or "not checked", ""
     bands = ", ".join(f"{name} {band}" for name, band in dataset.tables.items())
@@ -171,11 +172,12 @@ def _facts(dataset: CatalogueDataset) -> Iterator[tuple[str, str, str, str]]:
 
 def _cells(column: CatalogueColumn, dataset: CatalogueDataset) -> Iterator[Cell]:
     """One column's row."""
+    # Whether it may be asked stands where a narrow screen shows it without a push to the side.
     yield Cell(text=column.name, tone=Tone.CODE)
+    yield _asked(column, dataset)
     yield Cell(text=column.zh or column.en or ABSENT, note=column.en if column.zh else column.kind)
     tone, zh = _GRADES.get(column.grade, (Tone.PLAIN, ""))
     yield Cell(text=column.grade or "none", note=zh, tone=tone)
-    yield _asked(column, dataset)
     yield Cell(text=" · ".join(column.sample) or ABSENT, note=column.kind if column.zh else "")
 
 
@@ -194,7 +196,7 @@ def _side_by_side(catalogues: Sequence[NodeCatalogue], name: str) -> Section:
     return Section(
         name=f"dataset-{name.replace('_', '-')}",
         heading=f"Dataset {name} 数据集",
-        columns=("Node", "Persons declared", "Year", "Feature set", "Lowest score", "May be asked", "Served"),
+        columns=("Node", "May be asked", "Served", "Persons declared", "Year", "Lowest score", "Feature set"),
         rows=tuple(tuple(_node_cells(node, dataset)) for node, dataset in there.items()),
     )
 
@@ -203,12 +205,12 @@ def _node_cells(node: str, dataset: CatalogueDataset) -> Iterator[Cell]:
     """One node's row."""
     free = sum(not column.refusal and column.name != dataset.person for column in dataset.columns)
     yield Cell(text=node)
-    yield Cell(text=f"{dataset.declared_persons:,}", is_number=True)
-    yield Cell(text=str(dataset.data_year), is_number=True)
-    yield Cell(text=short_feature_set(dataset) or ABSENT, tone=Tone.CODE)
-    yield Cell(text=_lowest((dataset,)), is_number=True)
     yield Cell(text=f"{free} of {len(dataset.columns) - 1} columns")
     yield Cell(text="yes", tone=Tone.GOOD) if dataset.is_registered else Cell(text="no", tone=Tone.BAD)
+    yield Cell(text=f"{dataset.declared_persons:,}", is_number=True)
+    yield Cell(text=str(dataset.data_year), is_number=True)
+    yield Cell(text=_lowest((dataset,)), is_number=True)
+    yield Cell(text=short_feature_set(dataset) or ABSENT, tone=Tone.CODE)
 
 
 def _differences(found: Sequence[Difference]) -> Section:
@@ -221,12 +223,11 @@ def _differences(found: Sequence[Difference]) -> Section:
         name="differences",
         heading="Differences 差异",
         lead="What is not the same at all nodes, and what a study must mind.",
-        columns=("What", "How it is where", "Mind"),
+        columns=("What", "How it is where"),
         rows=tuple(
             (
                 Cell(text=one.what, note=RULES_ZH.get(one.what, "")),
-                Cell(text=_where(one)),
-                Cell(text=one.matters),
+                Cell(text=_where(one), note=one.matters),
             )
             for one in found
         ),
@@ -259,10 +260,10 @@ def _columns(catalogues: Sequence[NodeCatalogue], name: str) -> Section:
             )
         what = first[column]
         words = Cell(text=what.zh or what.en or ABSENT, note=what.en if what.zh else "")
-        rows.append((Cell(text=column, tone=Tone.CODE), words, Cell(text=what.kind), where))
+        rows.append((Cell(text=column, tone=Tone.CODE), where, words, Cell(text=what.kind)))
     return Section(
         name=f"columns-{name.replace('_', '-')}",
         heading=f"Columns of {name} 字段",
-        columns=("Column", "What it is", "Holds", "May be asked at"),
+        columns=("Column", "May be asked at", "What it is", "Holds"),
         rows=tuple(rows),
     )

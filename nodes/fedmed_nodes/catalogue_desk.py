@@ -15,6 +15,7 @@ from fedmed.data.nhsa.sample import column_sample, derived_sample
 from fedmed.data.nhsa.schema import Column, Kind, schema
 from fedmed.errors import KeyNotUsable
 from fedmed.governance.policy import AutoApprove, Policy, column_refusal
+from fedmed.study import PURPOSES
 from fedmed_nodes.books import operators_home
 from fedmed_nodes.home import Home
 from fedmed_nodes.node_config import DatasetTable
@@ -68,7 +69,7 @@ def policy_rules(policy: Policy) -> dict[str, tuple[str, ...]]:
     grades = anything if policy.grades is None else tuple(sorted(grade.value for grade in policy.grades))
     gate = policy.quality_gate
     return {
-        "purposes": tuple(sorted(policy.purposes)),
+        "purposes": anything if policy.purposes == frozenset(PURPOSES) else tuple(sorted(policy.purposes)),
         "modes": tuple(sorted(mode.value for mode in policy.modes)),
         "models and kinds": anything if policy.models is None else tuple(sorted(policy.models)),
         "schemes": tuple(sorted(scheme.value for scheme in policy.schemes)),

@@ -51,7 +51,7 @@ def _value(column: Column, number: int) -> str:
         return (
             f"310{number % 1000:03d}"
             if "admdvs" in column.name
-            else f"{column.name[:4]}-{number % 10_000:04d}"
+            else f"{column.name[0].upper()}{number % 100_000:05d}"
         )
     month = f"20{10 + number % 15:02d}-{1 + number % 12:02d}"
     return month if column.kind is Kind.MONTH else f"{month}-{1 + number % 28:02d}"
