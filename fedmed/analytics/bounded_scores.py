@@ -36,7 +36,7 @@ from fedmed.types import FloatArray, IntArray, require
 
 MOMENT_SHARE = 0.5
 """Bound of a person's moments beside a score and an information of bound 1: they matter less."""
-MOST_SEGMENTS = 6
+MOST_SEGMENTS = 4
 """Segments of time with a baseline of their own: each costs a parameter, and its noise."""
 
 _WIDEST_ETA = 50.0
@@ -242,18 +242,18 @@ class BoundedModel:
         if self.family is None or self.family is Family.LOGISTIC:
             mean = expit(np.clip(eta, -_WIDEST_ETA, _WIDEST_ETA))
             return rows.outcome - mean, mean * (1 - mean), np.zeros((0, len(mean)))
-        mean = np.clip(
-            np.exp(np.clip(eta, math.log(self.mean_low), math.log(self.mean_high))),
-            self.mean_low,
-            self.mean_high,
-        )
+        low, high = math.log(self.mean_low), math.log(self.mean_high)
+        mean = np.clip(np.exp(np.clip(eta, low, high)), self.mean_low, self.mean_high)
+        # Where the expected outcome is held at its bound, the score does not move with the parameters;
+        # counted as if it did, noise intervals of a gamma fit held 91 % instead of 95 %.
+        moves = ((low < eta) & (eta < high)).astype(np.float64)
         apart = rows.outcome - mean
         if self.family is Family.GAMMA:
-            return apart / mean, np.ones_like(mean), ((apart / mean) ** 2)[None, :]
+            return apart / mean, moves, (moves * (apart / mean) ** 2)[None, :]
         if self.family is Family.POISSON:
-            return apart, mean, np.zeros((0, len(mean)))
+            return apart, moves * mean, np.zeros((0, len(mean)))
         shrink = 1 + np.maximum(alpha[0], 0.0) * mean
-        return apart / shrink, mean / shrink, np.stack([apart**2 - mean, mean**2])
+        return apart / shrink, moves * mean / shrink, np.stack([apart**2 - mean, mean**2])
 
     def _clipped(
         self, rows: ModelRows, slope: FloatArray, weight: FloatArray, moments: FloatArray
