@@ -34,6 +34,7 @@ from fedmed.frontier.tasks import all_tasks, pending, task_key, work
 from fedmed.report.frontier_page import render_frontier
 from fedmed.report.frontier_plots import auc_plot
 from fedmed.report.frontier_result import Frontier
+from fedmed.report.svg import standalone_svg
 from fedmed.study import TrainingStudy
 
 PAGE_NAME, PLOT_NAME = "frontier.html", "frontier.svg"
@@ -151,7 +152,7 @@ def _write(folder: Path, frontier: Frontier) -> None:
     """Picture and page."""
     plot = auc_plot(frontier, setting=frontier.settings[0], name="auc")
     try:
-        (folder / PLOT_NAME).write_text(plot.wide + "\n", encoding="utf-8")
+        (folder / PLOT_NAME).write_text(standalone_svg(plot.wide), encoding="utf-8")
         (folder / PAGE_NAME).write_text(render_frontier(frontier), encoding="utf-8")
     except OSError as fault:
         raise ConfigError(f"cannot write to {folder}: {fault.strerror}; choose another with --out") from None

@@ -137,7 +137,7 @@ def _against(chosen: FrontierPoint, levels: Sequence[Level]) -> Iterator[str]:
         yield f"All rows in one place without privacy reach {metric(value)} ({more})."
     if alone is not None and metric_gap(alone.auc.mean, mean) >= 0:
         yield (
-            f"A province that trains alone and for itself, without privacy, reaches {metric(alone.auc.mean)}: "
+            f"A province that trains alone, for itself and without privacy, has {metric(alone.auc.mean)}: "
             "if its model never leaves it, it gains nothing here."
         )
 

@@ -139,6 +139,6 @@ def variant(spec: TrainingStudy, choice: Choice, declared: Mapping[str, int]) ->
     if not is_same_roster:
         document["training"].pop("spare_attempts", None)
         del document["privacy"]["delta"]
-        document["data"].pop("min_cohort", None)
+        document["data"]["min_cohort"] = min(spec.data.min_cohort, *declared.values())
         document["aggregation"] = {"scheme": choice.scheme.value}
     return as_training(study_from_document(document))

@@ -21,7 +21,6 @@ from fedmed.frontier.grid import Choice, variant
 from fedmed.frontier.population import deal, persons_of
 from fedmed.frontier.rows import Row, written_events
 from fedmed.plans.training import model_of
-from fedmed.privacy.accounting import fallback_epsilon
 from fedmed.progress import ignore_progress
 from fedmed.protocol.schedule import Schedule, schedule_for
 from fedmed.report.result import Arm, worst_node
@@ -147,14 +146,13 @@ def _federated(task: Study, spec: TrainingStudy, tables: Mapping[str, pa.Table])
     )
     arm = judge(_bench(spec, schedule, tables), found.parameters)
     row = _row(arm, name="federated", task=task, spec=spec)
-    events, honest = schedule.planned_events, schedule.allowance.honest_contributors
     return replace(
         row,
         mode=spec.privacy.mode.value,
         scheme=spec.aggregation.scheme.value,
         delta=schedule.delta,
-        fallback_epsilon=fallback_epsilon(events, schedule.accounted_delta, honest_contributors=honest),
-        events=written_events(events),
+        fallback_epsilon=schedule.fallback_epsilon(),
+        events=written_events(schedule.planned_events),
         layout=layout_key(spec, schedule),
         is_encrypted=is_exact and task.is_encrypted,
         size_bytes=None if stood_in else sum(t.up + t.down for t in found.totals.values()),

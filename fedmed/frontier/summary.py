@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -54,7 +55,8 @@ def levels_of(rows: Sequence[Row]) -> tuple[Level, ...]:
     return tuple(_level(group) for _, group in sorted(groups.items(), key=lambda item: item[0]))
 
 
-def studies_a_year(events: Sequence[PrivacyEvent], delta: float, *, budget: float) -> int:
+@functools.lru_cache(maxsize=1024)
+def studies_a_year(events: tuple[PrivacyEvent, ...], delta: float, *, budget: float) -> int:
     """How many studies with these releases fit a yearly budget, by the accounting of the ledger.
 
     Args:
