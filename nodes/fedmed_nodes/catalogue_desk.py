@@ -9,7 +9,7 @@ from pathlib import Path
 from fedmed import __version__
 from fedmed.catalogue.document import CatalogueColumn, CatalogueDataset, NodeCatalogue, size_band
 from fedmed.crypto.identity import Identity
-from fedmed.data.feature_sets.definition import Definition, FeatureSet, Measure
+from fedmed.data.feature_sets.definition import Definition, FeatureSet, Measure, derived_grades
 from fedmed.data.nhsa.folder import open_folder
 from fedmed.data.nhsa.sample import column_sample, derived_sample
 from fedmed.data.nhsa.schema import Column, Kind, schema
@@ -97,8 +97,9 @@ def _approval(policy: Policy) -> str:
 def _dataset(home: Home, dataset: DatasetTable, policy: Policy) -> CatalogueDataset:
     """One dataset as it may be published."""
     features = dataset.feature_set(home.path)
-    grades = dataset.column_grades
     names = dataset.columns or (() if features is None else features.columns)
+    # As they will be once it is registered.
+    grades = dataset.column_grades if features is None else derived_grades(names) | dict(dataset.grades)
     known = dict(_known_columns(dataset, features))
     columns = []
     for name in names:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fedmed.data.nhsa.schema import Grade
 from fedmed.errors import BudgetExceeded, CohortTooSmall, ConfigError, FedMedError, StudyExpired, StudyRefused
 from fedmed.governance.operators import Operators
-from fedmed.governance.policy import AutoApprove, Decision, Policy, decide
+from fedmed.governance.policy import AutoApprove, Decision, Policy, column_refusal, decide
 from fedmed.study import StudySpec, study_from_document
 from fedmed.types import Allowance, Mode, Scheme
 
@@ -230,3 +230,22 @@ def test_a_study_that_allows_for_no_colluder_is_remarked_on() -> None:
     (remark,) = judge(bare).remarks
     assert "colluder" in remark
     assert judge(spec).remarks == ()
+
+
+@pytest.mark.parametrize("grade", [None, Grade.PUBLIC, Grade.SENSITIVE])
+@pytest.mark.parametrize("allowed", [None, frozenset({Grade.PUBLIC})])
+@pytest.mark.parametrize("ungraded", [False, True])
+@pytest.mark.parametrize("denied", [frozenset(), frozenset({"age"})])
+def test_a_study_is_refused_exactly_where_the_columns_refusal_says_why(
+    grade: Grade | None, allowed: frozenset[Grade] | None, ungraded: bool, denied: frozenset[str]
+) -> None:
+    ungraded = ungraded and allowed is not None
+    policy = dataclasses.replace(POLICY, grades=allowed, allow_ungraded=ungraded, denied_columns=denied)
+    grades = {"y": Grade.PUBLIC} | ({} if grade is None else {"age": grade})
+    refusal = column_refusal("age", policy, grades)
+    try:
+        decide(study(), policy, declared_persons=500, today=TODAY, grades=grades)
+    except StudyRefused:
+        assert refusal
+    else:
+        assert not refusal
