@@ -150,7 +150,13 @@ def study_new(
 
 @study_app.command("check", epilog="Example: fedmed study check my.toml --data claims.csv")
 def study_check(
-    study: StudyFile, data: DataFile = None, site_column: SiteColumn = "site", as_json: AsJson = False
+    study: StudyFile,
+    data: DataFile = None,
+    site_column: SiteColumn = "site",
+    cap: Annotated[
+        float | None, typer.Option(min=0, help="Epsilon that a province allows in a year. [the study's]")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show privacy, bytes, time, disk and who can decrypt, before anything runs."""
     from rich.console import Console
@@ -162,7 +168,7 @@ def study_check(
 
     with quiet_stdout(as_json):
         spec = load_study(read_study_text(study))
-        document = check_document(spec)
+        document = check_document(spec, cap=cap)
         if data is not None:
             tables = tables_for(spec, data=data, site_column=site_column, seed=0)
             document["data"] = {node: f"{table.num_rows:,} rows, fit" for node, table in tables.items()}

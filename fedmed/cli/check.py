@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fedmed.study import StudySpec, TrainingStudy, canonical_bytes, study_digest
-from fedmed.types import Scheme
+from fedmed.types import Mode, PrivacyEvent, Scheme
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,11 +30,12 @@ PARAMETER_BYTES = 8
 _NOISY = ("noisy sum", "the planned epsilon holds")
 
 
-def check_document(spec: StudySpec) -> dict[str, object]:
+def check_document(spec: StudySpec, *, cap: float | None = None) -> dict[str, object]:
     """Work a study out.
 
     Args:
         spec: The study.
+        cap: Epsilon that a province allows in a year; None = the study's own, so once.
 
     Returns:
         A JSON document: ``study``, ``privacy``, ``layout``, ``bytes_per_node``, ``estimates``,
@@ -55,6 +57,7 @@ def check_document(spec: StudySpec) -> dict[str, object]:
             "expires": spec.expires.isoformat(),
         },
         "privacy": _privacy(spec, schedule),
+        **_composition(spec, schedule, cap),
         "layout": _layout(schedule),
         "bytes_per_node": traffic,
         "estimates": _estimates(spec, schedule, sum(traffic.values())),
@@ -96,6 +99,43 @@ def _epsilons(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
         "fallback_epsilon": schedule.fallback_epsilon(),
         "delta": schedule.delta,
     }
+
+
+def _composition(spec: StudySpec, schedule: Schedule, cap: float | None) -> dict[str, object]:
+    """What the study costs in company: by stage, with others in a year, and for a person at two nodes."""
+    from fedmed.frontier.summary import studies_a_year
+    from fedmed.privacy.accounting import epsilon
+
+    if spec.privacy.is_exact:
+        return {}
+    delta, events = schedule.accounted_delta, schedule.planned_events
+    by_stage = {
+        f"epsilon_of_{stage.kind.value}": epsilon(stage.events(stage.rounds + spec.spare_attempts), delta)
+        for stage in schedule.stages
+    }
+    budget = spec.privacy.epsilon if cap is None else cap
+    return {
+        "composition": {
+            **(by_stage if len(by_stage) > 1 else {}),
+            "cap_a_year": budget,
+            "such_studies_a_year": studies_a_year(events, delta, budget=budget),
+            **_second_home(spec, events, delta),
+        }
+    }
+
+
+def _second_home(spec: StudySpec, events: tuple[PrivacyEvent, ...], delta: float) -> dict[str, float]:
+    """What a person loses whose rows lie at a second node although the study says one."""
+    from fedmed.privacy.accounting import epsilon
+    from fedmed.privacy.composition import home_epsilon
+
+    if spec.privacy.max_nodes_per_person > 1:
+        return {}
+    if spec.privacy.mode is Mode.LOCAL:  # each node adds its own noise: twice as many releases
+        found = epsilon([replace(event, count=2 * event.count) for event in events], delta)
+    else:
+        found = home_epsilon(events, delta, homes=2, clip_is_divided=False)
+    return {"epsilon_of_a_person_at_two_nodes": found}
 
 
 def _layout(schedule: Schedule) -> dict[str, object]:

@@ -81,3 +81,23 @@ def test_rows_of_other_sites_end_with_7(study: Path, capsys: pytest.CaptureFixtu
     data.write_text("site,psn_no\na,1\nb,2\nc,3\n", encoding="utf-8")
     assert run(["study", "check", str(study), "--data", str(data)]) == 7
     assert "the study's nodes are shanghai" in capsys.readouterr().err
+
+
+def test_a_year_holds_more_studies_than_its_cap_over_epsilon(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["study", "check", str(study), "--cap", "2", "--json"]) == 0
+    composition = json.loads(capsys.readouterr().out)["composition"]
+    assert composition["cap_a_year"] == 2
+    assert composition["such_studies_a_year"] >= 3
+    assert composition["epsilon_of_a_person_at_two_nodes"] > 2
+
+
+def test_an_evaluation_is_shown_as_a_stage_of_its_own(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = study.read_text(encoding="utf-8").replace("[report]", "[report]\nevaluation_epsilon = 0.3")
+    study.write_text(text, encoding="utf-8")
+    document = checked(study, capsys)
+    assert 0.29 < document["composition"]["epsilon_of_evaluation"] <= 0.3
+    assert document["composition"]["epsilon_of_training"] < document["privacy"]["epsilon_of_plan"]
