@@ -78,6 +78,9 @@ ARROWS = {
     "simulation": frozenset(ARROWS),
     "frontier": frozenset(ARROWS) | {"simulation"},
     "cli": frozenset(ARROWS) | {"simulation", "frontier"},
+    # The same from Python, for notebooks, and a script for each kind of question.
+    "studies": frozenset(ARROWS) | {"simulation"},
+    "examples": VALUES | {"studies"},
     "": frozenset(),
 }
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
+from fedmed.data.duckdb_files import open_engine, own_words, quoted, united
+from fedmed.data.nhsa.folder import find_named
+from fedmed.data.nhsa.stays import StayTable, stay_table
 from fedmed.errors import DataContractError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def province_tables(
@@ -35,9 +36,6 @@ def province_tables(
 
 def _table(folder: Path, dataset: str, columns: Sequence[str]) -> pa.Table:
     """One dataset of one province."""
-    from fedmed.data.nhsa.folder import find_named
-    from fedmed.data.nhsa.stays import StayTable, stay_table
-
     if not folder.is_dir():
         raise DataContractError(
             f"{folder}: no such folder; --data must hold a folder for each node of the study"
@@ -50,9 +48,6 @@ def _table(folder: Path, dataset: str, columns: Sequence[str]) -> pa.Table:
 
 def _read(folder: Path, dataset: str, columns: Sequence[str]) -> pa.Table:
     """A table that lies there."""
-    from fedmed.data.duckdb_files import open_engine, own_words, quoted, united
-    from fedmed.data.nhsa.folder import find_named
-
     found = find_named(folder, [dataset])
     if not found:
         raise DataContractError(

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedmed.cli.province_folder import province_tables
+from fedmed.data.nhsa.provinces import province_tables
 from fedmed.errors import DataContractError
 
 
