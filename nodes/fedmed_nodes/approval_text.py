@@ -19,6 +19,7 @@ from fedmed.socket_messages import StudyReview
 from fedmed.study import StudySpec, TrainingStudy, from_canonical_bytes, study_digest
 from fedmed.types import Scheme
 from fedmed_nodes.aligned import aligned
+from fedmed_nodes.asked_statistics import asked_lines, asked_statistics
 
 PURPOSES_ZH: Final[Mapping[str, str]] = {
     "drug_development": "药物研发",
@@ -129,6 +130,7 @@ def _computes(spec: StudySpec, schedule: Schedule, review: StudyReview) -> dict[
             {"name": line.name, "role": line.role, "label": line.label, "grade": line.grade} for line in lines
         ],
         "values": schedule.layout.values,
+        "statistics": asked_statistics(spec),
     }
 
 
@@ -201,6 +203,7 @@ def _english(d: Mapping[str, Any]) -> list[str]:
         f"COMPUTES   {computes['model']} with {computes['values']} values, on {computes['dataset']} "
         f"{computes['data_year']} ({computes['declared_persons']} persons declared), rows grouped by "
         f"{computes['person']}",
+        *asked_lines(computes["statistics"], chinese=False),
         *_table(computes["columns"], ("column", "used as", "Chinese name", "grade"), chinese=False),
         f"LEAVES     at most {leaves['sums']} sums of all values, from a cohort of at least "
         f"{leaves['least_persons']} insured persons here, {noise}; never a row",
@@ -245,6 +248,7 @@ def _chinese(d: Mapping[str, Any]) -> list[str]:
         f"计算内容   {model}，{computes['values']}个数值；数据集 {computes['dataset']}，"
         f"{computes['data_year']}年度（申报{computes['declared_persons']}人），"
         f"按 {computes['person']} 归并到人",
+        *asked_lines(computes["statistics"], chinese=True),
         *_table(computes["columns"], ("字段", "用途", "中文名", "分级"), chinese=True),
         f"传出内容   至多{leaves['sums']}次汇总值，本节点参与人群至少{leaves['least_persons']}名参保人，"
         f"{noise}；任何一行原始数据都不出省",
