@@ -156,6 +156,7 @@ def _leaves(spec: StudySpec, schedule: Schedule) -> dict[str, Any]:
     allowance = schedule.allowance
     return {
         "sums": max(schedule.releases, sum(event.count for event in schedule.planned_events)),
+        "canaries": max(stage.canaries for stage in schedule.stages),
         "least_persons": spec.data.min_cohort,
         "least_provinces": allowance.least_set,
         "nodes": len(spec.nodes),
@@ -208,11 +209,21 @@ def _english(d: Mapping[str, Any]) -> list[str]:
         f"LEAVES     at most {leaves['sums']} sums of all values, from a cohort of at least "
         f"{leaves['least_persons']} insured persons here, {noise}; never a row",
         f"           {scheme}; a sum holds at least {leaves['least_provinces']} provinces",
+        *_audit(
+            leaves,
+            "AUDIT      {} of the values belong to made-up persons (canaries): they check clipping "
+            "and noise, and say nothing of anybody",
+        ),
         *_costs_in_english(costs, d["budget"]),
         *(f"REMARK     {remark}" for remark in d["remarks"]),
         *([f"REFUSED    today this node's policy or budget says {d['refusal']}"] if d["refusal"] else []),
         f"SIGNED     {_signed(d['approvals'], 'nobody yet', 'no signature is needed here')}",
     ]
+
+
+def _audit(leaves: Mapping[str, Any], words: str) -> list[str]:
+    """A line about canaries where there are any."""
+    return [words.format(leaves["canaries"])] if leaves["canaries"] else []
 
 
 def _costs_in_english(costs: Mapping[str, Any], budget: Mapping[str, Any]) -> list[str]:
@@ -253,6 +264,9 @@ def _chinese(d: Mapping[str, Any]) -> list[str]:
         f"传出内容   至多{leaves['sums']}次汇总值，本节点参与人群至少{leaves['least_persons']}名参保人，"
         f"{noise}；任何一行原始数据都不出省",
         f"           {scheme}；每次汇总至少含{leaves['least_provinces']}个省",
+        *_audit(
+            leaves, "隐私审计   其中{}个数值属于虚构人员（审计用），用于核验裁剪与加噪，不涉及任何参保人"
+        ),
         *_costs_in_chinese(costs, d["budget"]),
         *(f"注意事项   {_remark_in_chinese(remark)}" for remark in d["remarks"]),
         *([f"不予通过   按本节点现行策略或预算，结果为 {d['refusal']}"] if d["refusal"] else []),

@@ -110,3 +110,10 @@ def test_a_custodian_that_shows_another_study_is_found_out() -> None:
 def test_every_purpose_and_kind_of_study_has_a_chinese_name() -> None:
     assert set(PURPOSES_ZH) == set(PURPOSES)
     assert {kind.value for kind in StudyKind} <= set(MODELS_ZH)
+
+
+def test_canaries_are_named_in_both_languages() -> None:
+    text = lines_of(review_of(small_study(audit__canaries=400)))
+    assert "AUDIT      400 of the values belong to made-up persons" in text
+    assert "其中400个数值属于虚构人员" in text
+    assert "made-up" not in lines_of(review_of())
