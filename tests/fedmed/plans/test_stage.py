@@ -55,3 +55,14 @@ def test_a_reservation_pays_every_stage_with_all_spare_attempts() -> None:
         1 + SPARE_ATTEMPTS,
     ]
     assert schedule.epsilon == EPSILON
+
+
+def test_an_audit_block_stands_behind_the_answer_and_leaves_the_noise_as_it_is() -> None:
+    (bare,) = schedule_for(small_study()).stages
+    (audited,) = schedule_for(small_study(audit__canaries=400)).stages  # type: ignore[arg-type]  # a key
+    assert (bare.canaries, bare.answer_values) == (0, bare.layout.values)
+    assert (audited.canaries, audited.answer_values) == (400, bare.answer_values)
+    assert audited.layout == replace(bare.layout, values=bare.layout.values + 400)
+    assert audited.event == bare.event
+    with pytest.raises(ConfigError, match="behind the question's values"):
+        replace(audited, canaries=audited.layout.values)
