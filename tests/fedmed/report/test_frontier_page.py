@@ -100,6 +100,7 @@ def test_lines_say_only_what_differs() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_bytes_are_drawn_where_they_differ() -> None:
     assert cost_plot(frontier(), setting=SETTING, name="cost") is not None
     assert cost_plot(replace(frontier(), points=(POINT, MORE)), setting=SETTING, name="cost") is None
@@ -115,6 +116,7 @@ def test_a_page_is_escaped_self_contained_and_always_the_same() -> None:
     assert "<script" not in render_frontier(frontier(HOSTILE))
 
 
+@pytest.mark.slow
 def test_the_picture_in_words_names_both_ends_of_every_line() -> None:
     plot = auc_plot(frontier(), setting=SETTING, name="auc")
     assert "aggregate from 0.810 at epsilon 0.5 to 0.825 at 2" in plot.description
