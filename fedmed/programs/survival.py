@@ -73,6 +73,8 @@ class SurvivalProgram:
             "exact": is_exact,
             "confidence": table.confidence,
             "by": None if table.by is None else table.by.column,
+            "time": table.time.column,
+            "start": table.time.start,
             "noise_std": None if is_exact else math.sqrt(variance),
             "curves": groups,
             "log_rank": asdict(log_rank(counts, noise_variance=variance)) if table.groups > 1 else None,

@@ -72,11 +72,20 @@ def _draw(figure: Figure, width: float, *, months: tuple[Month, ...], axis: str)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: months[round(at)].name))
     axes.set_xlim(-0.4, len(months) - 0.6)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:,.6g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda at, _: axis_text(at)))
     axes.grid(axis="y")
     axes.spines["left"].set_visible(False)
     axes.text(-50 / (width - 78), 1.05, axis, transform=axes.transAxes, ha="left", fontsize=11.5, color=INK)
     return height
+
+
+def axis_text(value: float) -> str:
+    """A value of the axis without an exponent: large ones in thousands and millions."""
+    for size, sign in ((1e9, " bn"), (1e6, " M"), (1e4, " k")):
+        if abs(value) >= size:
+            unit = 1e3 if sign == " k" else size
+            return f"{value / unit:,.4g}{sign}"
+    return f"{value:,.4g}"
 
 
 def _draw_band(axes: Axes, months: tuple[Month, ...]) -> None:

@@ -106,7 +106,7 @@ def _table(one: Document) -> TidyTable:
     is_narrow = last is not None and len(one["levels"][last]) <= MOST_ACROSS + 1
     return TidyTable(
         name=str(one["name"]),
-        heading=f"{_NAMES[one['kind']]}: {str(one['name']).replace('_', ' ')}",
+        heading=_title(one),
         lead=_lead(one),
         fields=tuple(fields),
         rows=tuple(rows),
@@ -147,11 +147,18 @@ def _estimates(one: Document) -> list[float | None]:
     return list(one["columns"]["estimate"])
 
 
+def _title(one: Document) -> str:
+    """The statistic's name for people, with its kind where the name does not say it."""
+    name, kind = str(one["name"]).replace("_", " "), _NAMES[one["kind"]]
+    said = name[0].upper() + name[1:]
+    return said if kind.split()[0].lower() in name.lower() else f"{said} ({kind.lower()})"
+
+
 def _finding(found: tuple[Document, ...]) -> str:
     """The first statistic's highest and lowest cell, in words."""
     one = found[0]
     cells = _cells(one)
-    name = f"{_NAMES[one['kind']]} {str(one['name']).replace('_', ' ')}"
+    name = _title(one)
     if not cells:
         return f"{name}: no cell may be shown."
     field = Field(name="estimate", heading="", decimals=_decimals(one))
@@ -159,9 +166,10 @@ def _finding(found: tuple[Document, ...]) -> str:
         return f"{name}: {_figure(cells[0][1], field)} {one['unit']}."
     cells.sort(key=lambda pair: pair[1])
     low, high = cells[0], cells[-1]
+    names = ", ".join(one["by"])
     return (
-        f"{name}: from {_figure(low[1], field)} ({', '.join(low[0])}) to {_figure(high[1], field)} "
-        f"({', '.join(high[0])})."
+        f"{name} by {names}: from {_figure(low[1], field)} ({', '.join(low[0])}) to "
+        f"{_figure(high[1], field)} ({', '.join(high[0])}), unit {one['unit']}."
     )
 
 
@@ -179,7 +187,7 @@ def _flow(one: Document) -> Figure:
     cells = tuple(tuple(values[a, b] for b in columns) for a in rows)
     away = sum(v for (a, b), v in values.items() if v is not None and a != b)
     return Figure(
-        heading=f"From {origin} to {place}",
+        heading=f"{_title(one)}: from {origin} to {place}",
         hint="Rows: from; columns: to. The darker, the more; who stays at home is on the diagonal. Hatched: "
         "not shown.",
         plot=flow_plot(
@@ -218,7 +226,7 @@ def _series(one: Document) -> Iterator[Figure]:
         alarms = [month.name for month in months if month.is_alarm]
         said = f"Warned of: {', '.join(alarms)}." if alarms else "No month warned of."
         yield Figure(
-            heading=f"{str(one['name']).replace('_', ' ')} by {axis}{f': {named}' if named else ''}",
+            heading=f"{_title(one)} by {axis}{f': {named}' if named else ''}",
             hint=f"Grey: the band of the declared rule; diamond: a month that it warns of. {said}"
             if "band_low" in columns
             else "Line: what came, month by month.",
@@ -242,11 +250,14 @@ def _tiles(found: tuple[Document, ...], result: Document) -> Iterator[tuple[str,
 
 def _notes(found: tuple[Document, ...], document: Document) -> Iterator[str]:
     """How to read it."""
-    if document["privacy"]["exact"]:
+    minimum = document["result"].get("minimum_cell")
+    if minimum is not None:
         yield (
-            "A blank cell holds nobody, or too few persons, or is hidden so that no small cell can be worked "
-            "out from the others: a blank does not say which."
+            f"A blank cell holds nobody, or fewer than {minimum} persons, or is hidden so that no small cell "
+            "can be worked out from the others: a blank does not say which."
         )
+    elif document["privacy"]["exact"]:
+        yield "Small cells are not hidden in this result: show it to nobody outside the study."
     else:
         yield (
             "Numbers carry privacy noise: a count may be negative or hold a fraction, and rows need not add "
@@ -258,4 +269,7 @@ def _notes(found: tuple[Document, ...], document: Document) -> Iterator[str]:
         "count; values beyond their declared bounds count as the bound."
     )
     if any(one["kind"] == "monthly" for one in found):
-        yield "The band and its alarms follow the rule that the study declared before it ran."
+        yield (
+            "The band and its alarms follow the rule that the study declared before it ran. The rule adds up "
+            "departures, so a month inside the band is warned of while the sum stays high."
+        )

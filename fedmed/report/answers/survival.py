@@ -22,8 +22,8 @@ def survival_answer(document: Document) -> Answer:
     """
     result = document["result"]
     groups, level = tuple(result["curves"]), f"{100 * result['confidence']:g} %"
-    curves = tuple(_steps(group) for group in groups)
-    axis = str(result.get("time", "Time"))
+    curves = tuple(_steps(group, by=result.get("by")) for group in groups)
+    axis = str(result.get("time", "time"))
     return Answer(
         finding=_finding(curves, result, axis=axis),
         tables=(_table(groups, axis=axis, level=level), *_log_rank_table(result)),
@@ -45,11 +45,11 @@ def survival_answer(document: Document) -> Answer:
     )
 
 
-def _steps(group: Document) -> Steps:
-    """The curve of a group."""
+def _steps(group: Document, *, by: str | None) -> Steps:
+    """The curve of a group, named with the column that makes the groups."""
     points = group["points"]
     return Steps(
-        name=str(group["group"]),
+        name=f"{by} {group['group']}" if by else str(group["group"]),
         times=tuple(float(point["time"]) for point in points),
         shares=tuple(point["survival"] for point in points),
         low=tuple(point["low"] for point in points),
@@ -70,17 +70,25 @@ def _last(curve: Steps) -> tuple[float, float] | None:
 
 
 def _finding(curves: tuple[Steps, ...], result: Document, *, axis: str) -> str:
-    """Shares at the last common time that is shown, and whether groups differ."""
-    ends = [(curve.name, last) for curve in curves if (last := _last(curve)) is not None]
-    if not ends:
-        return "No point of the curve may be shown: too few persons or events."
+    """Shares at the last time that every curve shows, and whether groups differ."""
+    ends = [last[0] for curve in curves if (last := _last(curve)) is not None]
+    if len(ends) < len(curves):
+        return "Not every curve may be shown: too few persons or events."
+    time = min(ends)
     shares = ", ".join(
-        f"{100 * share:.1f} % {f'in {name} ' if len(curves) > 1 else ''}at {axis} {time:g}"
-        for name, (time, share) in ends
+        f"{100 * share:.1f} %{f' ({curve.name})' if len(curves) > 1 else ''}"
+        for curve in curves
+        if (share := _share_at(curve, time)) is not None
     )
     test = result.get("log_rank")
     verdict = "" if not test else f" Log-rank test of equal curves: p {p_text(test['p_value'])}."
-    return f"Still without the event: {shares}.{verdict}"
+    return f"Without the event after {axis} {time:g}: {shares}.{verdict}"
+
+
+def _share_at(curve: Steps, time: float) -> float | None:
+    """The share at the last point up to a time."""
+    points = zip(curve.times, curve.shares, strict=True)
+    return next((share for end, share in reversed(list(points)) if end <= time), None)
 
 
 def p_text(value: float | None) -> str:
@@ -148,7 +156,7 @@ def _tiles(curves: tuple[Steps, ...], result: Document) -> Iterator[tuple[str, s
     for curve in curves[:4]:
         last = _last(curve)
         value = ABSENT if last is None else f"{100 * last[1]:.1f} %"
-        at = "" if last is None else f"without the event at {last[0]:g}"
+        at = "" if last is None else f"without the event after {last[0]:g}"
         yield ("All persons" if len(curves) == 1 else curve.name), value, at
     test = result.get("log_rank")
     if test:

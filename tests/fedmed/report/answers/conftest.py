@@ -107,6 +107,7 @@ def statistics_result(*, exact: bool = True) -> dict[str, Any]:
     persons = {"persons": [40 if value else 0 for value in mean]}
     return {
         "exact": exact,
+        "minimum_cell": 11 if exact else None,
         "max_rows_per_person": 20,
         "statistics": [
             {

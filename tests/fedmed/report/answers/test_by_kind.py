@@ -31,7 +31,7 @@ def test_the_constant_is_no_effect(make_document: Make) -> None:
 
 def test_survival_says_where_the_curves_end_and_whether_they_differ(make_document: Make) -> None:
     answer = answer_of(make_document("survival"))
-    assert "78.5 % in 3" in answer.finding
+    assert "78.5 % (hosp_lv 3)" in answer.finding
     assert "p < 0.0001" in answer.finding
     assert len(answer.tables[0].rows) == 24
 
@@ -49,6 +49,15 @@ def test_every_kind_of_question_but_training_has_a_reader() -> None:
 
 def test_a_statistic_says_its_extremes_and_its_alarms(make_document: Make) -> None:
     answer = answer_of(make_document("statistics"))
-    assert answer.finding == "Mean mean cost: from 7,000.00 (J<, 1) to 12,000.25 (I, 2)."
+    assert answer.finding == (
+        "Mean cost by chapter, hosp_lv: from 7,000.00 (J<, 1) to 12,000.25 (I, 2), unit medfee_sumamt."
+    )
     assert [figure.plot.name for figure in answer.figures] == ["flow-stays", "months-fund-0"]
     assert "Warned of: 2024-04." in answer.figures[1].hint
+
+
+def test_blanks_are_explained_and_a_result_without_them_says_so(make_document: Make) -> None:
+    notes = answer_of(make_document("statistics")).notes
+    assert "fewer than 11 persons" in notes[0]
+    bare = make_document("statistics", change=lambda d: d["result"].pop("minimum_cell"))
+    assert "not hidden" in answer_of(bare).notes[0]

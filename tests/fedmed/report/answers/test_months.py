@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from fedmed.report.answers.months import ALARM, Month, month_plot
+import pytest
+
+from fedmed.report.answers.months import ALARM, Month, axis_text, month_plot
 
 
 def test_an_alarm_has_its_own_colour_and_a_blank_month_leaves_a_gap() -> None:
@@ -12,3 +14,10 @@ def test_an_alarm_has_its_own_colour_and_a_blank_month_leaves_a_gap() -> None:
     assert ALARM.lower() in plot.wide
     calm = tuple(Month(name=m.name, value=m.value) for m in months)
     assert ALARM.lower() not in month_plot(calm, name="months", axis="x", description="d").wide
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(950, "950"), (25_000, "25 k"), (2_400_000, "2.4 M"), (-3e9, "-3 bn"), (0, "0")]
+)
+def test_an_axis_has_no_exponents(value: float, text: str) -> None:
+    assert axis_text(value) == text
