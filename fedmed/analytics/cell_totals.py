@@ -113,3 +113,23 @@ def distinct_in_cells(cells: IntArray, persons: IntArray, *, size: int) -> IntAr
     """
     pairs = np.unique(np.stack([cells, persons]), axis=1) if len(cells) else np.zeros((2, 0), dtype=np.int64)
     return np.bincount(pairs[0], minlength=size).astype(np.int64)
+
+
+def squares_of_persons(
+    cells: IntArray, persons: IntArray, values: IntArray, *, size: int
+) -> tuple[IntArray, IntArray]:
+    """Add up in every cell the square of what each person has there.
+
+    Args:
+        cells: Shape (rows,), int64, in [0, size).
+        persons: Shape (rows,), int64: number of each row's person.
+        values: Shape (rows,), int64; what one person has in a cell is below 2**31 in absolute value.
+        size: Number of cells, >= 1.
+
+    Returns:
+        As `totals`.
+    """
+    pairs, place = np.unique(np.stack([cells, persons]), axis=1, return_inverse=True)
+    parts = np.zeros(pairs.shape[1], dtype=np.int64)
+    np.add.at(parts, place.ravel(), values)
+    return totals(pairs[0], parts**2, size=size)

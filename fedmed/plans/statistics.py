@@ -17,6 +17,7 @@ from fedmed.aggregation.encoding import Carrier, SumBounds, exact_layout, widest
 from fedmed.errors import ConfigError
 from fedmed.plans.stage import Ground, Stage, noisy_stage
 from fedmed.privacy.accounting import noise_multiplier_for
+from fedmed.study.axes import ValueTable
 from fedmed.study.statistics import StatisticKind, StatisticsStudy, StatisticTable
 from fedmed.types import IntArray, RoundKind
 
@@ -35,6 +36,15 @@ class Moment(Enum):
     SQUARES = "squares"
     DENOMINATOR = "denominator"
     EVENTS = "events"
+    CONCENTRATION = "concentration"
+    """Squares of each person's part of the total, in a coarse unit and rounded up (`person_steps`)."""
+    DENOMINATOR_CONCENTRATION = "denominator_concentration"
+
+
+CONCENTRATIONS = frozenset({Moment.CONCENTRATION, Moment.DENOMINATOR_CONCENTRATION})
+DENOMINATORS = frozenset({Moment.DENOMINATOR, Moment.DENOMINATOR_CONCENTRATION})
+PERSON_STEPS = 1 << 20
+"""A person's largest possible part of an amount, in the coarse unit of the concentration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +79,7 @@ def blocks(spec: StatisticsStudy) -> tuple[Block, ...]:
         With noise, scales such that one person moves the scaled vector by at most `VECTOR_NORM`: the
         squares of ``scale * bound`` add up to it, in proportion to the statistics' weights squared, shared
         out evenly inside a statistic. Exact studies count the persons of every cell besides, for whoever
-        decides what may be shown.
+        decides what may be shown, and how much of every amount one of them can hold.
     """
     found, shares = [], []
     for place, entry in enumerate(spec.statistics):
@@ -102,7 +112,11 @@ def _moments(entry: StatisticTable, *, is_exact: bool) -> tuple[Moment, ...]:
         found = (Moment.ROWS, Moment.TOTAL, Moment.SQUARES)
     else:
         found = (Moment.TOTAL,)
-    return tuple(dict.fromkeys((*found, Moment.PERSONS))) if is_exact else found
+    if not is_exact:
+        return found
+    shares = {Moment.TOTAL: Moment.CONCENTRATION, Moment.DENOMINATOR: Moment.DENOMINATOR_CONCENTRATION}
+    more = (shares[moment] for moment in found if moment in shares)
+    return tuple(dict.fromkeys((*found, Moment.PERSONS, *more)))
 
 
 def _block(spec: StatisticsStudy, place: int, moment: Moment) -> Block:
@@ -113,6 +127,8 @@ def _block(spec: StatisticsStudy, place: int, moment: Moment) -> Block:
     shift, most = _reach(entry, moment, is_exact=spec.privacy.is_exact)
     changed = min(rows, cells)
     # All rows of a person may lie in one cell; a person is counted at most once in each.
+    if moment in CONCENTRATIONS:
+        most = (PERSON_STEPS + rows) ** 2
     bound = math.sqrt(changed) if moment is Moment.PERSONS else float(rows * most)
     return Block(
         statistic=place,
@@ -132,7 +148,7 @@ def _reach(entry: StatisticTable, moment: Moment, *, is_exact: bool) -> tuple[in
     Where the number of rows is summed besides, values are taken from the middle of their bounds: a mean
     needs half the noise then.
     """
-    value = entry.denominator if moment is Moment.DENOMINATOR else entry.value
+    value = entry.denominator if moment in DENOMINATORS else entry.value
     if moment in (Moment.PERSONS, Moment.ROWS, Moment.EVENTS) or value is None:
         return 0, 1
     low, high = value.units
@@ -145,8 +161,21 @@ def _reach(entry: StatisticTable, moment: Moment, *, is_exact: bool) -> tuple[in
 def most_of(spec: StatisticsStudy, block: Block) -> int:
     """Largest absolute value of one cell of a block at one node, in units."""
     persons = max(spec.data.declared_persons.values())
-    rows = 1 if block.moment is Moment.PERSONS else spec.data.max_rows_per_person
+    by_person = block.moment is Moment.PERSONS or block.moment in CONCENTRATIONS
+    rows = 1 if by_person else spec.data.max_rows_per_person
     return persons * rows * block.most
+
+
+def person_unit(value: ValueTable, max_rows_per_person: int) -> tuple[int, int]:
+    """From where a person's part of an amount is counted, and in which unit.
+
+    Returns:
+        The lower bound of a row or zero, whichever is less, and the coarse unit: who has the most rows and
+        the highest values has at most `PERSON_STEPS` + ``max_rows_per_person`` of it, each row rounded up.
+    """
+    low, high = value.units
+    start = min(low, 0)
+    return start, max(1, -(-max_rows_per_person * (max(high, 0) - start) // PERSON_STEPS))
 
 
 def digits_of(most: int, limit: int) -> int:

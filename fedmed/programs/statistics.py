@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from fedmed.errors import ConfigError
 from fedmed.plans.stage import Stage
 from fedmed.plans.statistics import Block, blocks, digit_bits, digits_of, most_of
 from fedmed.programs.contract import Arrays, OpenedSum
+from fedmed.programs.publication import Publication, publication
 from fedmed.programs.statistic_tables import OpenedStatistic, ResultTable, Sums, result_table
 from fedmed.study.statistics import StatisticsStudy
 
 TOTALS = "totals"
 """Name of the opened vector: int64 digits where sums are exact, else float64 in units without scale."""
+CONTRIBUTORS = "contributors"
+"""Name of the roster points in the sum, int64; only where exact."""
 LIMIT = "limit"
 """Name of the layout's limit, shape (1,), int64, by which digits are put together; only where exact."""
 NOISE_STD = "noise_std"
@@ -41,7 +46,9 @@ class StatisticsProgram:
         """See `Program.absorb`: undo the scaling by which blocks with noise travel."""
         layout = opened.stage.layout
         if opened.stage.event is None:
-            return {**state, TOTALS: opened.values, LIMIT: np.array([layout.limit], dtype=np.int64)}
+            limit = np.array([layout.limit], dtype=np.int64)
+            points = np.array(opened.contributors, dtype=np.int64)
+            return {**state, TOTALS: opened.values, LIMIT: limit, CONTRIBUTORS: points}
         found = blocks(self.spec)
         scales = np.repeat([block.scale for block in found], [block.cells for block in found])
         noise = layout.noise_scale * layout.grid * math.sqrt(len(opened.contributors))
@@ -58,12 +65,53 @@ class StatisticsProgram:
         return {}
 
     def document(self, state: Arrays) -> Mapping[str, object]:
-        """See `Program.document`: for each statistic a `ResultTable`, nothing hidden."""
-        return {
-            "exact": NOISE_STD not in state,
-            "max_rows_per_person": self.spec.data.max_rows_per_person,
-            "statistics": [table.document() for table in result_tables(self.spec, state)],
-        }
+        """See `Program.document`: for each statistic a `ResultTable`, exact ones with blanks.
+
+        What was published before is not known here; whoever keeps a register asks `published` instead.
+        """
+        if NOISE_STD in state:
+            return statistics_document(self.spec, result_tables(self.spec, state))
+        return statistics_document(self.spec, published(self.spec, state).tables)
+
+
+def statistics_document(spec: StatisticsStudy, tables: Iterable[ResultTable]) -> Mapping[str, object]:
+    """The result as JSON.
+
+    Args:
+        spec: The study.
+        tables: What may be shown.
+    """
+    return {
+        "exact": spec.privacy.is_exact,
+        "minimum_cell": spec.privacy.minimum_cell,
+        "max_rows_per_person": spec.data.max_rows_per_person,
+        "statistics": [table.document() for table in tables],
+    }
+
+
+def published(
+    spec: StatisticsStudy, state: Arrays, *, earlier: Sequence[Mapping[str, Any]] = ()
+) -> Publication:
+    """What an exact study may show.
+
+    Args:
+        spec: The study.
+        state: Its final state.
+        earlier: Records of what was published of the same dataset version, see `Publication.record`.
+
+    Raises:
+        ConfigError: the study's sums carry noise: there is nothing to hide.
+    """
+    minimum = spec.privacy.minimum_cell
+    if minimum is None:
+        raise ConfigError("sums with noise are published as they are: only exact ones have blanks")
+    return publication(
+        opened_statistics(spec, state),
+        contributors=[spec.nodes[point - 1] for point in state[CONTRIBUTORS]],
+        max_rows_per_person=spec.data.max_rows_per_person,
+        minimum=minimum,
+        earlier=earlier,
+    )
 
 
 def result_tables(spec: StatisticsStudy, state: Arrays) -> tuple[ResultTable, ...]:

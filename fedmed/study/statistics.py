@@ -19,11 +19,14 @@ from fedmed.study.sections import (
     StudySpec,
     Table,
 )
-from fedmed.types import Mode
+from fedmed.types import Mode, Protection
 
 MOST_CELLS = 1_000_000
 SPARE_ATTEMPTS = 1
 """Of a study of one round that does not say: a lost opener must not cost a whole new study."""
+
+MINIMUM_CELL = 11
+"""Fewest persons of a cell that an exact study shows, where it does not say."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -202,11 +205,23 @@ class StatisticsAggregationTable(AggregationTable):
 
 
 class StatisticsPrivacyTable(ExactOrNoisyPrivacyTable):
-    """``[privacy]`` of a statistics study: with noise, or exact."""
+    """``[privacy]`` of a statistics study: with noise, or exact.
+
+    Attributes:
+        minimum_cell: Exact studies only: fewest persons of a cell that is shown, 5 to 30; default 11. Noise
+            hides small counts by itself.
+    """
 
     MODES: ClassVar[tuple[Mode, ...]] = (Mode.STATISTICS,)
 
     mode: Mode = Mode.STATISTICS
+    minimum_cell: Annotated[int, Field(ge=5, le=30)] | None = None
+
+    @model_validator(mode="after")
+    def _minimum_belongs_to_exact_sums(self) -> Self:
+        if self.is_exact != (self.minimum_cell is not None):
+            raise ValueError("exact sums need minimum_cell, sums with noise have none")
+        return self
 
 
 class StatisticsStudy(StudySpec):
@@ -220,7 +235,10 @@ class StatisticsStudy(StudySpec):
     @classmethod
     def defaults(cls, document: Mapping[str, object]) -> dict[str, dict[str, object]]:
         """See `StudySpec.defaults`."""
-        return {**super().defaults(document), "aggregation": {"spare_attempts": SPARE_ATTEMPTS}}
+        privacy, found = document.get("privacy"), super().defaults(document)
+        if isinstance(privacy, Mapping) and privacy.get("protection") == Protection.EXACT.value:
+            found = {**found, "privacy": {"minimum_cell": MINIMUM_CELL}}
+        return {**found, "aggregation": {"spare_attempts": SPARE_ATTEMPTS}}
 
     @model_validator(mode="after")
     def _is_one_vector(self) -> Self:

@@ -101,14 +101,14 @@ def _open_sums(quantity: Quantity, net: Net, blank: set[Cell]) -> dict[Cell, fro
 
 
 def _alone(quantity: Quantity, net: Net, blank: set[Cell]) -> set[Cell]:
-    """Blanks that are the only one of a shown sum and not zero."""
+    """Hidden cells that are the only blank of a shown sum and not zero."""
     found = set()
     for rule in net.rules:
         if rule.whole in blank or rule.whole not in quantity.values:
             continue
         open_parts = [c for c in rule.parts if net.is_blank(c, blank)]
         if len(open_parts) == 1 and net.left(rule, blank) > 0:
-            found.update(open_parts)
+            found.update(blank.intersection(open_parts))
     return found
 
 

@@ -143,7 +143,7 @@ def _above(net: Net, blank: set[Cell], cell: Cell) -> frozenset[Cell] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _System:
-    """``matrix @ x == right``, ``0 <= x <= most``; in units of the floor."""
+    """``matrix @ x == right``, ``0 <= x <= most``, in a unit that suits the programme."""
 
     matrix: csr_matrix
     right: _Floats
@@ -155,7 +155,7 @@ class _System:
         return found.x if found.status == 0 else None
 
 
-def _system(net: Net, component: list[Cell], *, largest: int, floor: int) -> _System:
+def _system(net: Net, component: list[Cell], *, largest: int, unit: int) -> _System:
     """What the shown numbers say about the blanks of a component."""
     place = {cell: i for i, cell in enumerate(component)}
     entries: list[tuple[int, int, float]] = []
@@ -168,11 +168,11 @@ def _system(net: Net, component: list[Cell], *, largest: int, floor: int) -> _Sy
                 entries.append((len(right), place[cell], float(sign)))
             else:
                 known -= sign * net.values[cell]
-        right.append(known / floor)
+        right.append(known / unit)
     rows, columns, signs = zip(*entries, strict=True)
     matrix = csr_matrix((signs, (rows, columns)), shape=(len(right), len(component)))
     # Far above every number, so that it binds nowhere it matters; where it does, it errs towards hiding.
-    return _System(matrix=matrix, right=np.array(right), most=4.0 * largest / floor + 4.0)
+    return _System(matrix=matrix, right=np.array(right), most=4.0 * largest / unit + 4.0)
 
 
 def _narrow_by_programme(
@@ -180,9 +180,11 @@ def _narrow_by_programme(
 ) -> set[Cell]:
     """Targets of a component that fail; a programme for many at once first, then one for each."""
     largest = max(max(net.values.values()), *(needs.get(c, floor) for c in targets))
-    system = _system(net, component, largest=largest, floor=floor)
+    # Programmes are solved to 1e-7 of their unit; amounts reach 1e14.
+    unit = max(floor, largest >> 30)
+    system = _system(net, component, largest=largest, unit=unit)
     place = {cell: i for i, cell in enumerate(component)}
-    wanted = {place[c]: needs.get(c, floor) / floor * (1 - _SLACK) for c in targets}
+    wanted = {place[c]: needs.get(c, floor) / unit * (1 - _SLACK) for c in targets}
     left = set(wanted)
     while left:
         goal = np.zeros(len(component))

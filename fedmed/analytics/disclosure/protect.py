@@ -1,9 +1,10 @@
 """Disclosure control of exact tables: small cells, one person's share, and everything that gives them away.
 
 Small counts are hidden, and with them every other number of the same cell. An amount is hidden too where one
-person could hold half of it, or two persons 85 %; that is judged by the public bound of one person's part, so
-it holds whatever the rows are. Nothing is promised about one province's share: no sum over a single province
-is ever opened, so nobody can see it.
+person could hold half of it, or two persons 85 %; that is judged by bounds of one person's part, the public
+one or what nodes added up, so it holds whatever the rows are. Nothing is promised about one province's share:
+no sum over a single province is ever opened, so nobody can see it. A person who is known to several nodes
+counts at each of them.
 
 Threat model, and what is guaranteed: `fedmed.analytics.disclosure.hiding`. Sums with noise need none of this.
 """
@@ -18,13 +19,11 @@ import numpy.typing as npt
 
 from fedmed.analytics.disclosure.cells import Cell, cells_of, equations, known_values
 from fedmed.analytics.disclosure.hiding import Quantity, hide
-from fedmed.analytics.disclosure.tables import PERSONS, ExactTable, Kept, Number, ProtectedTable, State
+from fedmed.analytics.disclosure.tables import PERSONS, ExactTable, Kept, ProtectedTable, State
 from fedmed.types import require
 
 DEFAULT_MINIMUM = 11
 LEAST_MINIMUM, LARGEST_MINIMUM = 5, 30
-LARGEST_SHARE_OF_TWO = 0.85
-"""Two persons together stay below this share of an amount; then one stays below half of it."""
 
 
 def protect(
@@ -118,26 +117,31 @@ def _hidden_numbers(study: _Study, name: str, few: frozenset[Cell]) -> frozenset
     """Cells whose number of that name is hidden."""
     holding = [t for t in study.everything if any(n.name == name for n in t.numbers)]
     values, published = _numbers(study, name, holding)
+    least, persons = _least_shown(study, name, holding), _least_persons(study)
     numbers = [n for t in holding for n in t.numbers if n.name == name]
     most = max(n.most_of_person for n in numbers)
-    floor = _floor(numbers, study.minimum)
-    least = _least_persons(study)
-    hidden = frozenset(c for c, value in values.items() if c in few or value < floor)
+    # How much one person may have of cells that no table shows, nobody has bounded.
+    floor = 1 if any(n.is_amount for n in numbers) else study.minimum
+    hidden = frozenset(c for c, value in values.items() if c in few or value < max(floor, least[c]))
+    # Half of the least sum shown is more than one person can have there.
     needs = {
-        c: max(floor, values[c] + most)
+        c: values[c] + (min(most, least[c] // 2 + 1) if floor == 1 else most)
         for c in hidden
-        if values[c] > 0 and (least[c] < study.minimum or values[c] < floor)
+        if values[c] > 0 and (persons[c] < study.minimum or values[c] < max(floor, least[c]))
     }
+    needs = {c: max(need, floor) for c, need in needs.items()}
     quantity = Quantity(values=values, needs=needs, floor=floor)
     return hide(quantity, equations(values, study.values()), hidden=hidden, published=published)
 
 
-def _floor(numbers: Sequence[Number], minimum: int) -> int:
-    """Smallest total that may be shown."""
-    if not any(n.is_amount for n in numbers):
-        return minimum
-    most = max(n.most_of_person for n in numbers)
-    return int(2 * most / LARGEST_SHARE_OF_TWO) + 1
+def _least_shown(study: _Study, name: str, tables: Sequence[ExactTable]) -> dict[Cell, int]:
+    """`ExactTable.least_shown` of every cell; the largest where tables differ."""
+    found: dict[Cell, int] = {}
+    for table in tables:
+        least = {kept: table.least_shown(name, kept) for kept in table.margins}
+        for kept, place, cell in study.places(table):
+            found[cell] = max(found.get(cell, 1), int(least[kept][place]))
+    return found
 
 
 def _numbers(
@@ -162,26 +166,28 @@ def _numbers(
 
 def _judged(study: _Study, table: ExactTable, hidden: Mapping[str, frozenset[Cell]]) -> ProtectedTable:
     """The verdict on each number of a table."""
-    floors = {n.name: _floor([n], 1) if n.is_amount else 1 for n in table.numbers}
+    names = (PERSONS, *(n.name for n in table.numbers))
     states: dict[tuple[str, Kept], npt.NDArray[np.int8]] = {}
-    for name in (PERSONS, *floors):
+    for name in names:
         for kept in table.margins:
             if name != PERSONS or table.is_partition or len(kept) == len(table.dimensions):
                 states[name, kept] = np.zeros(table.values(name, kept).shape, dtype=np.int8)
     persons = {kept: table.persons_at_least(kept) for kept in table.margins}
     values = {(name, kept): table.values(name, kept) for name, kept in states}
+    least = {(name, kept): table.least_shown(name, kept) for name, kept in states}
     for kept, place, cell in study.places(table):
-        for name in (PERSONS, *floors):
+        for name in names:
             if (name, kept) in states and (cell in hidden[name] or cell in hidden[PERSONS]):
                 count, value = int(persons[kept][place]), int(values[name, kept][place])
-                states[name, kept][place] = _state(count, value, floors.get(name, 1), study.minimum)
+                enough = value >= int(least[name, kept][place])
+                states[name, kept][place] = _state(count, value, study.minimum, enough=enough)
     return ProtectedTable(table=table, states=states)
 
 
-def _state(persons: int, value: int, floor: int, minimum: int) -> State:
+def _state(persons: int, value: int, minimum: int, *, enough: bool) -> State:
     """Why a number is hidden."""
     if persons == 0 or value == 0:
         return State.ZERO
     if persons < minimum:
         return State.SMALL
-    return State.DOMINATED if value < floor else State.COMPLEMENTARY
+    return State.COMPLEMENTARY if enough else State.DOMINATED

@@ -24,6 +24,12 @@ PERSONS: Final = "persons"
 CONTRIBUTORS: Final = "@node"
 """Column that stands for the nodes in a sum, in `ExactTable.where`: their rows are the table's population."""
 
+SHARE_OF_TWO: Final = 85
+"""Two persons together stay below so many per cent of an amount; then one stays below half of it."""
+
+LARGEST_PART: Final = 1 << 53
+"""Largest part of one person, in the unit of the number."""
+
 Kept = tuple[int, ...]
 """Axes of a table that a margin keeps: all for the table itself, none for its total."""
 Shown = npt.NDArray[np.object_]
@@ -51,16 +57,20 @@ class Number:
             lower bound of each row.
         most_of_person: Largest number that one person can add, over all cells (>= 1).
         is_amount: Whether one person's share of it must be limited; not so for counts.
+        largest: Shape of the table, int64: no person has more in the cell; None where only
+            ``most_of_person`` is known.
     """
 
     name: str
     values: IntArray
     most_of_person: int
     is_amount: bool
+    largest: IntArray | None = None
 
     def __post_init__(self) -> None:
         require(bool(np.all(self.values >= 0)), f"{self.name} must be >= 0: subtract its lower bound first")
-        require(self.most_of_person >= 1, f"most_of_person must be >= 1, got {self.most_of_person}")
+        in_bounds = 1 <= self.most_of_person <= LARGEST_PART
+        require(in_bounds, f"most_of_person must be 1 to 2^53, got {self.most_of_person}")
         self.values.setflags(write=False)
 
 
@@ -126,6 +136,26 @@ class ExactTable:
             return self.persons_at_least(kept)
         values = {number.name: number.values for number in self.numbers}[name]
         return np.asarray(values.sum(axis=self._dropped(kept)), dtype=np.int64)
+
+    def least_shown(self, name: str, kept: Kept) -> IntArray:
+        """Smallest sum of a number at which one person surely has less than half, and two less than 85 %.
+
+        Returns:
+            Shape of the axes that are kept, int64; 1 for counts.
+
+        Raises:
+            KeyError: the table has no such number.
+        """
+        if name == PERSONS:
+            return np.ones(self.persons_at_least(kept).shape, dtype=np.int64)
+        number = {number.name: number for number in self.numbers}[name]
+        most = np.full(self.persons_at_least(kept).shape, number.most_of_person, dtype=np.int64)
+        if not number.is_amount:
+            return np.ones_like(most)
+        # Who is in several cells may have more in their sum than in any of them.
+        if number.largest is not None and (self.is_partition or len(kept) == len(self.dimensions)):
+            most = np.minimum(most, number.largest.max(axis=self._dropped(kept)))
+        return np.asarray(2 * most * 100 // SHARE_OF_TWO + 1, dtype=np.int64)
 
     def _dropped(self, kept: Kept) -> Kept:
         """Axes that a margin sums over."""

@@ -19,10 +19,14 @@ from fedmed.analytics.cell_totals import (
     distinct_in_cells,
     kept,
     person_order,
+    squares_of_persons,
     totals,
 )
+from fedmed.errors import ConfigError
 from fedmed.plans.stage import Stage
 from fedmed.plans.statistics import (
+    CONCENTRATIONS,
+    DENOMINATORS,
     Block,
     Moment,
     blocks,
@@ -30,6 +34,7 @@ from fedmed.plans.statistics import (
     digits_of,
     grid_edges,
     most_of,
+    person_unit,
 )
 from fedmed.privacy.clipping import ClippedSum
 from fedmed.study.axes import AxisTable
@@ -189,10 +194,25 @@ def _sums(
         if block.moment is Moment.PERSONS:
             persons = distinct_in_cells(rows.cells[at], order.person[mine], size=block.cells)
             found.append((np.zeros_like(persons), persons))
+        elif block.moment in CONCENTRATIONS:
+            cells, parts = _coarse_parts(spec, block, rows, at)
+            found.append(squares_of_persons(cells, order.person[mine], parts, size=block.cells))
         else:
             cells, values = _summands(entry, block, rows, at)
             found.append(totals(cells, values, size=block.cells))
     return tuple(found)
+
+
+def _coarse_parts(
+    spec: StatisticsStudy, block: Block, rows: CountedRows, at: IntArray
+) -> tuple[IntArray, IntArray]:
+    """Cell and value of each row, from its lower bound on and rounded up to the coarse unit."""
+    entry, is_denominator = spec.statistics[block.statistic], block.moment in DENOMINATORS
+    value = entry.denominator if is_denominator else entry.value
+    if value is None:
+        raise ConfigError(f"{entry.name} has no amount that one person could hold")
+    start, unit = person_unit(value, spec.data.max_rows_per_person)
+    return rows.cells[at], -(-(rows.values[1 if is_denominator else 0, at] - start) // unit)
 
 
 def _summands(

@@ -61,9 +61,9 @@ def test_totals_are_what_a_loop_over_the_rows_gives() -> None:
         patients.setdefault(cell, set()).add(row["psn_no"])
         if row["cost"] is not None:
             fen[cell] += round(min(max(row["cost"], 0), 500) * 100)
-    found = totals(table, spec).reshape(4, 12)
+    found = totals(table, spec).reshape(5, 12)
     assert [block.moment for block in blocks(spec)] == [
-        Moment.ROWS, Moment.PERSONS, Moment.TOTAL, Moment.PERSONS,
+        Moment.ROWS, Moment.PERSONS, Moment.TOTAL, Moment.PERSONS, Moment.CONCENTRATION,
     ]  # fmt: skip
     assert found[0].tolist() == [counts[cell] for cell in range(12)]
     assert found[1].tolist() == [len(patients.get(cell, ())) for cell in range(12)]
@@ -79,7 +79,7 @@ def test_of_a_person_with_too_many_rows_so_many_count_and_not_always_the_same_ce
             "cost": [float(i) for i in range(400)],
         }
     )
-    rows = totals(many).reshape(4, 12)[0]
+    rows = totals(many).reshape(5, 12)[0]
     assert rows.sum() == 50 * 3
     # Rows are chosen by a hash: half of them lie in either level. 75 of 150 varies by 6; 5 standard
     # deviations leave a chance of 6e-7, and the hash is fixed.
@@ -161,7 +161,7 @@ def test_no_value_decides_whether_an_answer_comes() -> None:
             "cost": ["12.5", "much", "", "inf"],
         }
     )
-    rows, _, money, _ = totals(strange).reshape(4, 12)
+    rows, _, money, *_ = totals(strange).reshape(5, 12)
     assert np.flatnonzero(rows).tolist() == [0, 10, 11]
     assert (money[0], money[11]) == (1250, 50_000)
     assert not totals(strange.slice(0, 0)).any()

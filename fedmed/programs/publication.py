@@ -1,0 +1,217 @@
+"""What an exact statistics study publishes: its tables with blanks, and for the owner why each is blank.
+
+Everything that readers get is made of shown numbers alone. Means, ratios and variances of a cell stand or
+fall with its sums; a rate needs persons enough in every stratum that counts; a warning needs every month of
+its series; a quantile is given to its step of the grid, and only with the minimum of persons on both sides of
+it, so that none is somebody's own value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fedmed.analytics.disclosure.protect import protect
+from fedmed.analytics.disclosure.tables import PERSONS, ProtectedTable, State
+from fedmed.errors import IntegrityError
+from fedmed.plans.statistics import Moment
+from fedmed.programs.exact_tables import (
+    CountedStatistic,
+    counted_document,
+    counted_of,
+    declared_strata,
+    exact_tables,
+)
+from fedmed.programs.statistic_tables import OpenedStatistic, ResultTable, result_table
+from fedmed.study.statistics import StatisticKind
+
+RECORD_VERSION: Final = 1
+_Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """A study's tables after disclosure control.
+
+    Attributes:
+        tables: What readers get; blank cells are None, whatever the reason.
+        states: For the owner: the name of each cell's state (`State`), by table and number.
+        record: For the register of what was published: exact sums with their states, as JSON values. It is
+            as confidential as the sums.
+    """
+
+    tables: tuple[ResultTable, ...]
+    states: Mapping[str, Mapping[str, list[str]]]
+    record: Mapping[str, Any]
+
+
+def publication(
+    opened: Sequence[OpenedStatistic],
+    *,
+    contributors: Iterable[str],
+    max_rows_per_person: int,
+    minimum: int,
+    earlier: Sequence[Mapping[str, Any]] = (),
+) -> Publication:
+    """Decide what may be shown of an exact study.
+
+    Args:
+        opened: Its exact sums.
+        contributors: Nodes in them.
+        max_rows_per_person: Of the study.
+        minimum: Fewest persons of a cell that is shown, 5 to 30.
+        earlier: Records of what was published of the same dataset version.
+
+    Raises:
+        ConfigError: ``minimum`` is outside its bounds.
+        IntegrityError: a record cannot be read.
+    """
+    nodes = frozenset(contributors)
+    counted = [_counted(o, nodes, max_rows_per_person) for o in opened]
+    before = [pair for record in earlier for pair in _read(record)]
+    made = exact_tables([*(c for c, _ in before), *counted])
+    known = [
+        ProtectedTable(table=table, states=_states_of(table.numbers, states, table.persons.shape))
+        for table, (_, states) in zip(made, before, strict=False)
+    ]
+    protected = protect(made[len(before) :], minimum=minimum, earlier=known)
+    each = zip(opened, counted, protected, strict=True)
+    return Publication(
+        tables=tuple(_shown(o, c, p, minimum) for o, c, p in each),
+        states={p.table.name: _names(p) for p in protected},
+        record={
+            "version": RECORD_VERSION,
+            "statistics": [
+                {"counted": counted_document(c), "states": _numbers_states(p)}
+                for c, p in zip(counted, protected, strict=True)
+            ],
+        },
+    )
+
+
+def _counted(opened: OpenedStatistic, nodes: frozenset[str], rows: int) -> CountedStatistic:
+    """A statistic's sums as whole numbers."""
+    return CountedStatistic(
+        entry=opened.entry,
+        max_rows_per_person=rows,
+        contributors=nodes,
+        sums={
+            moment: tuple(int(v) for v in values)
+            for moment, values in opened.sums.items()
+            if opened.entry.kind is not StatisticKind.QUANTILE or moment is Moment.PERSONS
+        },
+    )
+
+
+# --- The register ------------------------------------------------------------------------------------
+
+
+def _numbers_states(protected: ProtectedTable) -> list[list[int]]:
+    """States of persons, then of each number of the table."""
+    axes = tuple(range(len(protected.table.dimensions)))
+    names = (PERSONS, *(n.name for n in protected.table.numbers))
+    return [protected.states[name, axes].ravel().tolist() for name in names]
+
+
+def _states_of(
+    numbers: Sequence[Any], states: list[list[int]], shape: tuple[int, ...]
+) -> dict[tuple[str, tuple[int, ...]], npt.NDArray[np.int8]]:
+    """What `_numbers_states` wrote."""
+    axes = tuple(range(len(shape)))
+    names = (PERSONS, *(n.name for n in numbers))
+    return {
+        (name, axes): np.array(each, dtype=np.int8).reshape(shape)
+        for name, each in zip(names, states, strict=True)
+    }
+
+
+def _read(record: Mapping[str, Any]) -> list[tuple[CountedStatistic, list[list[int]]]]:
+    """Statistics of a record."""
+    try:
+        if record["version"] != RECORD_VERSION:
+            raise IntegrityError(f"a published record has version {record['version']}: update FedMed")
+        return [(counted_of(entry["counted"]), entry["states"]) for entry in record["statistics"]]
+    except (KeyError, TypeError, ValueError):
+        raise IntegrityError(
+            "a record of what was published cannot be read: its bytes were altered"
+        ) from None
+
+
+# --- Blanks ------------------------------------------------------------------------------------------
+
+
+def _names(protected: ProtectedTable) -> dict[str, list[str]]:
+    """Names of the states of each number of the table's cells."""
+    axes = tuple(range(len(protected.table.dimensions)))
+    return {
+        name: [State(int(code)).name.lower() for code in states.ravel()]
+        for (name, kept), states in protected.states.items()
+        if kept == axes
+    }
+
+
+def _shown(
+    opened: OpenedStatistic, counted: CountedStatistic, protected: ProtectedTable, minimum: int
+) -> ResultTable:
+    """The table that readers get."""
+    axes = tuple(range(len(protected.table.dimensions)))
+    whole = np.ones(protected.table.persons.shape, dtype=np.bool_)
+    for (_, kept), states in protected.states.items():
+        if kept == axes:
+            whole &= states == State.SHOWN
+    table, entry = result_table(opened), opened.entry
+    if entry.kind is StatisticKind.QUANTILE:
+        return _quantiles(table, opened, whole.ravel(), minimum)
+    if entry.kind is StatisticKind.STANDARDISED_RATE:
+        return _blanked(table, dict.fromkeys(table.columns, whole.ravel() & _rates(counted, minimum)))
+    flags = dict.fromkeys(table.columns, whole.ravel())
+    if entry.month is not None:
+        months = len(entry.month.months)
+        series = whole.reshape(-1, entry.month.size)[:, :months].all(axis=1)
+        every = np.repeat(series, entry.month.size)
+        flags |= {name: every for name in _OF_SERIES if name in table.columns}
+    return _blanked(table, flags)
+
+
+_OF_SERIES: Final = ("expected", "band_low", "band_high", "cusum_above", "cusum_below", "alarm")
+
+
+def _blanked(table: ResultTable, flags: Mapping[str, _Flags]) -> ResultTable:
+    """A table without the numbers that are not shown."""
+    columns = {
+        name: tuple(v if shown else None for v, shown in zip(values, flags[name], strict=True))
+        for name, values in table.columns.items()
+    }
+    return replace(table, columns=columns)
+
+
+def _rates(counted: CountedStatistic, minimum: int) -> _Flags:
+    """Groups with persons enough in every stratum that counts."""
+    persons = declared_strata(counted, Moment.PERSONS)
+    counts = np.array(counted.entry.standard) > 0
+    return np.asarray(np.all(persons[:, counts] >= minimum, axis=1), dtype=np.bool_)
+
+
+def _quantiles(table: ResultTable, opened: OpenedStatistic, shown: _Flags, minimum: int) -> ResultTable:
+    """Quantiles to their step of the grid, with persons enough on both sides."""
+    probabilities = opened.entry.probabilities
+    persons = [int(v) for v in opened.sums[Moment.PERSONS]]
+    flags = np.array(
+        [
+            is_shown and people * min(p, 1 - p) >= minimum
+            for people, is_shown in zip(persons, shown, strict=True)
+            for p in probabilities
+        ],
+        dtype=np.bool_,
+    )
+    middle = tuple(
+        None if low is None or high is None else (low + high) / 2
+        for low, high in zip(table.columns["conf_low"], table.columns["conf_high"], strict=True)
+    )
+    given = replace(table, columns={**table.columns, "estimate": middle})
+    always = np.ones(len(flags), dtype=np.bool_)
+    return _blanked(given, {**dict.fromkeys(table.columns, flags), "probability": always})

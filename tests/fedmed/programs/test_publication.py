@@ -1,0 +1,164 @@
+"""What an exact statistics study shows, cell by cell, and what it keeps to itself."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from fedmed.errors import ConfigError, IntegrityError
+from fedmed.plans.statistics import Moment, person_unit
+from fedmed.programs.publication import Publication, publication
+from fedmed.programs.statistic_tables import OpenedStatistic
+from fedmed.study.statistics import StatisticTable
+from tests.small_question import BY, COST, STAYS, VALUE, small_question
+
+LEVEL = BY[0]
+NODES = ("a", "b", "c")
+
+
+def opened(entry: dict[str, object], **sums: list[int]) -> OpenedStatistic:
+    table = StatisticTable.model_validate_json(json.dumps(entry))
+    return OpenedStatistic(
+        entry=table,
+        sums={Moment(name): np.array(values, dtype=object) for name, values in sums.items()},
+        noise={},
+        shift=0,
+    )
+
+
+def publish(
+    *statistics: OpenedStatistic, nodes: tuple[str, ...] = NODES, rows: int = 1, **more: object
+) -> Publication:
+    return publication(statistics, contributors=nodes, max_rows_per_person=rows, minimum=11, **more)  # type: ignore[arg-type]
+
+
+def persons(counts: list[int], **changes: object) -> OpenedStatistic:
+    return opened({**STAYS, "unit": "persons", "by": [LEVEL], **changes}, persons=counts)
+
+
+def estimates(found: Publication, place: int = 0) -> list[object]:
+    return list(found.tables[place].columns["estimate"])
+
+
+def test_small_and_empty_cells_look_alike_and_the_owner_knows_which() -> None:
+    found = publish(persons([5, 0, 40, 50]))
+    assert estimates(found) == [None, None, 40.0, 50.0]
+    assert found.states["stays"]["persons"] == ["small", "zero", "shown", "shown"]
+
+
+def test_a_total_beside_its_parts_takes_another_part_with_it() -> None:
+    total = persons([145], name="total", by=[])
+    found = publish(persons([5, 30, 50, 60]), total)
+    assert estimates(found, 1) == [145.0]
+    assert estimates(found) == [None, None, 50.0, 60.0]
+
+
+def test_coarser_levels_of_an_earlier_study_count() -> None:
+    codes = {"column": "disease", "levels": ["I21", "I22"]}
+    coarse = {"column": "disease", "levels": ["I"], "prefix": 1}
+    first = publish(persons([61, 90], by=[coarse]))
+    assert estimates(first) == [61.0, 90.0]
+    # I21 and I22 leave 4 of 61 that have another code of the prefix.
+    fine = persons([20, 37, 94], by=[codes])
+    assert None not in estimates(publish(fine))
+    assert estimates(publish(fine, earlier=[json.loads(json.dumps(first.record))])).count(None) >= 1
+
+
+def test_three_provinces_after_four_hide_the_fourth() -> None:
+    four = publish(persons([204, 300, 300, 300]), nodes=("a", "b", "c", "d"))
+    assert None not in estimates(four)
+    three = publish(persons([200, 250, 250, 250]), earlier=[four.record])
+    assert estimates(three) == [None, 250.0, 250.0, 250.0]
+
+
+def test_bands_are_compared_piece_by_piece() -> None:
+    wide = publish(persons([100, 100, 100], by=[{"column": "age", "bands": [0, 65]}]))
+    assert None not in estimates(wide)
+    narrow = persons([97, 103, 100], by=[{"column": "age", "bands": [0, 60]}])
+    assert None in estimates(publish(narrow, earlier=[wide.record]))
+
+
+def test_an_amount_that_one_person_may_hold_half_of_is_hidden() -> None:
+    value = opened(
+        {**COST, "by": [LEVEL]},
+        total=[2000, 2000, 0, 900],
+        persons=[20, 20, 0, 20],
+        concentration=[200_000, 3_240_100, 0, 40_500],
+    )
+    _, unit = person_unit(StatisticTable.model_validate_json(json.dumps(COST)).value, 1)  # type: ignore[arg-type]
+    assert unit == 1, "the concentration above is in whole fen"
+    found = publish(value)
+    assert found.tables[0].columns["units"] == (2000, None, None, 900)
+    states = next(s for name, s in found.states["cost"].items() if name != "persons")
+    assert states == ["shown", "dominated", "zero", "shown"]
+
+
+def test_a_mean_stands_or_falls_with_its_sums() -> None:
+    mean = opened(
+        {"name": "mean", "kind": "mean", "value": VALUE, "by": [LEVEL]},
+        rows=[9, 20, 20, 20],
+        total=[900] * 4,
+        persons=[9, 20, 20, 20],
+        concentration=[50_000] * 4,
+    )
+    table = publish(mean).tables[0]
+    assert table.columns["estimate"][0] is None
+    assert table.columns["persons"][0] is None
+    assert table.columns["estimate"][1] == 0.45
+
+
+def test_a_quantile_is_a_step_of_the_grid_and_nobody_s_own_value() -> None:
+    entry = {
+        "name": "median",
+        "kind": "quantile",
+        "value": VALUE,
+        "steps": 5,
+        "probabilities": [0.1, 0.5],
+        "by": [],
+    }
+    table = publish(opened(entry, rows=[10, 10, 10, 10, 10], persons=[50])).tables[0]
+    assert table.columns["estimate"] == (None, 250.0)
+    assert (table.columns["conf_low"][1], table.columns["conf_high"][1]) == (200.0, 300.0)
+
+
+def test_a_rate_needs_persons_in_every_stratum_that_counts() -> None:
+    entry = {
+        "name": "rate", "kind": "standardised_rate", "per": 1000, "by": [], "standard": [1, 1, 0],
+        "strata": [LEVEL], "event": [{"column": "sex", "levels": ["f"]}],
+    }  # fmt: skip
+
+    def table(counts: list[int]) -> object:
+        rate = opened(entry, rows=counts, events=[20, 20, 1, 0], persons=counts)
+        return publish(rate).tables[0].columns["estimate"][0]
+
+    assert table([100, 100, 1, 0]) == pytest.approx(200.0)
+    assert table([100, 10, 100, 100]) is None
+
+
+def test_warnings_need_every_month() -> None:
+    entry = {
+        "name": "months", "kind": "monthly", "unit": "persons", "warning": {"baseline_months": 3},
+        "month": {"column": "day", "first_month": "2026-01", "last_month": "2026-05"},
+    }  # fmt: skip
+    whole = publish(opened(entry, persons=[50, 60, 55, 58, 90, 0])).tables[0].columns
+    assert None not in whole["expected"][:5]
+    gap = publish(opened(entry, persons=[50, 60, 5, 58, 90, 0])).tables[0].columns
+    assert set(gap["expected"]) == {None}
+    assert set(gap["alarm"]) == {None}
+
+
+def test_a_record_that_was_altered_is_refused() -> None:
+    for record in ({}, {"version": 2, "statistics": []}, {"version": 1, "statistics": [{}]}):
+        with pytest.raises(IntegrityError):
+            publish(persons([20, 20, 20, 20]), earlier=[record])
+
+
+def test_only_exact_studies_have_a_minimum_cell() -> None:
+    assert small_question().privacy.minimum_cell == 11
+    assert small_question(privacy__minimum_cell=5).privacy.minimum_cell == 5
+    with pytest.raises(ConfigError, match="minimum_cell"):
+        small_question(privacy__epsilon=1.0, privacy__minimum_cell=11)
+    with pytest.raises(ConfigError, match="minimum_cell"):
+        small_question(privacy__minimum_cell=4)
