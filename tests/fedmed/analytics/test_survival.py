@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from fedmed.analytics.survival import kaplan_meier, log_rank, node_counts
+from fedmed.analytics.survival import kaplan_meier, log_rank, node_counts, shown_points
 from fedmed.errors import ConfigError
 
 
@@ -86,3 +86,41 @@ def test_a_single_group_has_no_log_rank_test():
 def test_a_time_outside_the_grid_is_refused():
     with pytest.raises(ConfigError, match=r"times must lie in 0..2"):
         node_counts(time=np.array([3]), event=np.ones(1), group=np.zeros(1, dtype=int), times=3, groups=1)
+
+
+def noisy(counts, *, noise, seed):
+    """Counts with noise from a seeded generator, for tests alone."""
+    insecure_draws = np.random.default_rng(seed)
+    return counts + noise * insecure_draws.standard_normal(counts.shape)
+
+
+@pytest.mark.slow
+def test_the_stated_noise_of_log_survival_is_that_of_repeated_draws():
+    counts = np.array([[40.0, 50.0, 60.0, 300.0], [80.0, 60.0, 70.0, 40.0]])
+    logs = np.log([kaplan_meier(noisy(counts, noise=3.0, seed=s)).survival for s in range(300)])
+    curve = kaplan_meier(counts, noise_variance=9.0)
+    # The interval is one of log(-log S), whose error is that of log S over -log S.
+    width = np.log(-np.log(curve.noise_low)) - np.log(-np.log(curve.noise_high))
+    stated = width / (2 * 1.959964) * -np.log(curve.survival)
+    # A standard deviation of 300 draws errs by 4 %: 5 of its standard errors.
+    np.testing.assert_allclose(np.std(logs, axis=0), stated, rtol=0.21)
+
+
+@pytest.mark.slow
+def test_noise_alone_seldom_looks_like_a_difference():
+    half = np.array([[40.0, 50.0, 60.0, 300.0], [30.0, 30.0, 30.0, 30.0]])
+    counts = np.stack([half, half])
+    found = [log_rank(noisy(counts, noise=8.0, seed=s), noise_variance=64.0).p_value for s in range(200)]
+    ignored = [log_rank(noisy(counts, noise=8.0, seed=s)).p_value for s in range(200)]
+    assert np.mean(np.array(found) < 0.05) < np.mean(np.array(ignored) < 0.05)
+    assert np.mean(np.array(found) < 0.05) < 0.1
+
+
+def test_a_shown_point_rests_on_enough_events_and_leaves_no_small_remainder():
+    events = np.array([3.0, 9.0, 2.0, 20.0, 0.0, 4.0])
+    censored = np.array([12.0, 0.0, 30.0, 0.0, 0.0, 3.0])
+    curve = kaplan_meier(np.stack([censored, events]))
+    points = shown_points(curve, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0), min_cell=11)
+    assert [(p.time, p.at_risk, p.events) for p in points] == [(2.0, 83.0, 12.0), (6.0, 59.0, 26.0)]
+    assert points[0].survival == curve.survival[1]
+    assert len(shown_points(curve, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0))) == 6

@@ -174,3 +174,27 @@ def test_a_cox_model_with_ties_equals_lifelines_out_of_encrypted_sums(tmp_path: 
     )
     assert result["model"]["log_likelihood"] == pytest.approx(expected.log_likelihood_, abs=1e-6)
     assert (result["model"]["rows"], result["model"]["events"]) == (432, 114)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["negative_binomial", "cox"])
+def test_a_noisy_fit_states_both_intervals_and_spends_what_it_planned(family: str, tmp_path: Path) -> None:
+    frame = small(rows=6000)
+    frame["month"] = np.random.default_rng(9).uniform(0, 12, len(frame))
+    outcome = {"column": "visits", "high": 12, "mean_low": 0.5, "mean_high": 6}
+    section: dict[str, Any] = {"family": family, "terms": TERMS, "rounds": 8}
+    if family == "cox":
+        section |= {"time": {"column": "month", "event": "stay", "interval": 3, "intervals": 4}}
+    else:
+        section |= {"outcome": outcome}
+    tables = provinces(frame)
+    spec = fitting("regression", section, tables, epsilon=8.0)
+    document = run_question(spec, tables, folder=tmp_path)
+    result = document["result"]
+    for line in result["coefficients"]:
+        ends = ("conf_low", "noise_low", "estimate", "noise_high", "conf_high")
+        assert np.all(np.diff([line[end] for end in ends]) > 0)
+    assert document["aggregation"]["rounds"] == 8
+    assert 0 < document["privacy"]["epsilon_spent"] <= 8.0
+    assert ("alpha" in result["model"]) == (family == "negative_binomial")
+    assert "rows" not in result["model"], "a count of rows would be a release of its own"

@@ -15,6 +15,7 @@ from tests.small_regression import ROSSI_TIME, fitting, provinces, rossi
 BY = {"column": "fin", "levels": ["0", "1"]}
 
 
+@pytest.mark.slow
 def test_exact_curves_and_test_equal_lifelines_at_the_points_that_are_shown(tmp_path: Path) -> None:
     from lifelines import KaplanMeierFitter
     from lifelines.statistics import logrank_test
@@ -40,6 +41,7 @@ def test_exact_curves_and_test_equal_lifelines_at_the_points_that_are_shown(tmp_
     assert result["log_rank"]["p_value"] == pytest.approx(expected.p_value, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_noisy_curves_state_their_noise(tmp_path: Path) -> None:
     frame = rossi()
     tables = provinces(frame)

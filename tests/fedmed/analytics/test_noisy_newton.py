@@ -1,0 +1,96 @@
+"""Rounds with noise: what they find without it, what their intervals hold with it, and when they give up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fedmed.analytics import noisy_newton
+from fedmed.analytics.bounded_scores import BoundedModel
+from fedmed.analytics.families import Family
+from fedmed.analytics.model import Model, ModelRows
+from fedmed.analytics.noisy_newton import NoisyFit, NoisyTable, noisy_fit_arrays, noisy_fit_of
+from fedmed.analytics.regression import advance, begin, finish
+from fedmed.errors import DataContractError
+from tests.fedmed.analytics.test_bounded_scores import DESIGN
+
+MODEL = BoundedModel(design=DESIGN, family=Family.LOGISTIC)
+
+
+def stays(count: int) -> ModelRows:
+    rng = np.random.default_rng(8)
+    columns = {"age": rng.uniform(0, 100, count), "level": rng.choice(["1", "2"], count).tolist()}
+    matrix = DESIGN.matrix(columns)
+    chance = 1 / (1 + np.exp(-matrix @ np.array([-0.5, 0.8, 0.4])))
+    return ModelRows(
+        matrix=matrix,
+        outcome=(rng.random(count) < chance).astype(float),
+        places=np.zeros(count, dtype=np.int64),
+        offset=np.zeros(count),
+        starts=np.arange(count + 1),
+    )
+
+
+def fitted(rows: ModelRows, *, noise: float, rounds: int = 12, seed: int = 0) -> NoisyFit:
+    """All rounds; noise from a seeded generator, for tests alone."""
+    insecure_draws = np.random.default_rng(seed)
+    fit = noisy_newton.begin(MODEL)
+    for _ in range(rounds):
+        values = MODEL.node_sum(fit.trial, rows).values
+        values = values + noise * insecure_draws.standard_normal(MODEL.size)
+        fit = noisy_newton.advance(fit, MODEL.read(values), noise=noise, model=MODEL, rounds=rounds)
+    return fit
+
+
+def table(rows: ModelRows, *, noise: float, seed: int = 0) -> NoisyTable:
+    return noisy_newton.finish(fitted(rows, noise=noise, seed=seed), MODEL)
+
+
+def test_without_noise_the_rounds_find_the_exact_fit() -> None:
+    rows = stays(300)
+    exact = Model(design=DESIGN, family=Family.LOGISTIC)
+    fit = begin(exact)
+    while not fit.is_over:
+        fit = advance(fit, exact.sums(fit.state.trial, rows), model=exact)
+    due = finish(fit, exact).coefficients
+    # Bounds sit 2**-20 outside of what persons may reach, so nobody is clipped but who is at one.
+    for ours, other in zip(table(rows, noise=0.0).coefficients, due, strict=True):
+        assert ours.estimate == pytest.approx(other.estimate, rel=1e-4)
+        assert ours.std_error == pytest.approx(other.std_error, rel=1e-4)
+        assert ours.noise_low == ours.noise_high == ours.estimate
+
+
+def test_intervals_count_the_noise_and_the_averaged_rounds() -> None:
+    rows = stays(2000)
+    for line in table(rows, noise=4.0).coefficients:
+        assert line.conf_low < line.noise_low < line.estimate < line.noise_high < line.conf_high
+        assert line.std_error > line.noise_error > 0
+    quiet, loud = table(rows, noise=2.0), table(rows, noise=4.0)
+    ratio = loud.coefficients[1].noise_error / quiet.coefficients[1].noise_error
+    assert ratio == pytest.approx(2, rel=0.2)
+    assert (quiet.rounds, quiet.averaged) == (12, 8)
+
+
+@pytest.mark.slow
+def test_noise_intervals_hold_the_estimate_without_noise_in_95_percent_of_runs() -> None:
+    rows = stays(2000)
+    truth = [line.estimate for line in table(rows, noise=0.0).coefficients]
+    held = [
+        [a.noise_low <= b <= a.noise_high for a, b in zip(found.coefficients, truth, strict=True)]
+        for found in (table(rows, noise=6.0, seed=seed) for seed in range(80))
+    ]
+    # As if the three terms of a run were one draw: beyond 5 standard deviations in about 1e-6 of seeds.
+    assert abs(np.mean(held) - 0.95) < 5 * np.sqrt(0.95 * 0.05 / 80)
+
+
+def test_noise_that_hides_the_information_ends_with_a_diagnosis() -> None:
+    with pytest.raises(DataContractError, match="noise hides what the rows say") as caught:
+        table(stays(100), noise=20.0)
+    assert caught.value.exit_code == 7
+
+
+def test_a_fit_survives_being_stored() -> None:
+    fit = fitted(stays(50), noise=1.0, rounds=3)
+    again = noisy_fit_arrays(noisy_fit_of(noisy_fit_arrays(fit)))
+    for name, array in noisy_fit_arrays(fit).items():
+        assert np.array_equal(array, again[name])
