@@ -43,7 +43,7 @@ from facts import facts
 SEED = 20_240_601
 PROVINCE, REGION = "jiangsu", "320000"
 YEARS, FIRST_YEAR = 3, 2023
-LINES_A_PERSON = 36
+LINES_A_PERSON = 35
 """Fee lines of a person in the three years, about."""
 COPIES = 10
 KEYS = ("psn_no", "mdtrt_id", "setl_id", "feedetl_sn")
