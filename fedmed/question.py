@@ -96,5 +96,8 @@ def write_question(folder: Path, spec: StudySpec, document: Mapping[str, object]
     (folder / "study.toml").write_text(to_toml(spec), encoding="utf-8")
     arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
     save_file(arrays, str(folder / "state.safetensors"))
-    text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
-    (folder / "result.json").write_text(text, encoding="utf-8")
+    # A line a section: indented numbers of ten thousand cells would take a line and a microsecond each.
+    lines = (
+        f" {json.dumps(k)}: {json.dumps(v, ensure_ascii=False, allow_nan=False)}" for k, v in document.items()
+    )
+    (folder / "result.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
