@@ -12,6 +12,7 @@ import numpy as np
 from fedmed.data.examples import Examples, Float32Array
 from fedmed.errors import DataContractError
 from fedmed.models.layout import ModelLayout, check_parameters
+from fedmed.models.logit import sigmoid
 from fedmed.types import FloatArray, require
 
 _BLOCK_VALUES = 1 << 22
@@ -90,12 +91,6 @@ def score(predicted: FloatArray, labels: FloatArray | Float32Array) -> Scores:
         average_precision=float(average_precision_score(labels, predicted)),
         expected_over_observed=float(np.sum(predicted)) / positives,
     )
-
-
-def sigmoid(logits: FloatArray) -> FloatArray:
-    """1 / (1 + exp(-z)) without overflow: only exp of negative numbers is taken."""
-    shrunk = np.exp(-np.abs(logits))
-    return np.where(logits >= 0, 1.0, shrunk) / (1.0 + shrunk)
 
 
 def _logits(parameters: FloatArray, layout: ModelLayout, rows: FloatArray) -> FloatArray:

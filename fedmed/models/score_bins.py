@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedmed.models.score import sigmoid
+from fedmed.models.logit import sigmoid
 from fedmed.types import FloatArray, IntArray, require
 
 LOWEST_LOGIT, HIGHEST_LOGIT = -6.0, 4.0

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 
 from fedmed.data.examples import Examples
 from fedmed.models.layout import ModelLayout
-from fedmed.models.score import sigmoid
+from fedmed.models.logit import sigmoid
 from fedmed.types import FloatArray, require
 
 
