@@ -126,8 +126,14 @@ class _Lines:
             self._shown_round = event.round_number
             moved = byte_size(sum(event.bytes_moved.values()))
             self._console.print(
-                f"aggregation {event.round_number}/{event.rounds}: {moved} moved, "
-                f"epsilon spent {event.epsilon_spent:.3f} of {event.epsilon_planned:.3f}",
+                f"aggregation {event.round_number}/{event.rounds}: {moved} moved, {_spent(event)}",
                 markup=False,
                 highlight=False,
             )
+
+
+def _spent(event: Progress) -> str:
+    """What was spent of the plan; exact sums have no epsilon."""
+    if math.isinf(event.epsilon_planned):
+        return "exact sums"
+    return f"epsilon spent {event.epsilon_spent:.3f} of {event.epsilon_planned:.3f}"

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import io
+import math
 
 from rich.console import Console
 
-from fedmed.report.live import shown_progress
 from fedmed.progress import Progress
+from fedmed.report.live import shown_progress
 
 
 def shown(events: list[Progress], *, terminal: bool) -> str:
@@ -54,3 +55,9 @@ def test_a_terminal_gets_a_table_with_every_node() -> None:
     for words in ("anhui", "jiangsu", "40/40", "epsilon spent 0.800, left of the plan 0.200"):
         assert words in text
     assert "[bold]" in text, "a study's title is never read as markup"
+
+
+def test_exact_sums_have_no_epsilon() -> None:
+    exact = Progress(phase="open", round_number=1, rounds=1, epsilon_spent=math.inf, epsilon_planned=math.inf)
+    assert "exact sums" in shown([exact], terminal=False)
+    assert "inf" not in shown([exact], terminal=False)
