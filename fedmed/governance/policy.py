@@ -22,7 +22,7 @@ from typing import Final
 from fedmed.data.nhsa.schema import Grade
 from fedmed.errors import BudgetExceeded, CohortTooSmall, StudyExpired, StudyRefused
 from fedmed.governance.operators import Operators
-from fedmed.study import PURPOSES, StudySpec, TrainingStudy
+from fedmed.study import PURPOSES, StatisticsStudy, StudySpec, TrainingStudy
 from fedmed.types import Allowance, Mode, OnDropout, Scheme, digest, require
 
 Grades = Mapping[str, Grade]
@@ -306,6 +306,12 @@ def _check_privacy(spec: StudySpec, policy: Policy) -> None:
             policy.exact_statistics,
             "exact_statistics: sums without noise protect nobody who can be told apart by them and are not "
             'allowed here; set protection = "noise"',
+        )
+        cell = spec.privacy.minimum_cell if isinstance(spec, StatisticsStudy) else None
+        _allow(
+            cell is None or cell >= policy.min_cell,
+            f"min_cell: cells of {cell} persons would be shown, {policy.min_cell} are the fewest here; raise "
+            "privacy.minimum_cell",
         )
         return
     epsilon = spec.privacy.epsilon

@@ -82,7 +82,11 @@ def deliver_question(folder: Path, spec: StudySpec) -> str:
     run = read_outcome(folder, spec)
     if run is None:
         raise ConfigError(f"study {spec.id} is not finished: wait for it, or launch it again with --resume")
-    document = question_document(spec, schedule_for(spec), run, ended=_ended(folder), simulation=False)
+    document = {
+        **question_document(spec, schedule_for(spec), run, ended=_ended(folder), simulation=False),
+        # What may be shown was decided once, together with all that was published before.
+        "result": json.loads(read_private(folder / OUTCOME_FILE))["result"],
+    }
     text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
     replace_private(folder / RESULT_FILE, text.encode())
     return text

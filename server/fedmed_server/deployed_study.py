@@ -27,7 +27,6 @@ from fedmed.outcome import FederatedRun
 from fedmed.phase_record import PhaseRecord, spent, totals
 from fedmed.plans.training import model_of
 from fedmed.programs.audited import AuditFindings
-from fedmed.programs.by_kind import program_for
 from fedmed.programs.contract import Arrays
 from fedmed.programs.training import PARAMETERS
 from fedmed.release.exchange import witnessed
@@ -38,6 +37,7 @@ from fedmed_server.driver import GridDriver
 from fedmed_server.files import read_private, replace_private
 from fedmed_server.home import Home
 from fedmed_server.journal import journaled
+from fedmed_server.published import PUBLISHED_FOLDER, publish
 from fedmed_server.run_store import Began, RunStore, opened_store
 from fedmed_server.study_flow import StudyOutcome, StudyRun, conduct
 
@@ -173,7 +173,7 @@ def run_order(order: Order, grid: NodeList, open_driver: OpenDriver, *, today: d
             directory = find_nodes(grid, expected_nodes(order.home), deadline_s=order.nodes_deadline_s)
             with contextlib.closing(Chronicle(folder)) as chronicle:
                 outcome = _conduct(run, open_driver(directory, chronicle.note), store)
-            _write_outcome(folder, run, outcome)
+            _write_outcome(folder, run, outcome, register=order.home.path / PUBLISHED_FOLDER)
             store.end()
     except FedMedError as fault:
         told = {"code": fault.code, "cause": str(fault)}
@@ -211,8 +211,8 @@ def _conduct(run: StudyRun, driver: GridDriver, store: RunStore) -> StudyOutcome
         raise
 
 
-def _write_outcome(folder: Path, run: StudyRun, outcome: StudyOutcome) -> None:
-    """Write state, history, the model of a training study, and the outcome."""
+def _write_outcome(folder: Path, run: StudyRun, outcome: StudyOutcome, *, register: Path) -> None:
+    """Write state, history, the model of a training study, and the outcome; `publish` says what it shows."""
     digest, spec = outcome.study_digest.hex(), run.spec
     replace_private(folder / STATE_FILE, _tensors(outcome.state, study=digest))
     if isinstance(spec, TrainingStudy):
@@ -241,7 +241,7 @@ def _write_outcome(folder: Path, run: StudyRun, outcome: StudyOutcome) -> None:
         "epsilon_spent": None if spec.privacy.is_exact else spent(outcome.schedule, outcome.plans),
         "lost": {names[p - 1]: code for p, code in outcome.lost.items()},
         "ended": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
-        "result": program_for(spec).document(outcome.state),
+        "result": publish(register, folder, spec, outcome.state),
     }
     replace_private(folder / OUTCOME_FILE, json.dumps(told, ensure_ascii=False, indent=2).encode())
 

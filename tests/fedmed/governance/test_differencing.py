@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmed.errors import DifferencingRefused
+from fedmed.errors import DifferencingRefused, StudyRefused
 from fedmed.governance.differencing import AskedQuestion, check_difference, guarded_statistics
-from tests.small_province import small_study
-from tests.small_question import BY, COST, STAYS, small_question
+from fedmed.governance.policy import decide
+from fedmed.types import Mode
+from tests.small_province import OPEN_POLICY, small_study
+from tests.small_question import BY, COST, DECLARED, STAYS, small_question
 
 DAY = datetime.date(2026, 3, 2)
 NODES = dict.fromkeys("abcdefg", 1000)
@@ -79,3 +81,18 @@ def test_what_is_asked_is_known_by_columns_whatever_the_levels_and_names():
 
 def test_training_is_not_concerned():
     assert guarded_statistics(small_study()) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("asked_cell", "least", "refused"), [(11, 11, False), (10, 11, True), (20, 30, True)]
+)
+def test_a_policy_raises_the_smallest_cell(asked_cell, least, refused):
+    policy = replace(OPEN_POLICY, modes=frozenset(Mode), exact_statistics=True, min_cell=least)
+    spec = small_question(privacy__minimum_cell=asked_cell)
+    try:
+        decide(spec, policy, declared_persons=DECLARED, today=DAY)
+    except StudyRefused as refusal:
+        assert "min_cell" in str(refusal)
+        assert refused
+    else:
+        assert not refused
