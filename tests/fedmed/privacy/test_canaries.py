@@ -18,7 +18,7 @@ def coins(count: int = 20, seed: int = 1) -> Coins:
 
 
 @settings(max_examples=10)
-@given(nodes=st.integers(3, 400), extra=st.integers(0, 4096))
+@given(nodes=st.integers(3, 60), extra=st.integers(0, 4096))
 def test_the_nodes_own_the_whole_block_and_nothing_twice(nodes: int, extra: int) -> None:
     canaries = nodes + extra
     slices = [owned(canaries, point, nodes=nodes) for point in range(1, nodes + 1)]
