@@ -44,6 +44,7 @@ class Bench:
         train: Training examples of each node, in roster order.
         test: Held-out examples of each node, in roster order.
         start: Initial parameters.
+        is_of_statistics: Whether the study itself is in mode ``statistics``.
     """
 
     spec: TrainingStudy
@@ -51,6 +52,7 @@ class Bench:
     train: Mapping[str, Examples]
     test: Mapping[str, Examples]
     start: FloatArray
+    is_of_statistics: bool = False
 
     @property
     def model(self) -> ModelLayout:
@@ -73,6 +75,7 @@ def make_bench(
         train={node: examples(tables[node], data, part="train") for node in spec.nodes},
         test={node: examples(tables[node], data, part="test") for node in spec.nodes},
         start=start,
+        is_of_statistics=spec.privacy.mode is Mode.STATISTICS,
     )
 
 

@@ -19,7 +19,16 @@ import pyarrow as pa
 from flwr.app import Context, RecordDict
 
 from fedmed.audit_document import audit_result
-from fedmed.comparison import Bench, judge, judge_alone, make_bench, mean_auc, plain_arm, private_arm
+from fedmed.comparison import (
+    Bench,
+    judge,
+    judge_alone,
+    make_bench,
+    mean_auc,
+    plain_arm,
+    private_arm,
+    statistics_arm,
+)
 from fedmed.crypto.identity import Identity
 from fedmed.data.checks import check_tables
 from fedmed.errors import ConfigError, DataContractError
@@ -322,6 +331,8 @@ def _arms(bench: Bench, run: FederatedRun, *, on_progress: OnProgress) -> tuple[
     central = private_arm(bench, nodes, watch=lambda n, p: history.__setitem__(n, p))
     say("each province alone, same epsilon")
     alone_private = {node: private_arm(bench, [node]) for node in nodes}
+    say("one sum of second moments, same epsilon")
+    moments = None if bench.is_of_statistics else statistics_arm(bench)
     say("all persons in one place, no privacy")
     pooled = plain_arm(bench, nodes)
     say("each province alone, no privacy")
@@ -332,6 +343,7 @@ def _arms(bench: Bench, run: FederatedRun, *, on_progress: OnProgress) -> tuple[
         alone_private=judge_alone(bench, alone_private),
         alone=judge_alone(bench, alone),
         pooled=judge(bench, pooled),
+        statistics=None if moments is None else judge(bench, moments[0], model=moments[1]),
     ), history
 
 

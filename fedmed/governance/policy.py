@@ -356,11 +356,14 @@ def _remarks(spec: StudySpec, allowance: Allowance | None) -> tuple[str, ...]:
     if spec.aggregation.on_dropout is OnDropout.CONTINUE:
         remarks.append("the study goes on after a loss: a lost node's noisy sum can be told apart, once")
     if spec.privacy.max_nodes_per_person > 1:
+        homes = f"at {spec.privacy.max_nodes_per_person} nodes"
         remarks.append(
-            f"one person may appear at {spec.privacy.max_nodes_per_person} nodes; clips are divided"
+            f"one person may be trained on {homes}; every node's steps are charged"
+            if spec.privacy.mode is Mode.LOCAL
+            else f"one person may appear {homes}; clips are divided"
         )
     colluders = spec.aggregation.colluders if allowance is None else allowance.colluders
-    if colluders == 0 and not spec.privacy.is_exact:
+    if colluders == 0 and not spec.privacy.is_exact and spec.privacy.mode is not Mode.LOCAL:
         remarks.append(
             "no colluder is allowed for: against another province, which knows its own noise and every sum, "
             "the planned epsilon does not hold"

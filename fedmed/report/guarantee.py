@@ -9,7 +9,7 @@ from typing import Literal, assert_never
 from fedmed.report.findings import site_noun
 from fedmed.report.result import Result
 from fedmed.report.units import count, delta, epsilon, plural
-from fedmed.types import Scheme
+from fedmed.types import Mode, Scheme
 
 FACTOR_WORTH_SAYING = 1000.0
 """Above this factor of odds a number means nothing to a reader."""
@@ -55,7 +55,7 @@ def privacy_statement(result: Result) -> tuple[str, ...]:
         Epsilon planned and spent, delta, the unit, homes, dropouts, colluders and the fallback epsilon
         appear in every statement.
     """
-    privacy, noun = result.privacy, site_noun(result)
+    privacy = result.privacy
     factor = math.exp(min(privacy.epsilon_spent, 50.0))
     odds = f"a factor of {factor:.1f}" if factor < FACTOR_WORTH_SAYING else "a factor too large to mean much"
     return (
@@ -64,11 +64,27 @@ def privacy_statement(result: Result) -> tuple[str, ...]:
         f"{epsilon(privacy.epsilon_spent)} was spent of {epsilon(privacy.epsilon)} planned. The guarantee "
         f"may fail with a chance of delta {delta(privacy.delta)}.",
         _homes(result),
-        f"This holds with up to {plural(privacy.dropouts, 'dropout')} and up to "
-        f"{plural(privacy.colluders, 'colluder')} among the {count(len(result.nodes))} {noun}s: noise that "
-        f"is lost or known to an attacker is not counted.",
+        *_company(result),
+    )
+
+
+def _company(result: Result) -> tuple[str, str]:
+    """What lost and colluding nodes do to the guarantee."""
+    privacy, noun = result.privacy, site_noun(result)
+    dropouts, colluders = plural(privacy.dropouts, "dropout"), plural(privacy.colluders, "colluder")
+    fallback = f"{epsilon(privacy.fallback_epsilon)} holds (the fallback epsilon)."
+    if privacy.mode is Mode.LOCAL:
+        return (
+            f"Every {noun} adds all of the noise by itself. The secure sum, made for up to {dropouts} and up "
+            f"to {colluders} among the {count(len(result.nodes))} {noun}s, hides single updates besides; the "
+            "guarantee does not count on it.",
+            f"If all other {noun}s collude, epsilon {fallback}",
+        )
+    return (
+        f"This holds with up to {dropouts} and up to {colluders} among the {count(len(result.nodes))} "
+        f"{noun}s: noise that is lost or known to an attacker is not counted.",
         f"If all other {noun}s collude, only the noise of a person's own {noun} is left. Then epsilon "
-        f"{epsilon(privacy.fallback_epsilon)} holds (the fallback epsilon).",
+        f"{fallback}",
     )
 
 
@@ -175,6 +191,11 @@ def _homes(result: Result) -> str:
     homes, noun = result.privacy.max_nodes_per_person, site_noun(result)
     if homes == 1:
         return f"A person trains at one {noun} only, the one that insures them (homes k = 1)."
+    if result.privacy.mode is Mode.LOCAL:
+        return (
+            f"A person's rows may lie at up to {homes} {noun}s (homes k = {homes}): the steps of all of them "
+            "are counted."
+        )
     return (
         f"A person's rows may lie at up to {homes} {noun}s (homes k = {homes}): each bounds them to its part "
         "of the clip, so that together they stay inside one person's bound."

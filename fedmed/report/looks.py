@@ -58,6 +58,14 @@ ARM_LOOKS = (
         meaning="each by itself, same epsilon",
     ),
     ArmLook(
+        key="statistics",
+        name="One sum",
+        private=True,
+        colour="#CC79A7",
+        marker="^",
+        meaning="logistic model from one secure sum, same epsilon",
+    ),
+    ArmLook(
         key="alone",
         name="Alone",
         private=False,

@@ -257,6 +257,7 @@ class Arms(_Part):
         alone_private: Each node by itself at the same epsilon.
         alone: Each node by itself without privacy.
         pooled: All persons in one place without privacy.
+        statistics: One secure sum of second moments at the same epsilon, read out as a logistic model.
     """
 
     federated: Arm | None = None
@@ -264,6 +265,7 @@ class Arms(_Part):
     alone_private: Arm | None = None
     alone: Arm | None = None
     pooled: Arm | None = None
+    statistics: Arm | None = None
 
     @model_validator(mode="after")
     def _compare_with_something(self) -> Self:

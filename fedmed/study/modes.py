@@ -37,8 +37,8 @@ class LocalTable(Table):
         server_learning_rate: > 0; 1 is the plain mean, ``adam`` wants about 0.1.
     """
 
-    steps: Annotated[int, Field(ge=1, le=1000)] = 10
-    sample_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.1
+    steps: Annotated[int, Field(ge=1, le=1000)] = 5
+    sample_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.2
     update_clip: Positive = 10.0
     server: Literal["average", "adam"] = "average"
     server_learning_rate: Positive = 1.0

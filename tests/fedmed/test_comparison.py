@@ -10,7 +10,9 @@ import pytest
 
 from fedmed.aggregation.encoding import sensitivity
 from fedmed.comparison import (
+    TWIN_AGGREGATIONS,
     Bench,
+    aggregate_twin,
     central_noise,
     judge,
     judge_alone,
@@ -18,12 +20,14 @@ from fedmed.comparison import (
     mean_auc,
     plain_arm,
     private_arm,
+    statistics_arm,
 )
 from fedmed.errors import DataContractError
 from fedmed.models.score import probabilities, score
 from fedmed.plans.training import model_of
 from fedmed.protocol.schedule import schedule_for
 from fedmed.study import StudySpec
+from fedmed.types import Mode
 from tests.federation import names, small_study
 
 PERSONS, DECLARED = 120, 120
@@ -148,3 +152,25 @@ def test_plain_arms_repeat_exactly_and_beat_nothing() -> None:
     assert np.array_equal(first, second)
     assert judge(here, first).auc > 0.8
     assert not np.array_equal(plain_arm(here, ["node1"]), first)
+
+
+@pytest.mark.slow
+def test_a_study_in_another_mode_is_compared_with_gradient_sums_at_its_epsilon() -> None:
+    spec = study(privacy__mode="local")
+    twin = aggregate_twin(spec)
+    assert (twin.privacy.mode, twin.privacy.epsilon) == (Mode.AGGREGATE, spec.privacy.epsilon)
+    assert (twin.training.aggregations, twin.local) == (TWIN_AGGREGATIONS, None)
+    assert aggregate_twin(twin) is twin
+    found = bench(spec)
+    assert found.spec == twin
+    assert found.schedule == schedule_for(twin)
+
+
+@pytest.mark.slow
+def test_the_arm_of_one_sum_is_a_logistic_model_whatever_the_study_trains() -> None:
+    spec = study(model__kind="mlp", model__hidden=[3], privacy__epsilon=20.0)
+    own = bench(spec)
+    found = statistics_arm(own)
+    assert found is not None
+    assert found[1].kind == "logistic"
+    assert judge(own, found[0], model=found[1]).auc > 0.8

@@ -23,7 +23,7 @@ from fedmed.protocol.steps import PhaseKind, Reply
 from fedmed.report.result import Result
 from fedmed.simulation import Faults, federate, load_app, run_study
 from fedmed.study import TrainingStudy, canonical_bytes, load_study, study_digest
-from fedmed.types import FloatArray, PrivacyEvent, Scheme
+from fedmed.types import FloatArray, Mode, PrivacyEvent, Scheme
 from fedmed_nodes.client_app import CustodianPort
 from tests.federation import DATASET, names, small_study
 
@@ -139,10 +139,17 @@ def test_the_result_says_what_was_planned_spent_and_moved(clean: tuple[TrainingS
     assert [c.aggregation for c in result.curve] == list(range(1, aggregations + 1))
 
 
-def test_all_five_arms_are_scored_at_every_node(clean: tuple[TrainingStudy, Path, Result]) -> None:
+def test_all_six_arms_are_scored_at_every_node(clean: tuple[TrainingStudy, Path, Result]) -> None:
     spec, _, result = clean
     arms = result.arms
-    for arm in (arms.federated, arms.central, arms.alone_private, arms.alone, arms.pooled):
+    for arm in (
+        arms.federated,
+        arms.central,
+        arms.alone_private,
+        arms.alone,
+        arms.pooled,
+        arms.statistics,
+    ):
         assert arm is not None
         assert set(arm.per_node) == set(spec.nodes)
 
@@ -310,3 +317,28 @@ def test_keys_are_fresh_in_every_run() -> None:
     assert runs[0].plans == runs[1].plans
     assert not np.array_equal(runs[0].parameters, runs[1].parameters)
     assert spec.data.dataset == DATASET
+
+
+@pytest.mark.parametrize("homes", [1, 2])
+@pytest.mark.parametrize("mode", [Mode.LOCAL, Mode.STATISTICS])
+def test_every_mode_runs_under_encryption_to_a_result_with_its_arms(
+    mode: Mode, homes: int, tmp_path: Path
+) -> None:
+    rounds = 1 if mode is Mode.STATISTICS else 2
+    spec = study(
+        3,
+        baselines=homes == 1,
+        privacy__mode=mode.value,
+        privacy__max_nodes_per_person=homes,
+        training__aggregations=rounds,
+    )
+    result = run(spec, tmp_path)
+    assert result.privacy.mode is mode
+    assert result.aggregation.aggregations == rounds
+    assert 0 < result.privacy.epsilon_spent < spec.privacy.epsilon, "the spare attempt was not needed"
+    assert result.arms.federated is not None
+    if homes == 1:
+        assert (result.arms.statistics is None) == (mode is Mode.STATISTICS), "no arm is the study itself"
+        assert result.arms.central is not None
+    if mode is Mode.LOCAL:
+        assert result.privacy.fallback_epsilon == result.privacy.epsilon_spent

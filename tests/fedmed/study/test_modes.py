@@ -22,7 +22,7 @@ def test_a_study_in_any_mode_is_written_and_read_back(changes: dict[str, object]
 
 def test_the_settings_of_local_steps_are_part_of_what_provinces_approve() -> None:
     assert small_study(**LOCAL).local == LocalTable()  # type: ignore[arg-type]
-    assert b'"sample_rate":0.1' in canonical_bytes(small_study(**LOCAL))  # type: ignore[arg-type]
+    assert b'"sample_rate":0.2' in canonical_bytes(small_study(**LOCAL))  # type: ignore[arg-type]
     assert b'"local"' not in canonical_bytes(small_study()), "older studies keep their digests"
 
 
