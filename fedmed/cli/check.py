@@ -39,7 +39,7 @@ def check_document(spec: StudySpec, *, cap: float | None = None) -> dict[str, ob
 
     Returns:
         A JSON document: ``study``, ``privacy``, ``layout``, ``bytes_per_node``, ``estimates``,
-        ``who_can_decrypt``.
+        ``who_can_decrypt``; of a study that is no training ``what_leaves`` as well.
 
     Raises:
         ConfigError: the study cannot be run as written.
@@ -58,6 +58,7 @@ def check_document(spec: StudySpec, *, cap: float | None = None) -> dict[str, ob
         },
         "privacy": _privacy(spec, schedule),
         **_composition(spec, schedule, cap),
+        **_leaving(spec, schedule),
         "layout": _layout(schedule),
         "bytes_per_node": traffic,
         "estimates": _estimates(spec, schedule, sum(traffic.values())),
@@ -65,16 +66,27 @@ def check_document(spec: StudySpec, *, cap: float | None = None) -> dict[str, ob
     }
 
 
+def _leaving(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
+    """What leaves a province, where it is more than a model."""
+    from fedmed.cli.what_leaves import what_leaves
+
+    leaving = what_leaves(spec, schedule)
+    return {"what_leaves": leaving} if leaving else {}
+
+
 def _privacy(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
     """The guarantee, planned and at worst."""
     allowance = schedule.allowance
+    noise = {
+        "clip_norm": schedule.stages[0].person_clip_norm,
+        "noise_multiplier": schedule.noise_multiplier,
+    }
     return {
         "mode": spec.privacy.mode.value,
         **_epsilons(spec, schedule),
         "unit": spec.privacy.unit,
         "max_nodes_per_person": spec.privacy.max_nodes_per_person,
-        "clip_norm": schedule.stages[0].person_clip_norm,
-        "noise_multiplier": schedule.noise_multiplier,
+        **({} if spec.privacy.is_exact else noise),
         "releases": schedule.releases,
         "threshold": allowance.threshold,
         "dropouts": allowance.dropouts,
