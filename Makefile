@@ -57,6 +57,7 @@ bench: $(READY)
 	@mkdir -p benchmarks/results
 	$(BIN)/python benchmarks/micro/secure_sum.py --json > benchmarks/results/secure_sum.json
 	$(BIN)/python benchmarks/micro/clipped_gradients.py --json > benchmarks/results/clipped_gradients.json
+	$(BIN)/python benchmarks/micro/features.py --json > benchmarks/results/features.json
 	$(BIN)/python benchmarks/micro/sources.py --json --postgres "$$FEDMED_TEST_POSTGRES" > benchmarks/results/sources.json
 
 proto: $(READY)
