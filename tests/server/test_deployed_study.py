@@ -17,9 +17,10 @@ from fedmed.errors import BudgetExceeded, ConfigError, StudyRefused, TooFewNodes
 from fedmed.messages import Member, Roster
 from fedmed.phase_record import PhaseRecord, totals
 from fedmed.privacy.ledger_record import Mechanism
+from fedmed.programs.statistics import result_tables
 from fedmed.protocol.schedule import schedule_for
 from fedmed.protocol.steps import Phase, Reply, Steps
-from fedmed.study import StudySpec, study_from_document, to_toml
+from fedmed.study import StatisticsStudy, study_from_document, to_toml
 from fedmed.types import Mode
 from fedmed.wire import encode_roster
 from fedmed_server.chronicle import Chronicle, progress, read_phases
@@ -103,11 +104,11 @@ def make_home(folder: Path, roster: Roster) -> Home:
     return home
 
 
-def sick_visits(*, scheme: str = "threshold") -> StudySpec:
+def sick_visits(*, scheme: str = "threshold") -> StatisticsStudy:
     """Rows and visits of the sick and the others, exactly."""
     training = tomllib.loads(to_toml(small_study(4)))
     data, by = training["data"], [{"column": "sick", "levels": ["0", "1"]}]
-    return study_from_document(
+    spec = study_from_document(
         {
             "study": {**training["study"], "kind": "statistics"},
             "data": {
@@ -122,6 +123,8 @@ def sick_visits(*, scheme: str = "threshold") -> StudySpec:
             ],
         }
     )
+    assert isinstance(spec, StatisticsStudy)
+    return spec
 
 
 def order_for(home: Home, *, resume: bool = False) -> Order:
@@ -220,9 +223,11 @@ def test_a_question_is_deployed_like_a_training_study_killed_and_resumed(tmp_pat
     rows = pa.concat_tables([small_table(point) for point in (1, 2, 3, 4)])
     due = [rows.filter(pc.equal(rows["sick"], sick))["visits"].to_pylist() for sick in (0, 1)]
     told = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
-    counted, visits = told["result"]["statistics"]
-    assert counted["columns"]["estimate"] == [*map(len, due), 0]
-    assert visits["columns"]["units"] == [*(int(sum(part)) for part in due), 0]
+    counted, visits = result_tables(spec, run.state)
+    assert list(counted.columns["estimate"]) == [*map(len, due), 0]
+    assert list(visits.columns["units"]) == [*(int(sum(part)) for part in due), 0]
+    shown = told["result"]["statistics"][0]["columns"]["estimate"]
+    assert shown == [n if n >= spec.privacy.minimum_cell else None for n in (*map(len, due), 0)]
     assert told["epsilon_spent"] is None
     document = deliver_question(folder, spec)
     assert json.loads(document)["result"] == told["result"]
