@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fedmed.cli.frontier_run import PAGE_NAME
-from fedmed.report.frontier_result import Frontier
-from fedmed.report.units import ABSENT, byte_size, duration, metric
+from fedmed.report.frontier_result import Frontier, several_settings
+from fedmed.report.units import ABSENT, byte_size, duration, epsilon, metric
 
 
 def show_frontier(found: Frontier, folder: Path, *, as_json: bool) -> None:
@@ -49,7 +49,7 @@ def _table(found: Frontier) -> Table:
     for heading in ("Eps", "AUC", "Worst", "Fallback", "A year", "Bytes", "Time"):
         table.add_column(heading, justify="right", no_wrap=True)
     several = len(found.settings) > 1
-    clips = len({(p.clip_norm, p.aggregations) for p in found.points}) > 1
+    clips = several_settings(found.points)
     for point in found.points:
         name = point.mode.value
         name += f", clip {point.clip_norm:g}, {point.aggregations} sums" if clips else ""
@@ -59,7 +59,7 @@ def _table(found: Frontier) -> Table:
             f"{point.epsilon:g}",
             metric(point.auc.mean),
             metric(point.worst_auc),
-            f"{point.fallback_epsilon:.2f}",
+            epsilon(point.fallback_epsilon),
             str(point.a_year),
             ABSENT if point.size_bytes is None else byte_size(point.size_bytes),
             ABSENT if point.seconds is None else duration(point.seconds),

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fedmed.report.frontier_plots import auc_plot, cost_plot, worst_plot
-from fedmed.report.frontier_result import Frontier, FrontierPoint, Level, Setting, baseline_of
+from fedmed.report.frontier_result import (
+    Frontier,
+    FrontierPoint,
+    Level,
+    Setting,
+    baseline_of,
+    several_settings,
+)
 from fedmed.report.looks import LOOKS
 from fedmed.report.page import Tile
 from fedmed.report.sheet import Cell, Section, Sheet, Tone, render_sheet
@@ -113,7 +120,7 @@ def _choices(frontier: Frontier, setting: Setting, number: int) -> Section:
     """Every choice of a setting."""
     cost = cost_plot(frontier, setting=setting, name=f"cost{number}")
     points = [point for point in frontier.points if point.setting == setting]
-    varies = len({(p.clip_norm, p.aggregations) for p in points}) > 1
+    varies = several_settings(points)
     return Section(
         name=f"choices-{number}",
         heading=f"What each choice buys and costs: {setting.words}",

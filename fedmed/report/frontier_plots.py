@@ -62,11 +62,11 @@ def lines_of(points: Sequence[FrontierPoint], setting: Setting) -> tuple[Line, .
         if point.setting == setting:
             key = (point.mode, point.scheme.value, point.clip_norm, point.aggregations)
             groups.setdefault(key, []).append(point)
-    varies = [len({key[i] for key in groups}) > 1 for i in range(4)]
+    varies = [len({(key[0], key[i]) for key in groups}) > len({key[0] for key in groups}) for i in (1, 2, 3)]
     lines, seen = [], dict.fromkeys((key[0] for key in groups), 0)
     for (mode, scheme, clip, rounds), members in groups.items():
         extra = (scheme, f"clip {clip:g}", f"{rounds} sums")
-        parts = [text for text, shown in zip(extra, varies[1:], strict=True) if shown]
+        parts = [text for text, shown in zip(extra, varies, strict=True) if shown]
         members.sort(key=lambda point: point.epsilon)
         name = ", ".join([mode.value, *parts])
         lines.append(Line(name=name, points=tuple(members), dash=seen[mode] % len(DASHES)))

@@ -129,6 +129,12 @@ class Level:
     worst_auc: float
 
 
+def several_settings(points: Sequence[FrontierPoint]) -> bool:
+    """Whether clip or rounds differ within a mode, so that a choice must name them; modes differ anyway."""
+    found = {(point.mode, point.clip_norm, point.aggregations) for point in points}
+    return len(found) > len({mode for mode, _, _ in found})
+
+
 def baseline_of(levels: Sequence[Level], point: FrontierPoint, arm: str) -> Level | None:
     """The baseline to set beside a point: same setting, its epsilon or none, the best of several settings."""
     beside = (
