@@ -53,7 +53,7 @@ def features_sheet(features: FeatureSet) -> Sheet:
             "One row a person: features from the claims of year t, outcomes from year t + 1. Every bound and "
             "vocabulary below is public; none comes from rows."
         ),
-        meta=(("Version", features.version), ("Named by studies as", features.reference)),
+        meta=(("Version", features.version), ("Digest", _pieces(features.digest.hex()))),
         tiles=(
             Tile(name="Features", value=str(len(features.features)), note="特征"),
             Tile(name="Model inputs", value=str(inputs), note="模型输入"),
@@ -66,8 +66,13 @@ def features_sheet(features: FeatureSet) -> Sheet:
             _rules(),
             *(_words(one) for one in features.features if one.measure is Measure.CODES),
         ),
-        footer="A province that derives by another set refuses a study that names this one.",
+        footer="Studies name the set and its digest; a province that derives by another one refuses them.",
     )
+
+
+def _pieces(digest: str) -> str:
+    """A digest in pieces, so that a narrow screen can break it."""
+    return " ".join(digest[at : at + 8] for at in range(0, len(digest), 8))
 
 
 def made_of(one: Definition) -> str:
@@ -107,7 +112,7 @@ def _section(name: str, heading: str, lead: str, columns: tuple[Definition, ...]
         name=name,
         heading=heading,
         lead=lead,
-        columns=("Column", "What it is", "Made of", "Rows that count", "Public bounds"),
+        columns=("Column", "Public bounds", "What it is", "Made of", "Rows that count"),
         rows=tuple(tuple(_cells(one)) for one in columns),
     )
 
@@ -115,11 +120,11 @@ def _section(name: str, heading: str, lead: str, columns: tuple[Definition, ...]
 def _cells(one: Definition) -> Iterator[Cell]:
     """One column's row."""
     yield Cell(text=one.name, tone=Tone.CODE)
+    yield Cell(text=bounds_text(one))
     yield Cell(text=one.zh, note=one.en)
     yield Cell(text=f"{one.table}.{one.column}" if one.column else one.table, note=_MEASURES[one.measure][1])
     where = [f"{column}: {', '.join(values)}" for column, values in one.where.items()]
     yield Cell(text="; ".join([*where, *(["care away from home"] if one.away else [])]) or ABSENT)
-    yield Cell(text=bounds_text(one))
 
 
 def _rules() -> Section:

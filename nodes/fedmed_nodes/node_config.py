@@ -363,9 +363,9 @@ roster_digest = ""          # digest of roster.bin: compare it with the coordina
 # claims = "/srv/fedmed/claims"         # the insurance tables it was made from; registering checks them
 # grades = {{ age = "sensitive" }}        # public, internal, sensitive, restricted: see policy.toml
 
-# The same, made from the claims when a study asks, by a public feature set that studies name by digest.
+# A row a person, made from the claims when a study asks, by a public feature set that studies name by digest.
 # [[dataset]]
-# name = "person_year"
+# name = "person_year_2025"
 # features = "person_year"
 # claims = "/srv/fedmed/claims"         # or connection_file and schema, for claims in PostgreSQL
 # regions = ["310000"]                  # this node's own: whoever is insured elsewhere is another node's

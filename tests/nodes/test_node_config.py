@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from fedmed.data.feature_sets import definition
+from fedmed.data.feature_sets.definition import packaged_feature_set
 from fedmed.data.nhsa.schema import Grade
 from fedmed.errors import ConfigError
 from fedmed.governance.operators import Operators
 from fedmed.governance.policy import AutoApprove, Policy
 from fedmed.types import Mode, Scheme
+from fedmed_nodes.claims_source import ClaimFiles
 from fedmed_nodes.duckdb_source import DuckdbFiles
 from fedmed_nodes.node_config import NODE_TEMPLATE, POLICY_TEMPLATE, load_node, load_policy, socket_of
 from fedmed_nodes.postgres_source import PostgresTable
@@ -42,10 +45,12 @@ def test_all_that_the_templates_explain_can_be_set(tmp_path: Path) -> None:
 
     node = load_node(written(tmp_path, uncommented(NODE_TEMPLATE.format(user='"fedmed"'))))
     assert (node.socket.group, node.dataset[0].data_year) == ("fedmed", 2025)
-    files, database = (dataset.entry(tmp_path).stored_table for dataset in node.dataset)
+    files, claims, database = (dataset.entry(tmp_path).stored_table for dataset in node.dataset)
     assert isinstance(files, DuckdbFiles)
     assert database == PostgresTable(connection_file=tmp_path / "settlements.conn", table="settlement")
     assert files.pattern.name == "person_year.parquet"
+    assert isinstance(claims, ClaimFiles)
+    assert (claims.derivation.year, claims.derivation.regions) == (2025, ("310000",))
     assert node.dataset[0].column_grades == {"age": Grade.SENSITIVE}
     text = uncommented(POLICY_TEMPLATE)
     for name in ("li.wei", "wang.fang"):
@@ -64,6 +69,24 @@ def test_all_that_the_templates_explain_can_be_set(tmp_path: Path) -> None:
     assert (policy.expires, policy.min_threshold) == (datetime.date(2027, 12, 31), 3)
     assert policy.grades == frozenset({Grade.PUBLIC, Grade.INTERNAL, Grade.SENSITIVE})
     assert (policy.denied_columns, policy.schemes) == ({"brdy"}, {Scheme.THRESHOLD})
+
+
+def test_a_derived_dataset_reads_its_feature_set_and_grades_what_it_gives(tmp_path: Path) -> None:
+    text = Path(definition.__file__).with_name("person_year.toml").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text.replace('version = "1.0"', 'version = "mine"'), encoding="utf-8")
+    lines = (
+        "[[dataset]]", 'name = "a"', "declared_persons = 9", "data_year = 2025", 'features = "mine.toml"',
+        'claims = "claims"', 'regions = ["310000"]', 'columns = ["psn_no", "age"]',
+    )  # fmt: skip
+    dataset = load_node(written(tmp_path, "\n".join(('version = 1\nuser = "u"', *lines)))).dataset[0]
+    assert dataset.column_grades == {"psn_no": Grade.RESTRICTED, "age": Grade.SENSITIVE}
+    found = dataset.entry(tmp_path)
+    assert found.claims == tmp_path / "claims"
+    assert found.feature_set.startswith("person_year@")
+    assert found.feature_set != packaged_feature_set().reference
+    (tmp_path / "mine.toml").unlink()
+    with pytest.raises(ConfigError, match="cannot read"):
+        dataset.entry(tmp_path)
 
 
 def test_a_table_of_the_schema_brings_its_grades_and_the_operators_go_first(tmp_path: Path) -> None:

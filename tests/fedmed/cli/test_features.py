@@ -49,7 +49,7 @@ def test_the_page_of_the_set_has_every_column_and_word() -> None:
     page = render_sheet(features_sheet(SET))
     assert all(f">{name}<" in page for name in SET.columns[1:])
     assert "XS155" in page
-    assert SET.digest.hex() in page
+    assert SET.digest.hex() in page.replace(" ", "")
 
 
 def test_a_file_may_define_another_set(tmp_path: Path) -> None:
