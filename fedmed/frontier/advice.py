@@ -12,6 +12,9 @@ TOLERANCE = 0.005
 """AUC that is not worth a larger epsilon. Means over three seeds differ by less than this from chance alone
 (standard errors on the demonstration's rows are 0.001 to 0.003), and nobody decides by a smaller gap."""
 
+CALIBRATED = (0.8, 1.25)
+"""Expected over observed cases that count as right, as in the report of a run."""
+
 
 def advise(
     points: Sequence[FrontierPoint], levels: Sequence[Level], *, setting: Setting, budget: float
@@ -73,6 +76,7 @@ def _reasons(
     yield from _other_modes(chosen, within)
     yield from _against(chosen, levels)
     yield _province_and_privacy(chosen)
+    yield from _calibration(chosen, within)
     if chosen.size_bytes is not None and chosen.seconds is not None:
         yield (
             f"One study moves {byte_size(chosen.size_bytes)} over all provinces and took "
@@ -140,6 +144,27 @@ def _against(chosen: FrontierPoint, levels: Sequence[Level]) -> Iterator[str]:
             f"A province that trains alone, for itself and without privacy, has {metric(alone.auc.mean)}: "
             "if its model never leaves it, it gains nothing here."
         )
+
+
+def _is_calibrated(point: FrontierPoint) -> bool:
+    """Whether expected cases lie within the band of the observed ones; so is what nobody measured."""
+    low, high = CALIBRATED
+    return point.expected_over_observed is None or low <= point.expected_over_observed <= high
+
+
+def _calibration(chosen: FrontierPoint, within: Sequence[FrontierPoint]) -> Iterator[str]:
+    """A warning where ranks are good and probabilities are not, and what to run for probabilities."""
+    if _is_calibrated(chosen):
+        return
+    text = "Careful: it ranks persons, but its probabilities are off and must be calibrated before use"
+    good = [point for point in within if _is_calibrated(point)]
+    if good:
+        best = max(good, key=_merit)
+        text += (
+            f"; for probabilities run mode {best.mode.value} at epsilon {best.epsilon:g}: AUC "
+            f"{metric(best.auc.mean)}, expected over observed {ratio(best.expected_over_observed)}"
+        )
+    yield f"{text}."
 
 
 def _province_and_privacy(point: FrontierPoint) -> str:

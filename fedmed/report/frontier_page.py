@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from fedmed.report.frontier_plots import auc_plot, cost_plot, worst_plot
 from fedmed.report.frontier_result import (
+    Band,
     Frontier,
     FrontierPoint,
     Level,
@@ -84,7 +85,7 @@ def _tiles(frontier: Frontier) -> tuple[Tile, ...]:
         Tile(
             name="Mean AUC",
             value=metric(point.auc.mean),
-            note=f"seeds {metric(point.auc.low)} to {metric(point.auc.high)}",
+            note=_seeds(point.auc),
         ),
     ]
     alone = baseline_of(frontier.levels, point, "alone_private")
@@ -95,6 +96,13 @@ def _tiles(frontier: Frontier) -> tuple[Tile, ...]:
         note = f"in {duration(point.seconds)}, simulated"
         tiles.append(Tile(name="Bytes of a study", value=byte_size(point.size_bytes), note=note))
     return tuple(tiles)
+
+
+def _seeds(band: Band) -> str:
+    """How far seeds lie apart."""
+    if len(band.values) == 1:
+        return "one seed"
+    return f"seeds {metric(band.low)} to {metric(band.high)}"
 
 
 def _sections(frontier: Frontier) -> Iterator[Section]:
@@ -158,7 +166,7 @@ def _row(point: FrontierPoint, frontier: Frontier, *, with_settings: bool) -> tu
         Cell(text="yes", tone=Tone.GOOD) if point.is_on_front else Cell(text="no"),
         Cell(
             text=metric(point.auc.mean),
-            note=f"{metric(point.auc.low)} to {metric(point.auc.high)}",
+            note=_seeds(point.auc),
             is_number=True,
         ),
         Cell(text=metric(point.worst_auc), is_number=True),

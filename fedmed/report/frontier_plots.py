@@ -287,10 +287,9 @@ def cost_plot(frontier: Frontier, *, setting: Setting, name: str) -> Plot | None
 
 def _draw_cost(figure: Figure, width: float, *, points: Sequence[FrontierPoint]) -> float:
     """Filled marks are on the front; beside each mark its epsilon."""
-    from matplotlib.ticker import FuncFormatter, NullLocator
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes, height = _axes(figure, width)
-    names: dict[float, tuple[float, str, str]] = {}
     for point in points:
         colour, size = MODE_COLOURS[point.mode], float(point.size_bytes or 0)
         axes.plot(
@@ -312,20 +311,17 @@ def _draw_cost(figure: Figure, width: float, *, points: Sequence[FrontierPoint])
             fontsize=10.5,
             color=MUTED,
         )
-        top = names.get(size, (point.auc.mean, "", ""))[0]
-        names[size] = (max(top, point.auc.mean), point.mode.value, colour)
-    for size, (top, mode, colour) in names.items():
-        axes.annotate(
-            mode, (size, top), xytext=(0, 12), textcoords="offset points", ha="center", color=colour
-        )
-    axes.set_xscale("log")
-    axes.set_xticks(sorted(names))
+    for mode in dict.fromkeys(point.mode for point in points):
+        colour = MODE_COLOURS[mode]
+        axes.plot([], [], marker=MODE_MARKERS[mode], color=colour, linestyle="none", label=mode.value)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=11, handletextpad=0.2)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=3))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: byte_size(size)))
-    axes.xaxis.set_minor_locator(NullLocator())
     low, high = axes.dataLim.y0, axes.dataLim.y1
     room = max(0.12 * (high - low), (LEAST_SPAN - (high - low)) / 2)
     axes.set_ylim(low - room, high + 1.5 * room)
-    axes.set_xlim(min(names) / 2, max(names) * 2)
+    sizes = [float(point.size_bytes or 0) for point in points]
+    axes.set_xlim(0, max(sizes) * 1.15)
     axes.grid(axis="y")
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("Bytes of one study, all provinces")

@@ -48,3 +48,11 @@ def test_a_federation_that_gains_a_province_nothing_is_said_so() -> None:
     assert "it gains nothing here" in text
     better = " ".join(advice((federated(1.0, 0.82), baseline("alone", 0.81))).reasons)
     assert "gains nothing" not in better
+
+
+def test_a_choice_whose_probabilities_are_off_is_advised_with_a_warning() -> None:
+    off = federated(1.0, 0.82, mode="statistics", expected_over_observed=0.4)
+    text = advice((off, federated(1.0, 0.80))).reasons[-2]
+    assert text.startswith("Careful: it ranks persons")
+    assert "run mode aggregate at epsilon 1: AUC 0.800, expected over observed 1.10." in text
+    assert "Careful" not in " ".join(advice((federated(1.0, 0.80),)).reasons)
