@@ -39,7 +39,7 @@ def question_lines(document: Document, page: Path) -> list[RenderableType]:
     answer = answer_of(document)
     lines: list[RenderableType] = [Text(str(document["study"]["title"]), style="bold"), Text(answer.finding)]
     for table in answer.tables:
-        section = table_section(table)
+        section = table_section(table, brief=True)
         lines.append(_table(section))
         left = len(section.rows) - SHOWN_ROWS
         if left > 0:

@@ -26,6 +26,7 @@ class Field:
         unit: ``yuan``, ``persons``, ``days`` ...; empty where there is none.
         decimals: Digits after the point on the page; None = three significant digits.
         shown: Whether the page shows it; files always hold it.
+        is_brief: Whether a terminal shows it too.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Field:
     unit: str = ""
     decimals: int | None = None
     shown: bool = True
+    is_brief: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

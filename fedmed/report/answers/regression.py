@@ -107,16 +107,16 @@ def _coefficients(lines: tuple[Document, ...], *, ratio: str, level: str, has_no
     fields = [
         Field(name="term", heading="Term"),
         Field(name="estimate", heading="Estimate", decimals=4),
-        Field(name="std_error", heading="Std. error", decimals=4),
-        Field(name="statistic", heading="z", decimals=2),
+        Field(name="std_error", heading="Std. error", decimals=4, is_brief=False),
+        Field(name="statistic", heading="z", decimals=2, is_brief=False),
         Field(name="p_value", heading="p"),
-        Field(name="conf_low", heading=f"{level} from", decimals=4),
-        Field(name="conf_high", heading="to", decimals=4),
+        Field(name="conf_low", heading=f"{level} from", decimals=4, is_brief=False),
+        Field(name="conf_high", heading="to", decimals=4, is_brief=False),
     ]
     if has_noise:
         fields += [
-            Field(name="noise_low", heading="Noise from", decimals=4),
-            Field(name="noise_high", heading="to", decimals=4),
+            Field(name="noise_low", heading="Noise from", decimals=4, is_brief=False),
+            Field(name="noise_high", heading="to", decimals=4, is_brief=False),
         ]
     names = [field.name for field in fields]
     fields += [

@@ -30,6 +30,7 @@ _HEADINGS = {
     "alarm": "Alarm",
 }
 _ONLY_IN_FILES = frozenset({"units", "cusum_above", "cusum_below"})
+_ONLY_ON_PAGES = frozenset({"std_error", "expected"})
 _WHOLE = frozenset({"persons", "rows", "events", "units", "alarm"})
 _NAMES = {
     "count": "Count",
@@ -98,6 +99,7 @@ def _table(one: Document) -> TidyTable:
                 unit=unit if name not in _WHOLE and name != "probability" else "",
                 decimals=0 if name in _WHOLE else 2 if name == "probability" else digits,
                 shown=name not in _ONLY_IN_FILES,
+                is_brief=name not in _ONLY_ON_PAGES,
             )
         )
     rows = zip(*one["by"].values(), *(columns[name] for name in order), strict=True)

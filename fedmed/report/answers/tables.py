@@ -31,14 +31,18 @@ def value_text(value: Value, field: Field) -> str:
     return text.replace("-", "−")
 
 
-def table_section(table: TidyTable) -> Section:
+def table_section(table: TidyTable, *, brief: bool = False) -> Section:
     """A tidy table for people, at most `MOST_ROWS` rows of it.
+
+    Args:
+        table: What to show.
+        brief: Only the columns that fit a terminal.
 
     Guarantees:
         What is left out of the page is said, and stands in the files.
     """
     rows = _heard(table)
-    section = _as_it_is(table, rows) if table.across is None else _side_by_side(table, rows)
+    section = _as_it_is(table, rows, brief=brief) if table.across is None else _side_by_side(table, rows)
     left = len(section.rows) - MOST_ROWS
     if left <= 0:
         return section
@@ -58,9 +62,10 @@ def _heard(table: TidyTable) -> tuple[Row, ...]:
     )
 
 
-def _as_it_is(table: TidyTable, rows: tuple[Row, ...]) -> Section:
+def _as_it_is(table: TidyTable, rows: tuple[Row, ...], *, brief: bool) -> Section:
     """A row an observation."""
-    places = [place for place, field in enumerate(table.fields) if field.shown]
+    wanted = [field.shown and (field.is_brief or not brief) for field in table.fields]
+    places = [place for place, is_wanted in enumerate(wanted) if is_wanted]
     shown = [table.fields[place] for place in places]
     is_number = [not any(isinstance(row[place], str) for row in rows) for place in places]
     cells = tuple(

@@ -38,3 +38,16 @@ def test_a_long_table_says_where_the_rest_is() -> None:
     fields = (Field(name="a", heading="a"),)
     table = TidyTable(name="t", heading="t", fields=fields, rows=((1,),) * (MOST_ROWS + 2))
     assert table_section(table).sentences == ("2 rows more are in t.csv and t.parquet.",)
+
+
+def test_a_terminal_gets_fewer_columns(make_document: Make) -> None:
+    table = answer_of(make_document("regression")).tables[0]
+    assert table_section(table, brief=True).columns == (
+        "Term",
+        "Estimate",
+        "p",
+        "Rate ratio",
+        "from",
+        "to",
+    )
+    assert len(table_section(table).columns) == len(table.fields)
