@@ -230,7 +230,10 @@ def _inverse(fit: NoisyFit, first: int, model: BoundedModel) -> FloatArray:
     values, vectors = np.linalg.eigh(fit.informations[first:].mean(axis=0))
     if values[0] < HIDDEN * _information_noise(fit, first, model):
         names = (*("the baseline",) * model.segments, *model.design.labels)
-        term = names[int(np.argmax(np.abs(vectors[:, 0])))]
+        weights = np.abs(vectors[:, 0])
+        if model.design.intercept and len(weights) > 1:
+            weights[model.segments] = 0.0  # nobody can leave the constant out
+        term = names[int(np.argmax(weights))]
         raise DataContractError(
             f"the noise hides what the rows say about {term}: leave it out or merge levels, narrow the "
             "public bounds, raise epsilon, or widen the cohort"
