@@ -137,7 +137,10 @@ def equations(cells: Iterable[Cell], values: Mapping[str, frozenset[str]]) -> tu
     found: tuple[Equation, ...] = ()
     for _ in range(_PASSES):
         found = tuple(_one_pass(known, values))
-        known |= dict.fromkeys(cell for rule in found for cell in rule.parts)
+        parts = dict.fromkeys(cell for rule in found for cell in rule.parts)
+        if parts.keys() <= known.keys():
+            break
+        known |= parts
     return found
 
 
@@ -156,6 +159,8 @@ def _one_pass(cells: Iterable[Cell], values: Mapping[str, frozenset[str]]) -> It
     for (column, rest), sets in families.items():
         if rest in known:
             sets = {**sets, values[column]: rest}
+        elif sum(map(len, sets)) == len(frozenset().union(*sets)):
+            continue  # disjoint, and no sum of them: nothing follows from anything
         atoms = _atoms(tuple(sets))
         for chosen, whole in sets.items():
             inside = atoms[chosen]

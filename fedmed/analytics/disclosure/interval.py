@@ -70,7 +70,7 @@ class Net:
 def too_narrow(
     net: Net, blank: set[Cell], *, needs: Mapping[Cell, int], floor: int, safe: set[frozenset[int]]
 ) -> dict[Cell, frozenset[Cell]]:
-    """Blanks about which too much can be worked out.
+    """Blanks about which too much can be worked out, where more than one sum must be looked at.
 
     Args:
         net: The numbers.
@@ -87,9 +87,12 @@ def too_narrow(
     found: dict[Cell, frozenset[Cell]] = {}
     for component in _components(net, blank):
         targets = [c for c in component if c in needs or c not in net.values]
-        key = frozenset(p for c in component for p in net.rules_of[c]) | {-len(component)}
+        places = frozenset(p for c in component for p in net.rules_of[c])
+        key = places | {-len(component)}
         if not targets or key in safe:
             continue
+        if len(places) == 1 and not net.is_blank(net.rules[min(places)].whole, blank):
+            continue  # one sum: the caller looked at what its blanks add up to
         if len(component) > MOST_AUDITED:
             bad = {c: above for c in targets if (above := _above(net, blank, c)) is not None}
         else:
