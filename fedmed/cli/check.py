@@ -87,6 +87,7 @@ def _privacy(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
         "unit": spec.privacy.unit,
         "max_nodes_per_person": spec.privacy.max_nodes_per_person,
         **({} if spec.privacy.is_exact else noise),
+        **_local_steps(schedule),
         "releases": schedule.releases,
         "threshold": allowance.threshold,
         "dropouts": allowance.dropouts,
@@ -148,6 +149,18 @@ def _second_home(spec: StudySpec, events: tuple[PrivacyEvent, ...], delta: float
     else:
         found = home_epsilon(events, delta, homes=2, clip_is_divided=False)
     return {"epsilon_of_a_person_at_two_nodes": found}
+
+
+def _local_steps(schedule: Schedule) -> dict[str, object]:
+    """What a node does by itself in a round of mode ``local``; nothing in other modes."""
+    stage = schedule.stages[0]
+    if stage.local is None or stage.event is None:
+        return {}
+    return {
+        "local_steps": stage.local.steps,
+        "charged_steps": stage.event.count,
+        "sample_rate": stage.event.sample_rate,
+    }
 
 
 def _layout(schedule: Schedule) -> dict[str, object]:

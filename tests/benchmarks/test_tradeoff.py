@@ -36,3 +36,13 @@ def test_choosing_names_the_best_setting_and_the_anchor():
     arguments = ("--people", "1200", "--clips", "3", "--rates", "1", "--seeds", "101")
     found = run("benchmarks/tradeoff/choose.py", *arguments)
     assert "chosen: clip 3, rate 1; central at epsilon 8" in found
+
+
+@pytest.mark.slow
+def test_the_modes_are_compared_on_the_same_persons():
+    arguments = ("--nodes", "3", "--people", "900", "--epsilon", "4", "--seeds", "7", "--json")
+    found = json.loads(run("benchmarks/tradeoff/modes.py", *arguments))
+    (row,) = found["rows"]
+    assert {"aggregate", "local", "statistics", "central", "alone_private", "pooled"} <= row.keys()
+    assert found["mean"]["aggregate_minus_local"] == pytest.approx(row["aggregate"] - row["local"])
+    assert row["local_fallback_epsilon"] <= 4 < row["aggregate_fallback_epsilon"]

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from fedmed.cli.check import check_document
 from fedmed.cli.edge import run
 from fedmed.study import canonical_bytes, load_study, study_digest
+from tests.small_province import small_study
 
 
 @pytest.fixture
@@ -101,3 +103,11 @@ def test_an_evaluation_is_shown_as_a_stage_of_its_own(
     document = checked(study, capsys)
     assert 0.29 < document["composition"]["epsilon_of_evaluation"] <= 0.3
     assert document["composition"]["epsilon_of_training"] < document["privacy"]["epsilon_of_plan"]
+
+
+def test_local_steps_are_shown_with_those_that_all_homes_charge() -> None:
+    steps = {"local__steps": 3, "local__sample_rate": 0.5}
+    shown = check_document(small_study(privacy__mode="local", **steps))["privacy"]  # type: ignore[arg-type]
+    assert isinstance(shown, dict)
+    assert (shown["local_steps"], shown["charged_steps"], shown["sample_rate"]) == (3, 3, 0.5)
+    assert shown["fallback_epsilon"] == shown["epsilon_of_plan"]
