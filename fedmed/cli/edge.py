@@ -42,7 +42,7 @@ REMEDIES: tuple[tuple[type[FedMedError], str], ...] = (
     (PlatformUnsupported, "run FedMed on Linux, x86-64"),
     (KeyNotUsable, "do what the message says; to others a key changes only with a new roster"),
     (ConfigError, "correct the setting or the study file and start again"),
-    (DataContractError, "ask the province's data steward to correct the table; nothing was spent"),
+    (DataContractError, "correct what the message names; what a study had already opened stays spent"),
     (BudgetExceeded, "lower epsilon or the aggregations, or ask the data holders for budget"),
     (CohortTooSmall, "leave that node out, or widen the cohort"),
     (TooFewNodes, 'wait for the lost nodes and start again, or plan for losses: on_dropout = "continue"'),
