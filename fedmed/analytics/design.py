@@ -78,6 +78,12 @@ class Design:
         return (*first, *(label for term in self.terms for label in term.labels))
 
     @property
+    def is_number(self) -> BoolArray:
+        """Which columns of `matrix` are numbers, shape (coefficients,); the others hold 0 and 1."""
+        found = [not term.levels for term in self.terms for _ in term.labels]
+        return np.array([False] * self.intercept + found, dtype=np.bool_)
+
+    @property
     def norm_bound(self) -> float:
         """Largest L2 norm that a row of `matrix` can have: one for each term and the constant."""
         return float(np.sqrt(len(self.terms) + self.intercept))

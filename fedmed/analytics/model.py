@@ -120,7 +120,7 @@ class Model:
         Returns:
             Shape (size,), float64; not finite where the parameters are hopeless. Nothing raises by a row.
         """
-        counted = support_counts(rows.matrix, rows.outcome > 0)
+        counted = support_counts(rows.matrix, rows.outcome > 0, is_number=self.design.is_number)
         with np.errstate(all="ignore"):
             if self.family is None:
                 own = cox.node_sums(
