@@ -119,15 +119,15 @@ def aggregate(
 
     Raises:
         TooFewNodes: the set that the study and the protocol need is not there; nothing was opened.
-        PlansExhausted: all plans of the study are used.
+        PlansExhausted: all spare attempts of the study are used.
         IntegrityError: the opened fields lie outside their bounds.
     """
     terms = desk.terms
     for attempt in range(1, 2 + terms.spare_attempts):
         standing = yield from _gather_nonces(desk, standing)
         _check_reachable(desk, standing)
-        if standing.plans >= terms.most_plans:
-            raise PlansExhausted(f"all {terms.most_plans} plans of the study are used")
+        if standing.plans >= round_number + terms.spare_attempts:
+            raise PlansExhausted(f"all {terms.spare_attempts} spare attempts of the study are used")
         plan_bytes = _make_plan(desk, standing, position=(round_number, attempt), inputs=inputs)
         standing = replace(standing, plans=standing.plans + 1)
         received = yield from _contribute(

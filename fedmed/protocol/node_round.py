@@ -59,7 +59,8 @@ class StudyState:
     """What a custodian must remember of a study, across restarts and key epochs.
 
     Attributes:
-        plans_accepted: Plans accepted so far, answers without a contribution included.
+        plans_accepted: Plans accepted so far, answers without a contribution included, and one for each
+            round that was passed over: what was not asked of one stage is not free for another.
         last: (round, attempt) of the last accepted plan; all earlier ones will never be answered.
         plan_digest: The last accepted plan; empty before the first.
         header: This custodian's signed header for that plan, exact bytes; empty if it did not contribute.
@@ -185,10 +186,21 @@ def check_range(terms: Terms, plan: Plan) -> None:
         raise PlanOutOfRange(f"attempt must be in 1..{1 + terms.spare_attempts}, got {plan.attempt}")
 
 
-def check_count(terms: Terms, state: StudyState) -> None:
-    """The study has plans left."""
-    if state.plans_accepted >= terms.most_plans:
-        raise PlansExhausted(f"all {terms.most_plans} plans of the study are used; propose a new study")
+def plans_before(state: StudyState, plan: Plan) -> int:
+    """Plans used up before this one: the accepted ones and one for each round that it passes over."""
+    return state.plans_accepted + max(0, plan.round_number - state.last[0] - 1)
+
+
+def check_count(terms: Terms, state: StudyState, plan: Plan) -> None:
+    """The study has attempts left to repeat rounds with.
+
+    Every stage is reserved and calibrated for its rounds and all spare attempts. The rounds of another stage
+    must not become further attempts of this one: the spare attempts are all that may come on top.
+    """
+    if plans_before(state, plan) >= plan.round_number + terms.spare_attempts:
+        raise PlansExhausted(
+            f"all {terms.spare_attempts} spare attempts of the study are used; propose a new study"
+        )
 
 
 def check_nonce(plan: Plan, now: Circumstances) -> None:
@@ -240,13 +252,13 @@ def accept_plan(terms: Terms, state: StudyState, signed: SignedPlan, *, now: Cir
     check_epoch(terms, plan)
     check_range(terms, plan)
     check_newer(state, plan)
-    check_count(terms, state)
+    check_count(terms, state, plan)
     check_points(terms, plan)
     check_nonce(plan, now)
     check_layout(terms, plan)
     return replace(
         state,
-        plans_accepted=state.plans_accepted + 1,
+        plans_accepted=plans_before(state, plan) + 1,
         last=(plan.round_number, plan.attempt),
         plan_digest=signed.digest,
         header=b"",

@@ -155,11 +155,17 @@ def _plan(rounds: Rounds, exchange: Exchange, *, inputs: bytes) -> Attempt:
         need(set(exchange.asked) <= set(plan.points), "a node was asked that the plan does not name")
         node_round.accept_plan(
             terms,
-            StudyState(plans_accepted=len(rounds.attempts)),
+            StudyState(plans_accepted=len(rounds.attempts), last=_last_position(rounds)),
             SignedPlan(plan=plan, digest=attempt.digest),
             now=_circumstances(trail, plan.points[0], nonce=plan.nonces[0][1]),
         )
     return attempt
+
+
+def _last_position(rounds: Rounds) -> tuple[int, int]:
+    """(round, attempt) of the last plan; zeros before the first."""
+    last = rounds.attempts[-1].plan if rounds.attempts else None
+    return (0, 0) if last is None else (last.round_number, last.attempt)
 
 
 def _next_positions(rounds: Rounds) -> set[tuple[int, int]]:

@@ -8,7 +8,7 @@
 | epoch not the study's | epoch_mismatch | node_round.check_epoch |
 | plan not newer than the last | plan_not_newer | node_round.check_newer |
 | round or attempt outside the study | plan_out_of_range | node_round.check_range |
-| more plans than aggregations + spare_attempts | plans_exhausted | node_round.check_count |
+| more repeated attempts than spare_attempts over all stages | plans_exhausted | node_round.check_count |
 | nonce list outside the roster | set_malformed | node_round.check_points |
 | own nonce absent, void or used | nonce_mismatch | node_round.check_nonce |
 | inputs whose digest is not the plan's | inputs_mismatch | custodian.check_inputs |
@@ -24,6 +24,7 @@ Proposals are in `test_study_refusals`, openings in `test_opening_refusals`, env
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import struct
 from collections.abc import Callable
@@ -44,8 +45,10 @@ from tests.federation import (
     SPARE_ATTEMPTS,
     Trial,
     UnreadableSource,
+    make_federation,
     make_trial,
     no_check,
+    small_study,
 )
 
 POINT = 2
@@ -92,15 +95,16 @@ def expired() -> Attack:
 
 def not_newer() -> Attack:
     trial = plain_trial()
-    trial.begin(2, 1)
-    return attack_with_plan(trial, trial.plan(1, 2), position=(2, 2))
+    trial.begin(1, 2)
+    return attack_with_plan(trial, trial.plan(1, 1), position=(2, 1))
 
 
 def exhausted() -> Attack:
+    """A second repeated attempt, where the study has one to spare."""
     trial = plain_trial()
-    for position in ((1, 1), (1, 2), (2, 1), (2, 2)):
+    for position in ((1, 1), (1, 2), (2, 1)):
         trial.contribute(POINT, trial.plan(*position))
-    return replace(attack_with_plan(trial, trial.plan(3, 1)), honest=None)
+    return attack_with_plan(trial, trial.plan(2, 2), position=(3, 1))
 
 
 def second_contribution() -> Attack:
@@ -396,5 +400,39 @@ def test_one_plan_too_many_would_spend_more_than_was_reserved(monkeypatch: pytes
     attack = exhausted()
     monkeypatch.setattr(ROUND + "check_count", no_check)
     attack.trial.contribute(POINT, attack.hostile[0])
+    attack.trial.contribute(POINT, attack.trial.plan(3, 1))
     charged = attack.trial.federation.nodes[POINT].effects.store.ledger()
     assert len(charged) == attack.trial.schedule.releases + 1
+
+
+TWO_STAGES: dict[str, Any] = {"report__evaluation_epsilon": 0.5, "data__held_out": 0.25}
+
+
+def charged_for_training(skip: int) -> tuple[int, int]:
+    """Training charges of one custodian that is asked for all it accepts, and what was reserved for them.
+
+    Args:
+        skip: Training rounds that are passed over first.
+    """
+    trial = Trial(make_federation(scheme=Scheme.PLAIN), small_study(scheme=Scheme.PLAIN, **TWO_STAGES))
+    trial.propose()
+    training = trial.schedule.stages[0]
+    for number in range(1 + skip, training.rounds + 1):
+        for attempt in range(1, 2 + SPARE_ATTEMPTS):
+            with contextlib.suppress(AssertionError):
+                trial.contribute(POINT, trial.plan(number, attempt))
+    charged = trial.federation.nodes[POINT].effects.store.ledger()
+    return len(charged), training.rounds + SPARE_ATTEMPTS
+
+
+def test_rounds_of_a_stage_that_is_left_out_are_no_attempts_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The plan that an evaluation leaves free would be a training release that nobody reserved."""
+    most, reserved = charged_for_training(0)
+    assert most == reserved
+    most, reserved = charged_for_training(1)
+    assert most == reserved - 1
+    monkeypatch.setattr(ROUND + "check_count", no_check)
+    most, reserved = charged_for_training(0)
+    assert most > reserved

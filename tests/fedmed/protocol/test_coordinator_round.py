@@ -244,12 +244,11 @@ def test_a_lost_opener_that_never_comes_back_ends_the_round() -> None:
 
 def test_a_study_never_sends_more_plans_than_it_declared() -> None:
     run = watched()
-    for number in (1, 2):
-        run.round(number, tamper=loses(3, PhaseKind.OPEN, times=1))
-    assert run.standing.plans == 4
-    with pytest.raises(PlansExhausted, match="all 4 plans"):
-        run.round(3)
-    assert run.charges() == [4, 4, 4, 4]
+    run.round(1, tamper=loses(3, PhaseKind.OPEN, times=1))
+    assert run.standing.plans == 2
+    with pytest.raises(PlansExhausted, match="all 1 spare attempts"):
+        run.round(2, tamper=loses(3, PhaseKind.OPEN, times=1))
+    assert run.charges() == [3, 3, 3, 3]
 
 
 # --- garbage -----------------------------------------------------------------------------------------
