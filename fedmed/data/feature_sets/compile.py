@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fedmed.data.duckdb_files import literal
-from fedmed.data.feature_sets.definition import PERSON, Definition, FeatureSet, Measure
+from fedmed.data.feature_sets.definition import OWNED, PERSON, Definition, FeatureSet, Measure
 from fedmed.errors import DataContractError
 from fedmed.types import require
 
@@ -134,11 +134,15 @@ def _of_person(one: Definition, year: int) -> str:
 
 
 def _settled(derivation: Derivation, mine: str) -> str:
-    """Settlements of visits of both years, each with its sign and whether the visit stands."""
+    """Settlements of visits of both years, each with its sign and whether the visit stands.
+
+    A visit is a person's: where two persons' rows bear one number, neither's stand or fall with the other's.
+    """
     columns = sorted(derivation.features.needs["setl"])
     return (
         f"SELECT {', '.join(columns)}, CASE refd_setl_flag WHEN '1' THEN -1 ELSE 1 END AS sign, "  # noqa: S608
-        f"sum(CASE refd_setl_flag WHEN '1' THEN -1 ELSE 1 END) OVER (PARTITION BY mdtrt_id) > 0 AS stands "
+        f"sum(CASE refd_setl_flag WHEN '1' THEN -1 ELSE 1 END) OVER (PARTITION BY {PERSON}, mdtrt_id) > 0 "
+        f"AS stands "
         f"FROM setl SEMI JOIN d_persons USING ({PERSON}) WHERE {mine} "
         f"AND enddate >= {_first_day(derivation.year)} AND enddate < {_first_day(derivation.year + 2)}"
     )
@@ -192,7 +196,9 @@ def _of_settlements(one: Definition, year: str, derivation: Derivation) -> str:
 def _hanging(one: Definition) -> str:
     """Person by person, what hangs on the standing visits of year t: rows counted, or words that occur."""
     conditions = " AND ".join(["TRUE", *_conditions(one)])
-    rows = f"FROM {one.table} JOIN d_visits USING (mdtrt_id)"
+    # A line that names its person is that person's, whoever else has a visit of that number.
+    keys = f"mdtrt_id, {PERSON}" if one.table in OWNED else "mdtrt_id"
+    rows = f"FROM {one.table} JOIN d_visits USING ({keys})"
     person = f"d_visits.{PERSON}"
     if one.measure is Measure.COUNT:
         return f"SELECT {person}, count(*) AS {one.name} {rows} WHERE {conditions} GROUP BY ALL"

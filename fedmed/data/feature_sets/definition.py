@@ -28,6 +28,8 @@ PERSON: Final = "psn_no"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9.+_-]{1,20}")
+OWNED: Final = frozenset({"fee_list"})
+"""Tables below settlements whose rows name a person besides the visit."""
 _TABLES: Final = ("psn_insu", "setl", "setl_diag", "setl_oprn", "fee_list")
 _KEYS: Final = {"name", "zh", "en", "measure", "table", "column", "where", "away", "unit"}
 _KEYS_OF_BOUNDS: Final = {"low", "high", "log", "categories", "vocabulary", "signs"}
@@ -180,6 +182,7 @@ class FeatureSet:
             found = needed.setdefault(one.table, {"mdtrt_id"})
             found |= {*one.where, *((one.column,) if one.column else ())}
             found |= {"mdtrtarea_admdvs"} if one.away else set()
+            found |= {PERSON} if one.table in OWNED else set()
         return {table: frozenset(columns) for table, columns in needed.items()}
 
 

@@ -50,7 +50,7 @@ def test_needs_name_every_column_that_is_read() -> None:
     needs = packaged_feature_set().needs
     assert set(needs) == {"psn_insu", "setl", "setl_diag", "setl_oprn", "fee_list"}
     assert {"mdtrtarea_admdvs", "hosp_lv", "act_ipt_days", "refd_setl_flag"} <= needs["setl"]
-    assert needs["fee_list"] == {"mdtrt_id", "med_list_codg", "med_chrgitm_type"}
+    assert needs["fee_list"] == {"mdtrt_id", "psn_no", "med_list_codg", "med_chrgitm_type"}
 
 
 def test_what_is_made_of_a_persons_claims_stays_sensitive() -> None:

@@ -95,6 +95,25 @@ def test_derived_rows_are_those_of_a_loop_over_persons(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_person_taken_away_changes_nobody_else_even_where_visits_have_one_number(tmp_path: Path) -> None:
+    def without(tables: Tables, person: str) -> Tables:
+        return {name: [row for row in rows if row.get("psn_no") != person] for name, rows in tables.items()}
+
+    tables = {name: rows for name, rows in province().items() if name in SET.needs}
+    own = next(row for row in tables["setl"] if row["psn_no"] == "P0020")
+    line = next(row for row in tables["fee_list"] if row["psn_no"] == "P0020")
+    for place, visit in enumerate(row["mdtrt_id"] for row in tables["setl"][:60]):
+        # P0020 has reversals, and a line of its own, under visits of others.
+        taken = {"mdtrt_id": visit, "setl_id": f"X{place}"}
+        tables["setl"] += [{**own, **taken, "refd_setl_flag": "1"}] * 3
+        tables["fee_list"].append({**line, **taken, "med_chrgitm_type": "09", "med_list_codg": "XC038"})
+    before = derived(write_tables(tmp_path / "with", tables)).to_pylist()
+    after = derived(write_tables(tmp_path / "without", without(tables, "P0020"))).to_pylist()
+    assert [row for row in before if row["psn_no"] != "P0020"] == after
+    assert len(after) == len(before) - 1
+
+
+@pytest.mark.slow
 def test_storage_order_parts_and_threads_do_not_show(folder: Path, tmp_path: Path) -> None:
     due = derived(folder)
     backwards = {name: rows[::-1] for name, rows in province().items()}
