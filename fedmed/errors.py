@@ -181,6 +181,12 @@ class StudyExpired(ProtocolError):
     code = "study_expired"
 
 
+class StudyEnded(ProtocolError):
+    """The coins of this study's canaries were shown at its end; propose a changed study."""
+
+    code = "study_ended"
+
+
 class RosterMismatch(ProtocolError):
     """The roster is not the one that the operator pinned."""
 

@@ -3,13 +3,17 @@
 Threat model: coins that anybody could know or change before the end would let a broken release pass. They are
 drawn from the operating system once the study is approved here, sealed in the audit chain and in a signed
 message before the first round, and leave in the answer to the coordinator's signed end of the study only.
+The coordinator may end a study early to see them and go on: coins that were shown serve no round any more. A
+study that had no round yet, because another province had not approved it, gets new ones.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
-from fedmed.errors import IntegrityError
+from fedmed.errors import IntegrityError, StudyEnded
 from fedmed.governance.audit_chain import AuditKind
 from fedmed.plans.stage import Stage
 from fedmed.privacy.canaries import BoolArray, Coins, bytes_for, coins_from, owned
@@ -21,6 +25,21 @@ from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.study_keys import study_key
 
 
+def check_coins_unseen(logbook: Logbook, study: bytes) -> None:
+    """A study whose coins were shown after a round is over; raises `StudyEnded`."""
+    if _are_shown(logbook, study) and logbook.get(study_key(study, "state")) is not None:
+        raise StudyEnded("the study ended and showed the coins of its canaries; propose a changed study")
+
+
+def _are_shown(logbook: Logbook, study: bytes) -> bool:
+    """Whether the coins that lie here have left."""
+    return logbook.get(study_key(study, _SHOWN)) is not None
+
+
+_SHOWN: Final = "coins_shown"
+_WORDS: Final = "coins of the canaries shown"
+
+
 class CanaryDesk:
     """Keeps one node's coins for all its studies."""
 
@@ -30,7 +49,7 @@ class CanaryDesk:
         self._entropy = entropy
 
     def seal(self, terms: Terms) -> tuple[bytes, ...]:
-        """Draw and seal a study's coins if that was not done before.
+        """Draw and seal a study's coins, unless there are some that nobody has seen.
 
         Args:
             terms: An approved study.
@@ -42,13 +61,14 @@ class CanaryDesk:
         if count == 0:
             return ()
         coins = self._stored(terms, count)
-        if coins is None:
+        if coins is None or _are_shown(self._logbook, terms.study_digest):
             coins = coins_from(self._entropy(bytes_for(count)), count)
             self._logbook.write(
                 AuditKind.ACCEPTED,
                 study=terms.study_digest,
                 detail=f"canaries sealed as {self._seal_of(coins, terms).hex()}",
                 puts={self._key(terms): coins.to_bytes()},
+                deletes=frozenset({study_key(terms.study_digest, _SHOWN)}),
             )
         return (self._signed(envelope.AUDIT_SEAL, self._seal_of(coins, terms), terms),)
 
@@ -72,11 +92,25 @@ class CanaryDesk:
         present[own] = coins.present
         return present, own
 
+    def require_unseen(self, terms: Terms) -> None:
+        """No round rests on coins that were shown; raises `StudyEnded`."""
+        if _are_shown(self._logbook, terms.study_digest):
+            raise StudyEnded("the coins of this study's canaries were shown; it must be proposed again")
+
     def reveal(self, terms: Terms) -> tuple[bytes, ...]:
-        """The signed coins of a study that is over; nothing where it has none."""
-        count = self._count(terms)
+        """The signed coins of a study that is over; nothing where it has none.
+
+        Guarantees:
+            That they have left is on disk before they leave: no round rests on them any more.
+        """
+        count, digest = self._count(terms), terms.study_digest
         coins = self._stored(terms, count) if count else None
-        return () if coins is None else (self._signed(envelope.AUDIT_COINS, coins.to_bytes(), terms),)
+        if coins is None:
+            return ()
+        if not _are_shown(self._logbook, digest):
+            mark = {study_key(digest, _SHOWN): b"1"}
+            self._logbook.write(AuditKind.EPOCH_DESTROYED, study=digest, detail=_WORDS, puts=mark)
+        return (self._signed(envelope.AUDIT_COINS, coins.to_bytes(), terms),)
 
     def _count(self, terms: Terms) -> int:
         """This node's canaries in a study."""

@@ -224,12 +224,9 @@ class Custodian:
         """Replace the open nonce of a study; the old one is void."""
         if len(parts) != 1:
             raise MessageMalformed("a nonce request has one part")
+        seat = self._seat
         statement = envelope.open_message(
-            parts[0],
-            envelope.NONCE,
-            self._seat.roster.coordinator,
-            context=None,
-            receiver=self._seat.identity.name,
+            parts[0], envelope.NONCE, seat.roster.coordinator, context=None, receiver=seat.identity.name
         )
         self._terms(statement.context)
         return (self._fresh_nonce(statement.context),)
@@ -440,7 +437,9 @@ class Custodian:
         statement = envelope.open_message(data, envelope.PLAN, self._seat.roster.coordinator, context=None)
         plan = wire.decode_plan(statement.content)
         envelope.check_context(statement, plan.study_digest)
-        return SignedPlan(plan=plan, digest=plan_digest(data)), self._terms(plan.study_digest)
+        terms = self._terms(plan.study_digest)
+        self._canaries.require_unseen(terms)
+        return SignedPlan(plan=plan, digest=plan_digest(data)), terms
 
     def _read_request(self, data: bytes, signed: SignedPlan) -> OpeningRequest:
         """Check an opening request's signature, plan and receiver."""

@@ -35,6 +35,7 @@ from fedmed.types import FloatArray, Scheme
 from fedmed_nodes.answers.by_kind import half_for
 from fedmed_nodes.answers.contract import Answerer, AuditedAnswerer, NodeHalf
 from fedmed_nodes.budget_desk import RESERVATIONS, BudgetBook, check_budget, read_book, reservation_for
+from fedmed_nodes.canary_desk import check_coins_unseen
 from fedmed_nodes.ceremony_desk import CeremonyDesk, EpochRecord
 from fedmed_nodes.clock import Clock
 from fedmed_nodes.differencing import DIFFERENCE_ALLOWED, DifferencingDesk, question_of
@@ -184,6 +185,7 @@ class StudyDesk:
             RosterMismatch, EpochMismatch, ConfigError: the study does not fit this federation.
             ApprovalPending: the operator must approve it first.
             DifferencingRefused: it is too near to a study that was asked here before.
+            StudyEnded: it ended, and the coins of its canaries were shown.
             DataContractError: this node's table does not hold what the study needs.
         """
         statement = envelope.open_message(data, envelope.STUDY, self._seat.roster.coordinator, context=None)
@@ -191,6 +193,7 @@ class StudyDesk:
         digest = study_digest(proposal.canonical)
         envelope.check_context(statement, digest)
         check_not_revoked(revoked=self.is_revoked(digest))
+        check_coins_unseen(self._logbook, digest)
         study = self._work_out(proposal)
         decision = self._judge(study)
         book = self._reserve(digest, study)

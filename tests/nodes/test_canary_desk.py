@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedmed import wire
-from fedmed.errors import ApprovalPending
+from fedmed.errors import ApprovalPending, StudyEnded
 from fedmed.privacy.canaries import Coins, check_seal, owned
 from fedmed.protocol import envelope
 from fedmed.protocol.steps import PhaseKind, Reply
@@ -120,6 +120,39 @@ def test_the_coins_never_leave_before_the_end() -> None:
     sent = [*parts, *trial.federation.ask(POINT, PhaseKind.NONCE, nonce).parts]
     assert not any(coins in part or coins[:32] in part for part in sent)
     assert wire.decode_signed(sent[0]).type == envelope.HEADER
+
+
+def test_a_study_whose_coins_were_shown_goes_on_no_more() -> None:
+    """The coordinator ends a study under way to see the coins, then asks for the next round."""
+    trial = audited_trial()
+    federation = trial.federation
+    trial.propose()
+    trial.contribute(POINT, trial.plan())
+    first, again = end(trial), end(trial)
+    assert second(first, envelope.AUDIT_COINS, federation) == second(again, envelope.AUDIT_COINS, federation)
+    trial.ask_nonce(POINT)
+    for _ in range(2):
+        plan = trial.plan(2)
+        assert federation.refused(POINT, PhaseKind.CONTRIBUTE, plan, trial.inputs) == StudyEnded.code
+        assert federation.refused(POINT, PhaseKind.PROPOSE, trial.proposal()) == StudyEnded.code
+        federation.nodes[POINT].restart()
+
+
+def test_coins_that_were_shown_before_the_first_round_are_drawn_anew() -> None:
+    """A study ends when another province has not approved it yet, and is proposed again later."""
+    trial = audited_trial()
+    federation = trial.federation
+    trial.propose()
+    old = second(end(trial), envelope.AUDIT_COINS, federation)
+    trial.ask_nonce(POINT)
+    plan = trial.plan()
+    assert federation.refused(POINT, PhaseKind.CONTRIBUTE, plan, trial.inputs) == StudyEnded.code
+    seal = second(federation.ask(POINT, PhaseKind.PROPOSE, trial.proposal()), envelope.AUDIT_SEAL, federation)
+    trial.ask_nonce(POINT)
+    trial.contribute(POINT, trial.plan())
+    new = second(end(trial), envelope.AUDIT_COINS, federation)
+    assert new != old
+    check_seal(Coins.from_bytes(new, count=count()), seal, study_digest=trial.digest, node="node2")
 
 
 @pytest.mark.parametrize("point", [1, 4])
