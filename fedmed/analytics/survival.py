@@ -184,6 +184,13 @@ def log_rank(counts: FloatArray | IntArray, *, noise_variance: float = 0.0) -> L
     return LogRank(statistic=statistic, degrees=groups - 1, p_value=float(chi2.sf(statistic, groups - 1)))
 
 
+def rounded(test: LogRank) -> LogRank:
+    """The test to three digits: more of them would tell which of the possible counts are the true ones."""
+    statistic = float(f"{test.statistic:.2e}")
+    p_value = float(f"{chi2.sf(statistic, test.degrees):.2e}")
+    return LogRank(statistic=statistic, degrees=test.degrees, p_value=p_value)
+
+
 def _excess_by_counts(events: FloatArray, at_risk: FloatArray, used: npt.NDArray[np.bool_]) -> FloatArray:
     """Covariance of the excesses of events under unit noise in every count, shape (groups, groups).
 
@@ -227,39 +234,64 @@ class CurvePoint:
     noise_high: float
 
 
-def shown_points(
-    curve: SurvivalCurve, ends: tuple[float, ...], *, min_cell: int = 0
-) -> tuple[CurvePoint, ...]:
-    """The points of a curve that may be shown.
+def shown_grid(counts: IntArray, *, min_cell: int) -> tuple[int, ...]:
+    """The coarser grid on which everything about a group's counts may be shown.
 
     Args:
-        curve: The curve on the whole grid.
-        ends: End of each interval.
-        min_cell: Least events, and least censorings unless there are none, between two points; 0 shows every
-            interval, as noise allows.
+        counts: Shape (2, times), exact: censored and events by time.
+        min_cell: Least events of an interval, and least censorings unless there are none (>= 1).
 
     Returns:
-        Points in order of time. The curve's own values: what happened between two points stays unsaid, and
-        so does whatever follows the last point that may be shown.
+        Last place of each interval, rising. Whoever is left after the last one is nobody, or at least
+        ``min_cell`` persons, of whom nothing more may be said.
     """
-    points, first = [], 0
-    for k in range(len(ends)):
-        events = float(curve.events[first : k + 1].sum())
-        after = float(curve.at_risk[k + 1]) if k + 1 < len(ends) else 0.0
-        censored = float(curve.at_risk[first]) - events - after
-        if min_cell and (events < min_cell or 0 < censored < min_cell or 0 < after < min_cell):
-            continue
-        points.append(
-            CurvePoint(
-                time=ends[k],
-                at_risk=float(curve.at_risk[first]),
-                events=events,
-                survival=float(curve.survival[k]),
-                low=float(curve.low[k]),
-                high=float(curve.high[k]),
-                noise_low=float(curve.noise_low[k]),
-                noise_high=float(curve.noise_high[k]),
-            )
+    lasts, first = [], 0
+    for k in range(counts.shape[1]):
+        censored, events = counts[:, first : k + 1].sum(axis=1)
+        after = counts[:, k + 1 :].sum()
+        if events >= min_cell and not 0 < censored < min_cell and not 0 < after < min_cell:
+            lasts.append(k)
+            first = k + 1
+    return tuple(lasts)
+
+
+def merged(counts: IntArray, lasts: tuple[int, ...]) -> IntArray:
+    """Counts on a coarser grid.
+
+    Args:
+        counts: Shape (2, times).
+        lasts: Last place of each interval (`shown_grid`).
+
+    Returns:
+        Shape (2, intervals); whoever is left after the last one is one more interval.
+
+    Guarantees:
+        A curve of these counts tells nothing but them. At full precision the curve of the fine counts gives
+        single events away: of 207,025 ways to spread twelve events and twelve censorings over four times,
+        25 gave the shown survival.
+    """
+    firsts = [0, *(last + 1 for last in lasts if last + 1 < counts.shape[1])]
+    whole: IntArray = np.add.reduceat(counts, firsts, axis=1)
+    return whole
+
+
+def shown_points(curve: SurvivalCurve, ends: tuple[float, ...]) -> tuple[CurvePoint, ...]:
+    """The points of a curve, as many as there are ends; what follows the last one stays unsaid.
+
+    Args:
+        curve: The curve; of exact counts on the grid that may be shown.
+        ends: End of each interval that is shown.
+    """
+    return tuple(
+        CurvePoint(
+            time=end,
+            at_risk=float(curve.at_risk[k]),
+            events=float(curve.events[k]),
+            survival=float(curve.survival[k]),
+            low=float(curve.low[k]),
+            high=float(curve.high[k]),
+            noise_low=float(curve.noise_low[k]),
+            noise_high=float(curve.noise_high[k]),
         )
-        first = k + 1
-    return tuple(points)
+        for k, end in enumerate(ends)
+    )

@@ -8,11 +8,20 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from fedmed.analytics.survival import kaplan_meier, log_rank, shown_points
+from fedmed.analytics.survival import (
+    CurvePoint,
+    kaplan_meier,
+    log_rank,
+    merged,
+    rounded,
+    shown_grid,
+    shown_points,
+)
 from fedmed.errors import DataContractError
 from fedmed.plans.stage import Stage
 from fedmed.programs.contract import Arrays, OpenedSum
-from fedmed.study.survival import SurvivalStudy
+from fedmed.study.survival import CurvesTable, SurvivalStudy
+from fedmed.types import FloatArray, IntArray
 
 COUNTS = "counts"
 """Name of the result: shape (groups, 2, times), int64, or float64 with noise: censored, then events."""
@@ -59,16 +68,13 @@ class SurvivalProgram:
         """
         table, counts = self.spec.survival, state[COUNTS]
         is_exact, variance = self.spec.privacy.is_exact, float(state[NOISE_STD][0]) ** 2
-        groups = []
-        for name, own in zip(table.names, counts, strict=True):
-            if is_exact and own.sum() < table.min_cell:
-                raise DataContractError(
-                    f"group {name} holds fewer than {table.min_cell} persons: merge it with another group, "
-                    "or leave it out"
-                )
-            curve = kaplan_meier(own, level=table.confidence, noise_variance=variance)
-            points = shown_points(curve, table.time.ends, min_cell=table.min_cell if is_exact else 0)
-            groups.append({"group": name, "points": [asdict(point) for point in points]})
+        if is_exact:
+            _require_persons(counts, table)
+        test = log_rank(counts, noise_variance=variance) if table.groups > 1 else None
+        curves = [
+            _exact_points(own, table) if is_exact else _noisy_points(own, table, noise_variance=variance)
+            for own in counts
+        ]
         return {
             "exact": is_exact,
             "confidence": table.confidence,
@@ -76,6 +82,32 @@ class SurvivalProgram:
             "time": table.time.column,
             "start": table.time.start,
             "noise_std": None if is_exact else math.sqrt(variance),
-            "curves": groups,
-            "log_rank": asdict(log_rank(counts, noise_variance=variance)) if table.groups > 1 else None,
+            "curves": [
+                {"group": name, "points": [asdict(point) for point in points]}
+                for name, points in zip(table.names, curves, strict=True)
+            ],
+            "log_rank": None if test is None else asdict(rounded(test) if is_exact else test),
         }
+
+
+def _require_persons(counts: IntArray, table: CurvesTable) -> None:
+    """Raise `DataContractError` for a group that is too small to be shown."""
+    for name, own in zip(table.names, counts, strict=True):
+        if own.sum() < table.min_cell:
+            raise DataContractError(
+                f"group {name} holds fewer than {table.min_cell} persons: merge it with another group, "
+                "or leave it out"
+            )
+
+
+def _exact_points(counts: IntArray, table: CurvesTable) -> tuple[CurvePoint, ...]:
+    """The curve of the counts that may be shown, and of nothing else."""
+    lasts = shown_grid(counts, min_cell=table.min_cell)
+    curve = kaplan_meier(merged(counts, lasts), level=table.confidence)
+    return shown_points(curve, tuple(table.time.ends[last] for last in lasts))
+
+
+def _noisy_points(counts: FloatArray, table: CurvesTable, *, noise_variance: float) -> tuple[CurvePoint, ...]:
+    """The curve at every interval: noise protects them all."""
+    curve = kaplan_meier(counts, level=table.confidence, noise_variance=noise_variance)
+    return shown_points(curve, table.time.ends)

@@ -41,7 +41,8 @@ class CurvesTable(Table):
         time: Times and events.
         by: Groups; none = one curve for everybody.
         min_cell: Exact curves only: a point is shown once at least so many events, and so many or no
-            censorings, lie behind the one before; every group must hold as many persons.
+            censorings, lie behind the one before, and the curve is that of the intervals between points;
+            every group must hold as many persons.
         confidence: Level of the pointwise intervals.
         spare_attempts: Attempts planned beyond the one; default 1.
     """

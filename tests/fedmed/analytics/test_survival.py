@@ -5,7 +5,15 @@ import warnings
 import numpy as np
 import pytest
 
-from fedmed.analytics.survival import kaplan_meier, log_rank, node_counts, shown_points
+from fedmed.analytics.survival import (
+    kaplan_meier,
+    log_rank,
+    merged,
+    node_counts,
+    rounded,
+    shown_grid,
+    shown_points,
+)
 from fedmed.errors import ConfigError
 
 
@@ -116,11 +124,34 @@ def test_noise_alone_seldom_looks_like_a_difference():
     assert np.mean(np.array(found) < 0.05) < 0.1
 
 
-def test_a_shown_point_rests_on_enough_events_and_leaves_no_small_remainder():
-    events = np.array([3.0, 9.0, 2.0, 20.0, 0.0, 4.0])
-    censored = np.array([12.0, 0.0, 30.0, 0.0, 0.0, 3.0])
-    curve = kaplan_meier(np.stack([censored, events]))
-    points = shown_points(curve, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0), min_cell=11)
+EVENTS = np.array([3, 9, 2, 20, 0, 4])
+CENSORED = np.array([12, 0, 30, 0, 0, 3])
+
+
+def test_a_shown_interval_rests_on_enough_events_and_leaves_no_small_remainder():
+    lasts = shown_grid(np.stack([CENSORED, EVENTS]), min_cell=11)
+    assert lasts == (1, 5)
+    whole = merged(np.stack([CENSORED, EVENTS]), lasts)
+    assert whole.tolist() == [[12, 33], [12, 26]]
+    points = shown_points(kaplan_meier(whole), (2.0, 6.0))
     assert [(p.time, p.at_risk, p.events) for p in points] == [(2.0, 83.0, 12.0), (6.0, 59.0, 26.0)]
-    assert points[0].survival == curve.survival[1]
-    assert len(shown_points(curve, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0))) == 6
+    assert points[0].survival == pytest.approx(1 - 12 / 83)
+
+
+def test_a_remainder_is_one_interval_that_has_no_point():
+    counts = np.stack([np.append(CENSORED, 40), np.append(EVENTS, 1)])
+    lasts = shown_grid(counts, min_cell=11)
+    assert lasts == (1, 3)
+    whole = merged(counts, lasts)
+    assert whole.tolist() == [[12, 30, 43], [12, 22, 5]]
+    assert len(shown_points(kaplan_meier(whole), (2.0, 4.0))) == 2
+    assert shown_grid(np.array([[50, 3], [4, 5]]), min_cell=11) == ()
+
+
+def test_what_is_shown_does_not_depend_on_when_within_an_interval_anybody_left():
+    other = np.stack([np.array([0, 12, 15, 15, 3, 0]), np.array([11, 1, 9, 11, 5, 1])])
+    lasts = shown_grid(np.stack([CENSORED, EVENTS]), min_cell=11)
+    curves = [kaplan_meier(merged(c, lasts)) for c in (np.stack([CENSORED, EVENTS]), other)]
+    assert shown_points(curves[0], (2.0, 6.0)) == shown_points(curves[1], (2.0, 6.0))
+    test = rounded(log_rank(np.stack([other, other[:, ::-1]])))
+    assert f"{test.statistic:.2e}" == f"{test.statistic:e}".replace("0000e", "e")
