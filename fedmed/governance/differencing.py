@@ -32,7 +32,7 @@ class AskedQuestion:
             nodes of the study, in the order of the roster.
         colluders: Colluding provinces that the study allows for (>= 0).
         min_cohort: Least number of persons by which it may differ from another (>= 1).
-        day: When it was proposed here last.
+        day: When it was answered or proposed here last, whichever is later.
     """
 
     study: str

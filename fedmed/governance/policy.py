@@ -84,8 +84,8 @@ class Policy:
         min_threshold: Least shares that open; None = any.
         min_dropouts: Least allowance for lost contributors; None = any.
         min_colluders: Least allowance for colluders; None = any.
-        allow_continue: Whether a study may go on after a contributor is lost. Each loss lets the
-            coordinator subtract two sums, which publishes the lost node's noisy sum.
+        allow_continue: Whether a study with noise may go on after a contributor is lost. Each loss lets the
+            coordinator subtract two sums, which publishes the lost node's noisy sum. Exact studies never may.
         exact_statistics: Whether sums may be released without noise. They cost no epsilon because they have
             none: whoever knows all persons of a sum but one knows that one.
         research: Whether uploads may travel unencrypted, for tests and comparisons on public data.
@@ -306,6 +306,12 @@ def _check_privacy(spec: StudySpec, policy: Policy) -> None:
             policy.exact_statistics,
             "exact_statistics: sums without noise protect nobody who can be told apart by them and are not "
             'allowed here; set protection = "noise"',
+        )
+        # Two exact sums over S and over S without one node are that node's own, and no policy may want that.
+        _allow(
+            spec.aggregation.on_dropout is not OnDropout.CONTINUE,
+            "on_dropout: an exact sum over fewer nodes, taken from one before, is the lost node's own exact "
+            'sum; set on_dropout = "stop", or ask with noise',
         )
         cell = spec.privacy.minimum_cell if isinstance(spec, StatisticsStudy) else None
         _allow(

@@ -420,6 +420,7 @@ class Custodian:
         puts = {
             study_key(digest, "state"): answered.to_bytes(),
             study_key(digest, "answer"): pack_parts(parts),
+            **self._studies.puts_of_answer(digest),
         }
         if terms.epoch_id != NO_EPOCH:
             record = self._ceremonies.record(terms.epoch_id)

@@ -173,6 +173,14 @@ class DifferencingDesk:
         if refusal is not None:
             raise refusal
 
+    def puts_of_answer(self, study: bytes, *, today: datetime.date) -> dict[str, bytes]:
+        """What to store when a sum is opened: the window runs from the answer, not from the proposal."""
+        book = QuestionBook.from_bytes(self._logbook.get(QUESTIONS))
+        question = book.questions.get(study.hex())
+        if question is None:
+            return {}
+        return {QUESTIONS: book.with_question(replace(question, day=today)).to_bytes()}
+
     def _is_allowed(self, study: str) -> bool:
         """Whether operators signed an exception."""
         return self._logbook.get(study_key(bytes.fromhex(study), DIFFERENCE_ALLOWED)) is not None

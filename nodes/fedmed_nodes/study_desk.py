@@ -240,6 +240,10 @@ class StudyDesk:
         """Compare a study again once the nodes in its sum are known; raises `DifferencingRefused`."""
         self._differencing.check_set(digest, contributors, today=self._clock.now().date())
 
+    def puts_of_answer(self, digest: bytes) -> dict[str, bytes]:
+        """What to store beside an answer: the day that the differencing guard counts from."""
+        return self._differencing.puts_of_answer(digest, today=self._clock.now().date())
+
     def _end_replaced(self, before: bytes | None, epoch_id: bytes) -> None:
         """A study that is proposed again under a new epoch ends the one that it had."""
         if before is None:

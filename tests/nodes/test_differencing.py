@@ -104,6 +104,28 @@ def test_an_answer_out_of_the_window_is_no_obstacle(answered: Federation) -> Non
 
 
 @pytest.mark.slow
+def test_the_window_runs_from_the_answer_and_not_from_the_proposal() -> None:
+    """A coordinator proposes, waits for the window to pass, opens, and asks nearly the same next day."""
+    made = federation(replace(POLICY, differencing_window_days=10))
+    first, second = question(made, "first"), question(made, "second")
+    first.propose()
+    made.clock.at += datetime.timedelta(days=10)
+    begun = first.begin(points=(1, 2, 3))
+    first.open(begun, contributors=(1, 2, 3), openers=(1, 2, 3))
+    made.clock.at += datetime.timedelta(days=1)
+    assert proposed(second, 1) == REFUSED
+    made.clock.at += datetime.timedelta(days=10)
+    assert proposed(second, 1) == ""
+
+
+def test_an_exact_question_never_goes_on_without_a_node() -> None:
+    """The sums of four and then of three provinces, without noise, would be the fourth province's own."""
+    made = federation(replace(POLICY, allow_continue=True))
+    trial = question(made, "first", aggregation__on_dropout="continue")
+    assert proposed(trial, 1) == "study_refused"
+
+
+@pytest.mark.slow
 def test_a_set_that_turns_out_too_near_is_not_opened() -> None:
     made = federation()
     first, second = question(made, "first"), question(made, "second")
