@@ -12,13 +12,15 @@ export FLWR_DISABLE_UPDATE_CHECK := 1
 
 help:
 	@echo "make demo       four synthetic provinces build a model together (about a minute)"
-	@echo "make deploy-demo  the same as real processes over TLS, ten aggregations"
+	@echo "make deploy-demo the same as real processes over TLS, ten aggregations"
 	@echo "make test       lint, types, all tests"
 	@echo "make test-fast  the tests that take under a minute together"
 	@echo "make drills     kill, break and attack real processes (about 25 minutes)"
 	@echo "make lint       ruff and mypy only"
-	@echo "make wheelhouse   wheels of FedMed and all it needs, for machines without a network"
+	@echo "make wheelhouse wheels of FedMed and all it needs, for machines without a network"
 	@echo "make bench      micro benchmarks, results under benchmarks/results"
+	@echo "make clean      remove the environment, runs and caches"
+	@echo "What is installed: .venv/bin/fedmed --help; the README says who needs which command."
 
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
