@@ -142,9 +142,7 @@ def demonstration_text(spec: TrainingStudy, features: tuple[str, ...]) -> str:
     return _file(data, spec.data.declared_persons, identity=identity, clip_and_rate=clip_and_rate)
 
 
-def derived_text(
-    features: FeatureSet, *, label: Label, declared: Mapping[str, int], expires: str
-) -> str:
+def derived_text(features: FeatureSet, *, label: Label, declared: Mapping[str, int], expires: str) -> str:
     """The file for a study of a derived dataset: columns and bounds are the feature set's own.
 
     Args:
