@@ -89,7 +89,7 @@ def test_fifty_random_plans_have_one_epsilon_by_three_ways():
         prv = PRVAccountant()
         prv.history = [(event.noise_multiplier, event.sample_rate, event.count)]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its RDP bound, from which it takes the grid, is at its last order
+            warnings.simplefilter("ignore")  # its RDP bound, which gives the grid, is at its last order
             theirs = prv.get_epsilon(DELTA, eps_error=0.02)
         allowed = 0.03 + 0.01 * ours
         assert abs(ours - theirs) <= allowed, event
