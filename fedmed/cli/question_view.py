@@ -52,7 +52,8 @@ def _table(section: Section) -> Table:
     table = Table(title=section.heading, title_justify="left", box=box.SIMPLE, header_style="bold")
     for place, heading in enumerate(section.columns):
         is_number = bool(section.rows) and section.rows[0][place].is_number
-        table.add_column(heading, justify="right" if is_number else "left")
+        # Folded, since a number cut short reads as another number.
+        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
     for row in section.rows[:SHOWN_ROWS]:
         table.add_row(*(Text(f"{cell.text} ({cell.note})" if cell.note else cell.text) for cell in row))
     return table
