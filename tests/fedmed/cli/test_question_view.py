@@ -10,8 +10,8 @@ from fedmed.cli.question_view import SHOWN_ROWS, question_lines
 from tests.small_question import small_question
 
 
-def shown(document: dict[str, Any]) -> str:
-    console = Console(width=100)
+def shown(document: dict[str, Any], *, width: int = 100) -> str:
+    console = Console(width=width)
     with console.capture() as captured:
         for line in question_lines(document, Path("runs/stays/report.html")):
             console.print(line)
@@ -68,3 +68,7 @@ def test_the_check_of_an_exact_question_names_no_epsilon() -> None:
     assert not {"epsilon", "delta", "fallback_epsilon"} & set(privacy)
     assert "exact" in privacy["protection"]
     assert "planned epsilon" not in str(told["who_can_decrypt"])
+
+
+def test_a_narrow_terminal_folds_numbers_and_cuts_none():
+    assert "…" not in shown(document([123_456_789.25, 987_654_321.75], exact=True), width=20)
