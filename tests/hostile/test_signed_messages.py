@@ -208,17 +208,20 @@ def test_any_flipped_byte_of_a_plan_is_refused() -> None:
     assert_every_flip_is_refused(trial, PhaseKind.CONTRIBUTE, trial.plan(), lambda plan: (plan, trial.inputs))
 
 
+@pytest.mark.slow
 def test_any_flipped_byte_of_a_proposal_is_refused() -> None:
     trial = plain_trial()
     assert_every_flip_is_refused(trial, PhaseKind.PROPOSE, trial.proposal(), lambda data: (data,))
 
 
+@pytest.mark.slow
 def test_any_flipped_byte_of_an_opening_request_is_refused() -> None:
     trial = plain_trial()
     signed, plan = trial.request(trial.begin(), POINT, contributors=ALL, openers=T)
     assert_every_flip_is_refused(trial, PhaseKind.OPEN, signed, lambda data: (data, plan))
 
 
+@pytest.mark.slow
 def test_any_flipped_byte_of_the_plan_beside_an_opening_request_is_refused() -> None:
     trial = plain_trial()
     signed, plan = trial.request(trial.begin(), POINT, contributors=ALL, openers=T)

@@ -69,8 +69,10 @@ class StubbedOffice(Office):
     def __init__(self, answer: Reply | Exception, seconds: float = 0.0) -> None:
         self._answer, self._seconds = answer, seconds
         self.answered = 0
+        self.asked = threading.Event()
 
     def answer(self, kind: PhaseKind, parts: Sequence[bytes]) -> Reply:
+        self.asked.set()
         time.sleep(self._seconds)
         if isinstance(self._answer, Exception):
             raise self._answer
@@ -235,7 +237,7 @@ def test_stopping_lets_a_message_under_way_finish(tmp_path: Path) -> None:
     client = served.client()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(client.answer, PhaseKind.CONTRIBUTE, (b"x",))
-        time.sleep(0.2)
+        assert office.asked.wait(30)
         served.server.stop()
         assert answer.result() == Reply(parts=(b"done",))
     assert not served.path.exists()

@@ -77,7 +77,7 @@ def test_the_daemon_serves_is_killed_comes_back_and_keeps_its_books(folder: Path
     signed, digest = proposal(wire.roster_digest(roster))
     socket = home / "run" / "custodian.sock"
     with running(home) as process:
-        client = SocketCustodian(socket, patience_s=20.0)
+        client = SocketCustodian(socket, patience_s=60.0)
         assert not client.answer(PhaseKind.PROPOSE, (signed,)).is_refusal
         budget = json.loads(fedmed("node", "budget", home, "--json").stdout)
         assert budget["studies"][0]["study"] == digest.hex()
@@ -93,7 +93,7 @@ def test_the_daemon_serves_is_killed_comes_back_and_keeps_its_books(folder: Path
     offline = fedmed("node", "log", home, "--verify", "--offline")
     assert (offline.returncode, "the chain holds" in offline.stdout) == (0, True)
     with running(home, FEDMED_SEED="1", PYTHONHASHSEED="0") as process:
-        client = SocketCustodian(socket, patience_s=20.0)
+        client = SocketCustodian(socket, patience_s=60.0)
         assert client.budget().studies[0].study_digest == digest
         client.close()
         process.terminate()
@@ -133,7 +133,7 @@ def test_started_as_root_it_becomes_the_homes_user_for_good(folder: Path) -> Non
         status = psutil.Process(process.pid)
         assert set(status.uids()) == {user.pw_uid}
         assert set(status.gids()) == {user.pw_gid}
-        client = SocketCustodian(home / "run" / "custodian.sock", patience_s=20.0)
+        client = SocketCustodian(home / "run" / "custodian.sock", patience_s=60.0)
         assert client.catalogue().node == "node1"
         client.close()
     code = (

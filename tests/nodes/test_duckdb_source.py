@@ -89,8 +89,12 @@ WAYS = {
     "参保 人's.parquet": write_parquet,
 }
 
+MORE_WAYS = {"export.csv", "rows.csv.gz"}  # the contract's slow part; the fast one has text and Parquet
 
-@pytest.mark.parametrize("name", WAYS)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in MORE_WAYS)) for name in WAYS]
+)
 class TestFiles(SourceContract):
     @pytest.fixture
     def registered(self, name: str, tmp_path: Path) -> Registered:

@@ -18,7 +18,7 @@ def of(table: pa.Table) -> bytes:
 TEXTS = st.one_of(st.none(), st.text(max_size=4))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(rows=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8), data=st.data())
 def test_order_and_cuts_do_not_matter(rows: list[tuple[str | None, str | None]], data: st.DataObject) -> None:
     a, b = zip(*rows, strict=True)

@@ -23,7 +23,7 @@ def rows_by_person(found: Examples) -> list[list[bytes]]:
     return sorted(sorted(row.tobytes() for row in matrix[a:b]) for a, b in spans)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 @given(data=st.data(), rows=st.integers(1, 60), seed=st.integers(0, 50))
 def test_neither_order_nor_cuts_change_a_byte(data: st.DataObject, rows: int, seed: int) -> None:
     table = contents(rows, seed=seed)
@@ -34,7 +34,7 @@ def test_neither_order_nor_cuts_change_a_byte(data: st.DataObject, rows: int, se
     assert as_bytes(gather(pieces, SPEC)) == as_bytes(gather([table], SPEC))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(rows=st.integers(1, 80), seed=st.integers(0, 50))
 def test_every_person_has_the_rows_that_the_whole_table_gives(rows: int, seed: int) -> None:
     table = contents(rows, seed=seed)

@@ -15,7 +15,7 @@ def test_the_defaults_are_those_of_the_protocol(nodes, expected):
     assert numbers(default_allowance(nodes)) == expected  # source: PROTOCOL.md section 5
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(nodes=st.integers(3, 400), data=st.data())
 def test_defaults_keep_the_promises_for_every_federation(nodes, data):
     planned = data.draw(st.integers(3, nodes))
@@ -28,7 +28,7 @@ def test_defaults_keep_the_promises_for_every_federation(nodes, data):
     assert allowance.least_set <= planned
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(
     nodes=st.integers(3, 40),
     threshold=st.integers(0, 41),

@@ -252,7 +252,7 @@ def test_the_rounding_charge_is_nearly_attained():
     assert 4096 + 0.9 * math.sqrt(dim) < moved <= bound
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(nodes=st.integers(3, 8), data=st.data())
 def test_decoding_a_sum_of_fields_gives_the_sum_of_the_steps(nodes, data):
     layout = layout_for(9, nodes=nodes, clamp_persons=1000)

@@ -13,7 +13,7 @@ from fedmed.errors import ConfigError
 from fedmed.types import digest
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=30)
 @given(terms=st.integers(1, 20), bits=st.integers(1, 62), seed=st.integers(0, 2**32))
 def test_a_weighted_sum_is_exact(terms: int, bits: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -28,7 +28,7 @@ def test_text_that_says_missing_is_missing(text):
     assert np.isnan(as_numbers(pa.array([text, "2"]), name="x")).tolist() == [True, False]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.none(), max_size=20))
 def test_numbers_written_as_text_are_read_back_exactly(values):
     text = pa.array([None if v is None else repr(v) for v in values], pa.string())

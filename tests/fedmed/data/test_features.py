@@ -70,7 +70,7 @@ def obvious(record):
     return dense + codes + [float(i in record["m"]) for i in range(3)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(records=rows)
 def test_all_rows_equal_the_row_by_row_reference_in_person_order(records):
     found = examples(table_of(records), FULL, part="all")
@@ -82,7 +82,7 @@ def test_all_rows_equal_the_row_by_row_reference_in_person_order(records):
     assert np.diff(found.person_starts).tolist() == counts
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(records=rows)
 def test_train_and_test_share_no_person_and_make_up_all(records):
     table = table_of(records)
@@ -94,7 +94,7 @@ def test_train_and_test_share_no_person_and_make_up_all(records):
     assert sorted(map(tuple, both)) == sorted(map(tuple, whole.matrix()))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(records=rows, other=rows)
 def test_a_row_does_not_feel_the_rows_beside_it(records, other):
     alone = examples(table_of(records), FULL, part="all").matrix()
@@ -236,7 +236,7 @@ TEXT_SCHEMA = pa.schema([(name, pa.string()) for name in ["id", "x", "c", "k", "
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(records=wild_rows, at_least=st.none() | st.just(1.0))
 def test_silenced_faults_never_raise_and_touch_no_other_row(records, at_least):
     study = spec(*FULL.features, at_least=at_least)
@@ -255,7 +255,7 @@ def test_silenced_faults_never_raise_and_touch_no_other_row(records, at_least):
     assert set(found.labels[~np.isnan(found.labels)].tolist()) <= {0.0, 1.0}
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(records=rows)
 def test_tables_without_faults_give_the_same_either_way(records):
     left = examples(table_of(records), FULL, part="all")

@@ -135,7 +135,7 @@ def test_an_impossible_record_cannot_be_made(fault: dict[str, object]) -> None:
         replace(RECORD, **fault)  # type: ignore[arg-type]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(records, max_size=12))
 def test_events_count_every_record_once(some: list[LedgerRecord]) -> None:
     folded = events(some)
@@ -146,7 +146,7 @@ def test_events_count_every_record_once(some: list[LedgerRecord]) -> None:
     assert len({(event.noise_multiplier, event.sample_rate) for event in folded}) == len(folded)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(records, max_size=12))
 def test_studies_share_out_all_that_was_spent(some: list[LedgerRecord]) -> None:
     spent = spent_by_study(some)

@@ -261,7 +261,7 @@ def studies(draw: st.DrawFn) -> StudySpec:
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(spec=studies())
 def test_toml_and_canonical_bytes_give_the_study_back(spec: StudySpec) -> None:
     assert load_study(to_toml(spec)) == spec
