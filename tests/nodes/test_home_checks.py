@@ -72,7 +72,7 @@ def test_without_reviewed_bundles_it_says_what_remains_open(home: Path) -> None:
     one = found(home)["app bundles"]
     assert one.level is Level.NOTE
     assert "reaches no row, key or ledger" in one.why
-    assert "--trusted-entities" in one.mend
+    assert "fedmed node review" in one.mend
 
 
 @pytest.mark.parametrize("name", ["", "identity.key", "policy.toml", "secrets", "store/custodian.db"])
