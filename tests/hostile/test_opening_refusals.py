@@ -260,13 +260,15 @@ CASES = (
         arrange=restarted,
         checks=(ROUND + "check_accepted",),
     ),
-    # Taken for a plan to answer only, a superseded one must pass as newer and bring an open nonce; and the
-    # custodian's own header in it is no longer the stored one.
+    # Taken for a plan to answer only, a superseded one must pass as newer, be counted, bring an open nonce;
+    # and the custodian's own header in it is no longer the stored one.
     Case(
         code="plan_not_newer",
         what="superseded by a later attempt",
         arrange=superseded,
-        checks=(ROUND + "check_newer", ROUND + "check_nonce", ROUND + "check_own_header"),
+        checks=tuple(
+            ROUND + name for name in ("check_newer", "check_count", "check_nonce", "check_own_header")
+        ),
     ),
     *(
         Case(

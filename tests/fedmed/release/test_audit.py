@@ -36,7 +36,7 @@ def test_an_audited_release_holds(audited: Material) -> None:
 
 def test_a_release_without_noise_in_its_block_is_refused(audited: Material) -> None:
     """The model's coordinates are left alone, so nothing else can notice."""
-    quiet = tuple(np.concatenate([one[:3], np.full_like(one[3:], one[3])]) for one in audited.sums)
+    quiet = tuple(np.concatenate([one[:3], np.zeros_like(one[3:])]) for one in audited.sums)
     with pytest.raises(ReleaseBroken, match=r"audit: audit_failed: .*noise_scale"):
         verified(replace(audited, sums=quiet))
 
