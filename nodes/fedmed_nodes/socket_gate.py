@@ -15,7 +15,7 @@ import socket
 import stat
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,8 @@ _SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python's socket module has n
 _MOST_GROUP_BYTES: Final = 1024  # Python's bound for getsockopt
 _READ_BYTES: Final = 1 << 16
 _BACKLOG: Final = 256
+_PAUSE_S: Final = 1.0  # of accepting, when the process has no file descriptor left
+_Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +179,7 @@ class SocketGate:
         self._admission = admission
         self._most = most_connections
         self._on_refusal = on_refusal
-        self._open: set[asyncio.Task[None]] = set()
+        self._open: dict[asyncio.Task[None], socket.socket] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="socket-gate", daemon=True)
         self._ready = threading.Event()
@@ -204,35 +206,57 @@ class SocketGate:
     async def _serve(self) -> None:
         """Listen until the end is asked for."""
         self._end = asyncio.Event()
-        server = await asyncio.start_unix_server(
-            self._receive, sock=self._listening, limit=_READ_BYTES, backlog=_BACKLOG
-        )
+        self._listening.setblocking(False)
+        self._loop.add_reader(self._listening, self._accept)
         self._ready.set()
         await self._end.wait()
-        server.close()
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
+        await asyncio.sleep(0)  # the callbacks of the last tasks
 
-    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self) -> None:
+        """Take every connection that waits.
+
+        Not asyncio's own server: one that is closed just after it accepted a connection forgets it open.
+        """
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:  # too many open files: asked again at once, the loop would spin
+                self._loop.remove_reader(self._listening)
+                self._loop.call_later(_PAUSE_S, self._listen_again)
+                return
+            connection.setblocking(False)
+            task = self._loop.create_task(self._serve_one(connection))
+            self._open[task] = connection
+            task.add_done_callback(self._forget)
+
+    def _listen_again(self) -> None:
+        """Accept after a pause, unless the gate has ended in between."""
+        if self._listening.fileno() >= 0:
+            self._loop.add_reader(self._listening, self._accept)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        """Close what a task leaves: one that is cancelled before its first step closes nothing."""
+        self._open.pop(task).close()
+
+    async def _serve_one(self, connection: socket.socket) -> None:
         """One connection, from its first byte to its last."""
-        task = asyncio.current_task()
-        if task is None:
-            return
-        self._open.add(task)
         try:
-            backend = self._backend(writer)
+            backend = self._backend(connection)
             if backend is not None:
-                await self._pass_on(reader, writer, backend)
+                await self._pass_on(connection, backend)
         except (OSError, asyncio.CancelledError):
             pass  # either side went away, or the gate closes: both mean the end of this connection
-        finally:
-            writer.transport.abort()
-            self._open.discard(task)
 
-    def _backend(self, writer: asyncio.StreamWriter) -> Path | None:
+    def _backend(self, connection: socket.socket) -> Path | None:
         """Where this caller's bytes go; None for nowhere."""
-        caller = caller_of(writer.get_extra_info("socket"))
+        caller = caller_of(connection)
         if not self._admission.may_relay(caller):
             self._on_refusal(caller)
             return None
@@ -240,24 +264,31 @@ class SocketGate:
             return None
         return self._backends.operator if self._admission.is_operator(caller) else self._backends.relay
 
-    async def _pass_on(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, backend: Path
-    ) -> None:
+    async def _pass_on(self, connection: socket.socket, backend: Path) -> None:
         """Splice both ways until one side ends: HTTP/2 never closes one direction alone."""
-        inner_reader, inner_writer = await asyncio.open_unix_connection(backend, limit=_READ_BYTES)
-        ways = {
-            asyncio.create_task(_copy(reader, inner_writer)),
-            asyncio.create_task(_copy(inner_reader, writer)),
-        }
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            inner_writer.transport.abort()
-            with contextlib.suppress(OSError):
-                await inner_writer.wait_closed()
+        async with _stream(sock=connection) as outer, _stream(path=backend) as inner:
+            ways = {
+                asyncio.create_task(_copy(outer[0], inner[1])),
+                asyncio.create_task(_copy(inner[0], outer[1])),
+            }
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _stream(*, path: Path | None = None, sock: socket.socket | None = None) -> AsyncIterator[_Stream]:
+    """A unix stream whose end closes it at once, sent or not, also when this task is cancelled."""
+    reader, writer = await asyncio.open_unix_connection(path, sock=sock, limit=_READ_BYTES)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import grp
 import os
 import shutil
@@ -214,6 +215,23 @@ def test_more_connections_than_allowed_are_closed_and_room_comes_back(place: Pla
     last = time.monotonic() + 5
     while hello(place.path) != b"operator:hello":
         assert time.monotonic() < last, "no room came back"
+
+
+def test_a_gate_that_ends_while_connections_come_and_go_closes_every_one(open_folder: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for attempt in range(12):
+        place = Place(open_folder / str(attempt))
+        held = [socket.socket(socket.AF_UNIX) for _ in range(8)]
+        for s in held:
+            s.connect(os.fspath(place.path))
+            s.sendall(b"x")
+        for s in held[: attempt % 8]:
+            s.close()  # the end of one side and the end of the gate meet
+        place.close()
+        for s in held:
+            s.close()
+    gc.collect()  # a stream that was never closed says so here, and a warning is an error
+    assert len(os.listdir("/proc/self/fd")) <= before + 2 * 12  # the last echoes may still be closing theirs
 
 
 def test_a_socket_of_a_dead_custodian_is_replaced(tmp_path: Path) -> None:
