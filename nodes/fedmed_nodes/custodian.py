@@ -295,7 +295,7 @@ class Custodian:
         self._logbook.write(
             AuditKind.ACCEPTED,
             study=terms.study_digest,
-            detail=f"plan of round {accepted.last[0]} attempt {accepted.last[1]}",
+            detail=f"plan of round {accepted.last[0]} of {terms.aggregations} attempt {accepted.last[1]}",
             puts={study_key(terms.study_digest, "state"): accepted.to_bytes()},
             deletes=frozenset(study_key(terms.study_digest, n) for n in ("contribution", "answer")),
             ledger=charge,

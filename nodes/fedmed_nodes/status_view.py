@@ -25,7 +25,8 @@ WANTED: Final = ("relay", "supernode", "superexec")
 _PATIENCE_S, _ANSWERS_WITHIN_S = 3.0, 30.0
 _DOOR_S: Final = 5.0
 _SOON_DAYS: Final = 30
-_ROUND: Final = re.compile(r"plan of round (\d+)")
+# Entries of the first version do not say of how many.
+_ROUND: Final = re.compile(r"plan of round (\d+)(?: of (\d+))?")
 
 Document = dict[str, Any]
 """JSON values."""
@@ -145,12 +146,13 @@ def study_document(study: StudyBudget, entries: Sequence[AuditEntry]) -> Documen
         entries: The audit chain, in order.
 
     Returns:
-        ``state`` in words, the ``round`` of the last plan that was accepted, how many sums this node helped
-        to open, and what is spent and reserved.
+        ``state`` in words, the ``round`` of the last plan that was accepted and the study's ``rounds`` (0 before
+        the first plan), how many sums this node helped to open, and what is spent and reserved.
     """
     digest = study.study_digest.hex()
     own = [entry for entry in entries if entry.event.study == digest]
-    plans = [found.group(1) for e in own if (found := _ROUND.match(e.event.detail))]
+    plans = [found.groups("0") for e in own if (found := _ROUND.match(e.event.detail))]
+    round_number, rounds = map(int, plans[-1]) if plans else (0, 0)
     ended = any(
         e.event.kind is AuditKind.EPOCH_DESTROYED and e.counter > own[-1].counter for e in entries if own
     )
@@ -159,7 +161,8 @@ def study_document(study: StudyBudget, entries: Sequence[AuditEntry]) -> Documen
         "title": study.title,
         "study": digest,
         "state": _state(study.standing, is_begun=bool(plans), is_ended=ended),
-        "round": int(plans[-1]) if plans else 0,
+        "round": round_number,
+        "rounds": rounds,
         "opened": sum(e.event.kind is AuditKind.OPENED for e in own),
         "spent_epsilon": study.spent_epsilon,
         "reserved_epsilon": study.reserved_epsilon,
@@ -231,7 +234,8 @@ def _custodian_lines(told: Mapping[str, Any]) -> list[str]:
         for d in told["datasets"]
     ]
     for s in told["studies"]:
-        where = f", round {s['round']}, {s['opened']} sums opened here" if s["round"] else ""
+        total = f" of {s['rounds']}" if s["rounds"] else ""
+        where = f", round {s['round']}{total}, {s['opened']} sums opened here" if s["round"] else ""
         spent = f"epsilon {s['spent_epsilon']:.3f} of {s['reserved_epsilon']:.3f} spent"
         lines.append(f"study       {s['id']}: {s['state']}{where}, {spent}")
         lines.append(f"            {s['study']}")

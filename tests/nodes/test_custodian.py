@@ -72,7 +72,7 @@ def test_the_debit_is_on_disk_before_a_row_is_read(trial: Trial) -> None:
     trial.federation.nodes[POINT].with_source(Watching())
     trial.ask_nonce(POINT)
     trial.contribute(POINT, trial.plan())
-    assert seen == [(1, ["plan of round 1 attempt 1"])]
+    assert seen == [(1, ["plan of round 1 of 3 attempt 1"])]
 
 
 def test_a_charge_says_what_was_released_and_under_which_plan(trial: Trial) -> None:

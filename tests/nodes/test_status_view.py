@@ -42,7 +42,7 @@ def budget(standing: StudyStanding) -> StudyBudget:
 
 
 ACCEPTED = entry(1, AuditKind.ACCEPTED, "study")
-PLANNED = entry(2, AuditKind.ACCEPTED, "plan of round 2 attempt 1")
+PLANNED = entry(2, AuditKind.ACCEPTED, "plan of round 2 of 9 attempt 1")
 OPENED = entry(3, AuditKind.OPENED)
 ENDED = entry(4, AuditKind.EPOCH_DESTROYED, study=b"")
 
@@ -62,8 +62,20 @@ def test_a_studys_state_follows_from_budget_and_audit_log(
 ) -> None:
     told = study_document(budget(standing), entries)
     assert told["state"] == state
-    assert told["round"] == (2 if PLANNED in entries else 0)
+    assert (told["round"], told["rounds"]) == ((2, 9) if PLANNED in entries else (0, 0))
     assert told["opened"] == (1 if OPENED in entries else 0)
+
+
+@pytest.mark.parametrize(
+    ("detail", "where"),
+    [("plan of round 2 of 9 attempt 1", "round 2 of 9, 1"), ("plan of round 2 attempt 1", "round 2, 1")],
+)
+def test_the_line_of_a_running_study_says_which_round_of_how_many(detail: str, where: str) -> None:
+    entries = [ACCEPTED, entry(2, AuditKind.ACCEPTED, detail), OPENED]
+    studies = [study_document(budget(StudyStanding.RESERVED), entries)]
+    custodian = {"answers": True, "node": "n", "roster_digest": "", "datasets": [], "audit": None}
+    lines = status_lines({"custodian": {**custodian, "studies": studies}, "faults": []})
+    assert f"study       s: running, {where} sums opened here" in lines
 
 
 def test_another_studys_entries_say_nothing_of_this_one() -> None:
