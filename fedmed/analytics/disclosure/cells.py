@@ -78,27 +78,25 @@ def cells_of(
     dimensions: tuple[Dimension, ...],
     where: Mapping[str, frozenset[str]],
     values: Mapping[str, frozenset[str]],
-) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], Cell]]:
-    """Every cell of a table and of all its margins.
+    *,
+    kept: tuple[int, ...],
+) -> Iterator[Cell]:
+    """Every cell of a table, or of one of its margins.
 
     Args:
         dimensions: In the order of the axes; none for a single total.
         where: Values to which the whole table is restricted, by column.
         values: `known_values` of all tables that are looked at together.
+        kept: The axes that are kept: all for the table itself, none for its total.
 
     Yields:
-        The axes that are kept (all for the table itself, none for its total), a place among the levels of
-        these axes, and its cell.
+        One cell for each place among the levels of the axes kept, the last axis fastest.
     """
-    axes = range(len(dimensions))
-    outer = frozenset(where.items())
-    levels = [tuple(_conditions(dimension, values)) for dimension in dimensions]
-    for kept in itertools.chain.from_iterable(itertools.combinations(axes, r) for r in range(len(axes) + 1)):
-        # A sum over levels that leave people out is a sum over the named values only.
-        left_out = (d for a, d in enumerate(dimensions) if a not in kept and not d.is_complete)
-        within = outer | {(d.column, d.named) for d in left_out}
-        for place in itertools.product(*(range(len(levels[axis])) for axis in kept)):
-            yield kept, place, within | {levels[axis][p] for axis, p in zip(kept, place, strict=True)}
+    # A sum over levels that leave people out is a sum over the named values only.
+    left_out = (d for a, d in enumerate(dimensions) if a not in kept and not d.is_complete)
+    within = frozenset(where.items()) | {(d.column, d.named) for d in left_out}
+    levels = (tuple(_conditions(dimensions[axis], values)) for axis in kept)
+    return (within.union(place) for place in itertools.product(*levels))
 
 
 def _conditions(dimension: Dimension, values: Mapping[str, frozenset[str]]) -> Iterator[Condition]:

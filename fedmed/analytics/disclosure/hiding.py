@@ -12,47 +12,27 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from bisect import bisect_left
 
-from fedmed.analytics.disclosure.cells import Cell, Equation
-from fedmed.analytics.disclosure.interval import Net, order_of, too_narrow
+import numpy as np
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quantity:
-    """What adds up: persons, rows, or an amount; the same one in all tables that show it.
-
-    Attributes:
-        values: Number of every cell, >= 0.
-        needs: Cells that must be protected, with the number that an attacker must think possible there;
-            larger than the cell's own.
-        floor: Smallest total but zero that may be known of cells that no table has (>= 1).
-    """
-
-    values: Mapping[Cell, int]
-    needs: Mapping[Cell, int]
-    floor: int
+from fedmed.analytics.disclosure.interval import too_narrow
+from fedmed.analytics.disclosure.net import Flags, Net, Quantity
+from fedmed.types import IntArray
 
 
-def hide(
-    quantity: Quantity,
-    rules: Iterable[Equation],
-    *,
-    hidden: frozenset[Cell] = frozenset(),
-    published: frozenset[Cell] = frozenset(),
-) -> frozenset[Cell]:
+def hide(quantity: Quantity, net: Net, *, hidden: Flags, published: Flags) -> Flags:
     """Choose what stays hidden.
 
     Args:
         quantity: The numbers of all tables, earlier ones included.
-        rules: `fedmed.analytics.disclosure.cells.equations` of their cells.
-        hidden: Cells that are hidden whatever the numbers say.
-        published: Cells whose numbers are known already; they cannot be hidden any more.
+        net: The equations between their cells.
+        hidden: Shape (cells of the net,): cells that are hidden whatever the numbers say.
+        published: The same shape: cells whose numbers are known already; they cannot be hidden any more.
 
     Returns:
-        The hidden cells: ``hidden``, all that have needs, and complementary ones. The same for every order of
-        cells and rules.
+        The same shape, the hidden cells: ``hidden``, all that have needs, and complementary ones. The same
+        for every order of tables and levels.
 
     Guarantees:
         For every hidden cell that has a need, a world exists that agrees with everything shown, in which the
@@ -60,73 +40,105 @@ def hide(
         smaller. What is hidden of a sum that is shown adds up to zero or at least the floor. Neither can
         be promised of what was published before under weaker rules.
     """
-    net = Net.of(quantity.values, tuple(rules))
-    blank = (set(quantity.needs) | hidden) - published
-    safe: set[frozenset[int]] = set()
+    blank = ((quantity.needs > 0) | hidden) & ~published
+    safe: set[bytes] = set()
     while True:
-        culprits = _open_sums(quantity, net, blank) or too_narrow(
-            net, blank, needs=quantity.needs, floor=quantity.floor, safe=safe
-        )
-        if not culprits:
-            return frozenset(blank)
+        culprits, more = _open_sums(quantity, net, blank), np.zeros_like(blank)
+        if not culprits.any():
+            culprits, more = too_narrow(quantity, net, blank, safe=safe)
+        if not culprits.any():
+            return blank
         taken = blank | published
-        more = {c for cells in culprits.values() for c in cells if c in quantity.values} - taken
+        more &= net.is_known & ~taken
         # A complementary cell alone in a sum is worked out, so it hides nothing: mend those first.
-        for wanting in (_alone(quantity, net, blank), culprits.keys()):
-            found = (_cheapest(quantity, net, taken, cell) for cell in sorted(wanting, key=order_of))
-            more = more or {cell for cell in found if cell is not None}
-        if not more:  # nothing near is left to hide: hide all that shares an equation with a blank
-            touched = {place for cell in culprits.keys() | blank for place in net.rules_of.get(cell, ())}
-            near = {cell for place in touched for cell in net.cells(place)}
-            more = {cell for cell in near if cell in quantity.values} - taken
-        if not more:
-            return frozenset(blank)
-        blank |= more
+        if not more.any():
+            more = _cheapest(quantity, net, taken, _alone(quantity, net, blank))
+        if not more.any():
+            more = _cheapest(quantity, net, taken, culprits)
+        if not more.any():  # nothing near is left to hide: hide all that shares an equation with a blank
+            touched = net.touches.T @ (culprits | blank).astype(np.int64)
+            more = (net.touches @ touched > 0) & net.is_known & ~taken
+        if not more.any():
+            return blank
+        blank = blank | more
 
 
-def _open_sums(quantity: Quantity, net: Net, blank: set[Cell]) -> dict[Cell, frozenset[Cell]]:
+def _judged(net: Net, blank: Flags) -> tuple[Flags, IntArray]:
+    """Equations with a shown whole, and how many parts of each equation nobody sees."""
+    shown = net.is_known[net.wholes] & ~blank[net.wholes]
+    return shown, net.parts @ net.open_at(blank).astype(np.int64)
+
+
+def _open_sums(quantity: Quantity, net: Net, blank: Flags) -> Flags:
     """Cells of equations in which the blanks add up to something small that can be read off."""
-    found: set[Cell] = set()
-    for rule in net.rules:
-        open_parts = [c for c in rule.parts if net.is_blank(c, blank)]
-        if rule.whole in blank and not open_parts:
-            found |= {rule.whole} & quantity.needs.keys()
-        if rule.whole in blank or rule.whole not in quantity.values or not open_parts:
-            continue
-        left = net.left(rule, blank)
-        if 0 < left < quantity.floor:
-            found.update(open_parts)
-        found.update(c for c in open_parts if quantity.needs.get(c, 0) > left)
-    return dict.fromkeys(found, frozenset())
-
-
-def _alone(quantity: Quantity, net: Net, blank: set[Cell]) -> set[Cell]:
-    """Hidden cells that are the only blank of a shown sum and not zero."""
-    found = set()
-    for rule in net.rules:
-        if rule.whole in blank or rule.whole not in quantity.values:
-            continue
-        open_parts = [c for c in rule.parts if net.is_blank(c, blank)]
-        if len(open_parts) == 1 and net.left(rule, blank) > 0:
-            found.update(blank.intersection(open_parts))
+    shown, count = _judged(net, blank)
+    left = quantity.left(net, blank)
+    found = np.zeros_like(blank)
+    # All parts of a hidden whole are shown.
+    found[net.wholes[blank[net.wholes] & (count == 0)]] = True
+    found &= quantity.needs > 0
+    rules, places = net.parts.nonzero()
+    is_small = ((left > 0) & (left < quantity.floor))[rules] | (quantity.needs[places] > left[rules])
+    found[places[net.open_at(blank)[places] & shown[rules] & is_small]] = True
     return found
 
 
-def _cheapest(quantity: Quantity, net: Net, taken: set[Cell], cell: Cell) -> Cell | None:
-    """The shown number whose loss costs least: a part, where the equation is tightest, just large enough."""
-    best = None
-    for place in net.rules_of.get(cell, ()):
-        rule = net.rules[place]
-        is_tight = rule.whole in quantity.values and rule.whole not in taken
-        left = net.left(rule, taken) if is_tight else -1
-        short = quantity.needs.get(cell, quantity.floor) - left
-        for index, other in enumerate(net.cells(place)):
-            if other in taken or other not in quantity.values:
-                continue
-            value = quantity.values[other]
-            suffices = value >= short
-            size = value if suffices else -value
-            key = (not is_tight, left, index == 0, not suffices, size, order_of(other))
-            if best is None or key < best[0]:
-                best = (key, other)
-    return best[1] if best else None
+def _alone(quantity: Quantity, net: Net, blank: Flags) -> Flags:
+    """Hidden cells that are the only blank of a shown sum and not zero."""
+    shown, count = _judged(net, blank)
+    wanting = shown & (count == 1) & (quantity.left(net, blank) > 0)
+    return np.asarray((net.parts.T @ wanting.astype(np.int64) > 0) & blank, dtype=np.bool_)
+
+
+def _cheapest(quantity: Quantity, net: Net, taken: Flags, wanting: Flags) -> Flags:
+    """For each cell the shown number whose loss costs least.
+
+    A part, where the equation is tightest, just large enough.
+    """
+    found = np.zeros_like(taken)
+    if not wanting.any():
+        return found
+    offers, wanted = _Offers(quantity, net, taken), quantity.wanted.tolist()
+    for cell in np.flatnonzero(wanting).tolist():
+        each = (offers.best(rule, wanted[cell]) for rule in net.rules_of(cell).tolist())
+        best = min((offer for offer in each if offer is not None), default=None)
+        if best is not None:
+            found[best[-1]] = True
+    return found
+
+
+_Offer = tuple[bool, int, bool, bool, int, int]
+"""Of one equation: is not tight, what is left, is its whole, does not suffice, its size, its place."""
+
+
+class _Offers:
+    """Shown numbers of each equation, by size; many cells ask the same equation."""
+
+    def __init__(self, quantity: Quantity, net: Net, taken: Flags) -> None:
+        can = net.is_known & ~taken
+        rules, places = net.parts.nonzero()
+        rules, places = rules[can[places]], places[can[places]]
+        sizes = quantity.values[places]
+        order = np.lexsort((places, sizes, rules))
+        self._ends = np.searchsorted(rules[order], np.arange(len(net.wholes) + 1)).tolist()
+        self._places, self._sizes = places[order].tolist(), sizes[order].tolist()
+        is_tight = can[net.wholes]
+        self._left = np.where(is_tight, quantity.left(net, taken), -1).tolist()
+        self._is_tight, self._wholes = is_tight.tolist(), net.wholes.tolist()
+        self._whole_sizes = quantity.values[net.wholes].tolist()
+
+    def best(self, rule: int, wanted: int) -> _Offer | None:
+        """What an equation offers a cell in which ``wanted`` must be possible; the least offer is best."""
+        low, high = self._ends[rule], self._ends[rule + 1]
+        left, is_tight = self._left[rule], self._is_tight[rule]
+        short = wanted - left
+        if low == high:
+            size = self._whole_sizes[rule]
+            key = (False, size) if size >= short else (True, -size)
+            return (False, left, True, *key, self._wholes[rule]) if is_tight else None
+        at = bisect_left(self._sizes, short, low, high)
+        if at < high:
+            return not is_tight, left, False, False, self._sizes[at], self._places[at]
+        largest = self._sizes[high - 1]
+        at = bisect_left(self._sizes, largest, low, high)
+        return not is_tight, left, False, True, -largest, self._places[at]

@@ -1,210 +1,249 @@
-"""How large an attacker must think that a hidden number may be: linear programmes, one component at a time.
+"""How large an attacker must think that a hidden number may be: linear programmes over what hangs together.
 
-A component is what hangs together by equations that have blanks in common. One that is too large to be
-audited is not audited more weakly but hidden more: every sum above a protected number goes, up to the total,
-and then an exact argument takes the place of the programme.
+A component is what hangs together by equations that have blanks in common. Programmes of many components are
+one programme, since nothing connects them. A component that is too large to be audited is not audited more
+weakly but hidden more: every sum above a protected number goes, up to the total, and then an exact argument
+takes the place of the programme.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog
-from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from fedmed.analytics.disclosure.cells import Cell, Equation
+from fedmed.analytics.disclosure.net import Flags, Net, Quantity
+from fedmed.types import IntArray
 
-MOST_AUDITED = 1500
+MOST_AUDITED = 5000
 """Blanks of a component that a linear programme looks at."""
+
+MOST_ALONE = 40
+"""Targets of a component that get a programme of their own; the rest then counts as too narrow."""
 
 _SLACK = 1e-6
 _Floats = npt.NDArray[np.float64]
 
 
-def order_of(cell: Cell) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """A fixed order of cells, so that no choice depends on hashing."""
-    return tuple(sorted((column, tuple(sorted(values))) for column, values in cell))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Net:
-    """Numbers and the equations between them.
-
-    Attributes:
-        values: Number of every cell that some table has.
-        rules: All equations; their cells may be ones that no table has.
-        rules_of: Places in ``rules`` of the equations of each cell.
-    """
-
-    values: Mapping[Cell, int]
-    rules: tuple[Equation, ...]
-    rules_of: Mapping[Cell, tuple[int, ...]]
-
-    @classmethod
-    def of(cls, values: Mapping[Cell, int], rules: tuple[Equation, ...]) -> Net:
-        """Index the equations by their cells."""
-        homes: dict[Cell, list[int]] = {}
-        for place, rule in enumerate(rules):
-            for cell in (rule.whole, *rule.parts):
-                homes.setdefault(cell, []).append(place)
-        return cls(values=values, rules=rules, rules_of={c: tuple(p) for c, p in homes.items()})
-
-    def cells(self, place: int) -> tuple[Cell, ...]:
-        """The whole and the parts of an equation."""
-        return (self.rules[place].whole, *self.rules[place].parts)
-
-    def left(self, rule: Equation, blank: set[Cell]) -> int:
-        """A shown whole minus its shown parts: what the other parts add up to."""
-        shown = (self.values[c] for c in rule.parts if c in self.values and c not in blank)
-        return self.values[rule.whole] - sum(shown)
-
-    def is_blank(self, cell: Cell, blank: set[Cell]) -> bool:
-        """Whether nobody sees the cell's number: hidden, or of no table."""
-        return cell in blank or cell not in self.values
-
-
-def too_narrow(
-    net: Net, blank: set[Cell], *, needs: Mapping[Cell, int], floor: int, safe: set[frozenset[int]]
-) -> dict[Cell, frozenset[Cell]]:
+def too_narrow(quantity: Quantity, net: Net, blank: Flags, *, safe: set[bytes]) -> tuple[Flags, Flags]:
     """Blanks about which too much can be worked out, where more than one sum must be looked at.
 
     Args:
-        net: The numbers.
-        blank: Hidden cells.
-        needs: As `fedmed.analytics.disclosure.hiding.Quantity.needs`.
-        floor: As `fedmed.analytics.disclosure.hiding.Quantity.floor`; judges cells that no table has.
-        safe: Components (places of their cells' equations) found good before; good ones are added.
+        quantity: The numbers.
+        net: The equations between their cells.
+        blank: Shape (cells of the net,): hidden cells.
+        safe: Components found good before; good ones are added.
 
     Returns:
         Protected cells that cannot be as large as their need, and cells of no table that are certainly above
-        zero and certainly below the floor; with each what must be hidden as well, empty where the caller may
-        choose. A programme that fails counts as too narrow.
+        zero and certainly below the floor; then what must be hidden with them, where the caller may not
+        choose. Both as flags of the net's cells. A programme that fails counts as too narrow.
     """
-    found: dict[Cell, frozenset[Cell]] = {}
-    for component in _components(net, blank):
-        targets = [c for c in component if c in needs or c not in net.values]
-        places = frozenset(p for c in component for p in net.rules_of[c])
-        key = places | {-len(component)}
-        if not targets or key in safe:
+    is_target = net.open_at(blank) & ((quantity.needs > 0) | ~net.is_known)
+    found, above = np.zeros_like(blank), np.zeros_like(blank)
+    audited: list[IntArray] = []
+    for component in _components(net, blank, is_target):
+        if component.tobytes() in safe:
             continue
-        if len(places) == 1 and not net.is_blank(net.rules[min(places)].whole, blank):
-            continue  # one sum: the caller looked at what its blanks add up to
-        if len(component) > MOST_AUDITED:
-            bad = {c: above for c in targets if (above := _above(net, blank, c)) is not None}
-        else:
-            narrow = _narrow_by_programme(net, component, targets, needs=needs, floor=floor)
-            bad = dict.fromkeys(narrow, frozenset())
-        found |= bad
+        if len(component) <= MOST_AUDITED:
+            audited.append(component)
+            continue
+        free = _Freedom(net, blank)
+        sums = {int(c): free.above(int(c)) for c in component[is_target[component]]}
+        bad = [c for c, cells in sums.items() if cells]
+        found[bad] = True
+        above[sorted(frozenset().union(*sums.values()))] = True
         if not bad:
-            safe.add(key)
-    return found
+            safe.add(component.tobytes())
+    found |= _narrow_by_programme(quantity, net, audited, is_target)
+    safe.update(component.tobytes() for component in audited if not found[component].any())
+    return found, above
 
 
-def _components(net: Net, blank: set[Cell]) -> list[list[Cell]]:
-    """Blanks that hang together by equations, in a fixed order; those in no equation are free."""
-    cells = sorted((c for c in net.rules_of if net.is_blank(c, blank)), key=order_of)
-    place = {cell: i for i, cell in enumerate(cells)}
-    links = [(p, place[c]) for p in range(len(net.rules)) for c in net.cells(p) if c in place]
-    if not links:
-        return []
+def _components(net: Net, blank: Flags, is_target: Flags) -> list[IntArray]:
+    """Blanks that hang together by equations and of which one sum does not say everything."""
+    cells = np.flatnonzero(net.open_at(blank) & (np.diff(net.touches.indptr) > 0))
+    links = net.touches[cells]
     size = len(cells)
-    ends = np.array(links, dtype=np.int64)
-    shape = (size + len(net.rules),) * 2
-    graph = coo_matrix((np.ones(len(links)), (ends[:, 1], ends[:, 0] + size)), shape=shape)
+    graph = csr_matrix((size + len(net.wholes),) * 2, dtype=np.int64)
+    if links.nnz:
+        rows, columns = links.nonzero()
+        ends = (rows, columns + size)
+        graph = csr_matrix((np.ones(len(rows), dtype=np.int64), ends), shape=graph.shape)
     count, labels = connected_components(graph, directed=False)
-    groups: list[list[Cell]] = [[] for _ in range(count)]
-    for cell, label in zip(cells, labels, strict=False):
-        groups[label].append(cell)
-    return [group for group in groups if group]
+    whole_shown = ~net.open_at(blank)[net.wholes]
+    rules = np.bincount(labels[size:], minlength=count)
+    # One shown sum alone: the caller looked at what its blanks add up to.
+    one_sum = (rules == 1) & (np.bincount(labels[size:], weights=whole_shown, minlength=count) == 1)
+    asked = np.bincount(labels[:size], weights=is_target[cells], minlength=count) > 0
+    order = np.argsort(labels[:size], kind="stable")
+    starts = np.searchsorted(labels[:size][order], np.arange(count + 1))
+    return [cells[order[starts[c] : starts[c + 1]]] for c in np.flatnonzero(asked & ~one_sum)]
 
 
-def _above(net: Net, blank: set[Cell], cell: Cell) -> frozenset[Cell] | None:
-    """All sums above a blank; None if they are blank, so that it may be as large as one likes.
+class _Freedom:
+    """Which blanks may be as large as one likes, whatever the numbers are."""
 
-    Adding anything to a set of blanks changes no equation if each has its whole in the set exactly when it
-    has one part there, and no other number of it.
-    """
-    atom = cell
-    while below := [p for p in net.rules_of[atom] if net.rules[p].whole == atom]:
-        atom = min(net.rules[below[0]].parts, key=lambda c: (not net.is_blank(c, blank), order_of(c)))
-    above, waiting = {atom}, [atom]
-    while waiting:
-        part = waiting.pop()
-        wholes = {net.rules[p].whole for p in net.rules_of[part]} - above
-        above |= wholes
-        waiting += wholes
-    touched = {p for c in above for p in net.rules_of[c]}
-    is_free = all(net.is_blank(c, blank) for c in above) and all(
-        (net.rules[p].whole in above) == (sum(c in above for c in net.rules[p].parts) == 1) for p in touched
-    )
-    return None if is_free else frozenset(above)
+    def __init__(self, net: Net, blank: Flags) -> None:
+        self._net = net
+        self._open = net.open_at(blank)
+        self._wholes = net.wholes.tolist()
+
+    def above(self, cell: int) -> frozenset[int]:
+        """All sums above a blank; none if they are blank, so that it may be as large as one likes.
+
+        Adding anything to a set of blanks changes no equation if each has its whole in the set exactly when
+        it has one part there, and no other number of it.
+        """
+        atom = cell
+        while below := [r for r in self._rules(atom) if self._wholes[r] == atom]:
+            atom = min(self._parts(below[0]), key=lambda c: (not self._open[c], c))
+        above, waiting = {atom}, [atom]
+        while waiting:
+            part = waiting.pop()
+            wholes = {self._wholes[r] for r in self._rules(part)} - above
+            above |= wholes
+            waiting += wholes
+        touched = {r for c in above for r in self._rules(c)}
+        is_free = all(self._open[c] for c in above) and all(
+            (self._wholes[r] in above) == (sum(c in above for c in self._parts(r)) == 1) for r in touched
+        )
+        return frozenset() if is_free else frozenset(above)
+
+    def _rules(self, cell: int) -> list[int]:
+        """Equations that a cell is in."""
+        return list(self._net.rules_of(cell))
+
+    def _parts(self, rule: int) -> list[int]:
+        """Parts of an equation."""
+        return list(self._net.parts_of(rule))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _System:
-    """``matrix @ x == right``, ``0 <= x <= most``, in a unit that suits the programme."""
+    """``matrix @ x == right``, ``0 <= x <= most``, in a unit that suits the programme.
 
+    Attributes:
+        places: Shape (n,): cells of the unknowns.
+        component: Shape (n,): to which component each belongs.
+        matrix: Shape (m, n).
+        right: Shape (m,).
+        wanted: Shape (n,): what must be possible.
+        has_need: Shape (n,): whether the number is known to be smaller than that.
+        most: Far above every number, so that it binds nowhere it matters; else it errs towards hiding.
+    """
+
+    places: IntArray
+    component: IntArray
     matrix: csr_matrix
     right: _Floats
+    wanted: _Floats
+    has_need: Flags
     most: float
 
-    def solve(self, goal: _Floats) -> _Floats | None:
-        """A world in which ``goal @ x`` is largest; None if the programme fails."""
-        found = linprog(-goal, A_eq=self.matrix, b_eq=self.right, bounds=(0, self.most), method="highs-ds")
+    @classmethod
+    def of(cls, quantity: Quantity, net: Net, components: Sequence[IntArray]) -> _System:
+        """What the shown numbers say about the blanks of some components."""
+        places = np.concatenate(components)
+        is_inside = np.zeros(len(net.cells), dtype=np.bool_)
+        is_inside[places] = True
+        rules = np.flatnonzero(net.touches.T @ is_inside.astype(np.int64))
+        rows = net.signed[rules]
+        largest = int(max(quantity.values.max(), quantity.wanted.max()))
+        # Programmes are solved to 1e-7 of their unit; amounts reach 1e14.
+        unit = max(quantity.floor, largest >> 30)
+        known = np.asarray(-(rows @ np.where(is_inside, 0, quantity.values)), dtype=np.int64)
+        return cls(
+            places=places,
+            component=np.repeat(np.arange(len(components)), [len(c) for c in components]),
+            matrix=rows[:, places].astype(np.float64),
+            right=known / unit,
+            wanted=quantity.wanted[places] / unit,
+            has_need=quantity.needs[places] > 0,
+            most=4.0 * largest / unit + 4.0,
+        )
+
+    def solve(self, goal: _Floats, upper: _Floats | None = None) -> _Floats | None:
+        """A world in which ``goal @ x`` is largest; None if the programme fails.
+
+        Args:
+            goal: Shape (n,).
+            upper: Shape (n,), bounds to put on the worlds looked at; None = ``most``.
+        """
+        most = np.full(len(goal), self.most) if upper is None else upper
+        bounds = np.column_stack([np.zeros(len(goal)), most])
+        found = linprog(-goal, A_eq=self.matrix, b_eq=self.right, bounds=bounds, method="highs-ds")
         return found.x if found.status == 0 else None
 
-
-def _system(net: Net, component: list[Cell], *, largest: int, unit: int) -> _System:
-    """What the shown numbers say about the blanks of a component."""
-    place = {cell: i for i, cell in enumerate(component)}
-    entries: list[tuple[int, int, float]] = []
-    right: list[float] = []
-    for p in sorted({p for c in component for p in net.rules_of[c]}):
-        known = 0
-        for index, cell in enumerate(net.cells(p)):
-            sign = -1 if index == 0 else 1
-            if cell in place:
-                entries.append((len(right), place[cell], float(sign)))
-            else:
-                known -= sign * net.values[cell]
-        right.append(known / unit)
-    rows, columns, signs = zip(*entries, strict=True)
-    matrix = csr_matrix((signs, (rows, columns)), shape=(len(right), len(component)))
-    # Far above every number, so that it binds nowhere it matters; where it does, it errs towards hiding.
-    return _System(matrix=matrix, right=np.array(right), most=4.0 * largest / unit + 4.0)
+    def reached(self, world: _Floats) -> Flags:
+        """Unknowns that are as large as wanted in a world."""
+        return np.asarray(world >= self.wanted * (1 - _SLACK), dtype=np.bool_)
 
 
 def _narrow_by_programme(
-    net: Net, component: list[Cell], targets: list[Cell], *, needs: Mapping[Cell, int], floor: int
-) -> set[Cell]:
-    """Targets of a component that fail; a programme for many at once first, then one for each."""
-    largest = max(max(net.values.values()), *(needs.get(c, floor) for c in targets))
-    # Programmes are solved to 1e-7 of their unit; amounts reach 1e14.
-    unit = max(floor, largest >> 30)
-    system = _system(net, component, largest=largest, unit=unit)
-    place = {cell: i for i, cell in enumerate(component)}
-    wanted = {place[c]: needs.get(c, floor) / unit * (1 - _SLACK) for c in targets}
-    left = set(wanted)
-    while left:
-        goal = np.zeros(len(component))
-        goal[list(left)] = [1 / wanted[i] for i in left]
-        world = system.solve(goal)
-        reached = set() if world is None else {i for i in left if world[i] >= wanted[i]}
-        if not reached:
+    quantity: Quantity, net: Net, components: Sequence[IntArray], is_target: Flags
+) -> Flags:
+    """Targets that fail in components: all components at once, apart where one of them has no solution."""
+    found = np.zeros_like(is_target)
+    if not components:
+        return found
+    system = _System.of(quantity, net, components)
+    left = _by_one_world(system, is_target[system.places])
+    if left is None and len(components) > 1:
+        for component in components:
+            found |= _narrow_by_programme(quantity, net, [component], is_target)
+        return found
+    if left is None:
+        found[components[0]] = is_target[components[0]]
+        return found
+    found[system.places[_by_own_world(system, left)]] = True
+    return found
+
+
+def _by_one_world(system: _System, left: Flags) -> Flags | None:
+    """Targets left after worlds in which many at once are large; None if there is no world."""
+    while left.any():
+        goal = np.where(left, 1 / system.wanted, 0.0)
+        # No target needs more than is wanted: what it leaves, others get. The true world stays allowed.
+        upper = np.where(left & system.has_need, system.wanted, system.most)
+        world = system.solve(goal, upper)
+        if world is None:
+            world = system.solve(goal)
+        if world is None:
+            return None
+        still = left & ~system.reached(world)
+        if np.array_equal(still, left):
             break
-        left -= reached
-    for i in sorted(left):
-        goal = np.zeros(len(component))
-        goal[i] = 1.0
+        left = still
+    return left
+
+
+def _by_own_world(system: _System, left: Flags) -> Flags:
+    """Targets that fail in the end, each tried in a programme of its own, one of each component at a time."""
+    bad = np.zeros_like(left)
+    for _ in range(MOST_ALONE):
+        if not left.any():
+            break
+        waiting = np.flatnonzero(left)
+        first = waiting[np.unique(system.component[waiting], return_index=True)[1]]
+        goal = np.zeros(len(left))
+        goal[first] = 1.0
         world = system.solve(goal)
-        if world is not None and world[i] >= wanted[i]:
-            left.discard(i)
-        elif component[i] not in needs:
-            world = system.solve(-goal)
-            if world is not None and world[i] <= _SLACK:
-                left.discard(i)
-    return {component[i] for i in left}
+        missed = first if world is None else first[~system.reached(world)[first]]
+        if world is not None:
+            left = left & ~system.reached(world)
+        left[first] = False
+        bad[missed] = True
+        unknown = missed[~system.has_need[missed]]
+        if len(unknown):  # of what no table has, nothing is said where it may be zero
+            least = np.zeros(len(left))
+            least[unknown] = -1.0
+            world = system.solve(least)
+            if world is not None:
+                bad[unknown[world[unknown] <= _SLACK]] = False
+    return bad | left

@@ -11,16 +11,17 @@ Threat model, and what is guaranteed: `fedmed.analytics.disclosure.hiding`. Sums
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from fedmed.analytics.disclosure.cells import Cell, cells_of, equations, known_values
-from fedmed.analytics.disclosure.hiding import Quantity, hide
+from fedmed.analytics.disclosure.cells import Cell, cells_of, known_values
+from fedmed.analytics.disclosure.hiding import hide
+from fedmed.analytics.disclosure.net import Flags, Net, Quantity
 from fedmed.analytics.disclosure.tables import PERSONS, ExactTable, Kept, ProtectedTable, State
-from fedmed.types import require
+from fedmed.types import IntArray, require
 
 DEFAULT_MINIMUM = 11
 LEAST_MINIMUM, LARGEST_MINIMUM = 5, 30
@@ -51,143 +52,201 @@ def protect(
     """
     in_bounds = LEAST_MINIMUM <= minimum <= LARGEST_MINIMUM
     require(in_bounds, f"the minimum cell must be {LEAST_MINIMUM} to {LARGEST_MINIMUM}, got {minimum}")
-    study = _Study(tables=tuple(tables), earlier=tuple(earlier), minimum=minimum)
-    few = _hidden_persons(study)
-    hidden = {PERSONS: few} | {
-        name: _hidden_numbers(study, name, few) for name in sorted(_names(study)) if name != PERSONS
-    }
-    return tuple(_judged(study, table, hidden) for table in study.tables)
+    study = _Study.of(tables, earlier, minimum)
+    names = sorted({n.name for t in tables for n in t.numbers})
+    adding = tuple(t for t, table in enumerate(study.tables) if table.is_partition)
+    holding = {name: study.holding(name) for name in names}
+    frames = {each: _Frame.of(study, each) for each in dict.fromkeys((adding, *holding.values()))}
+    few = _hidden_persons(study, frames[adding])
+    hidden = {PERSONS: few}
+    hidden |= {name: _hidden_numbers(study, name, frames[holding[name]], few) for name in names}
+    return tuple(_judged(study, t, hidden) for t in range(len(study.earlier), len(study.tables)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Study:
-    """What is looked at together."""
+    """What is looked at together.
+
+    Attributes:
+        tables: Earlier ones, then this study's.
+        earlier: What was published of the first of them.
+        minimum: Fewest persons of a cell that is shown.
+        values: Values of all columns.
+        cells: Every cell once.
+        places: For each table and margin, the place in ``cells`` of each of its numbers; no two are equal.
+    """
 
     tables: tuple[ExactTable, ...]
     earlier: tuple[ProtectedTable, ...]
     minimum: int
+    values: Mapping[str, frozenset[str]]
+    cells: tuple[Cell, ...]
+    places: tuple[Mapping[Kept, IntArray], ...]
 
-    @property
-    def everything(self) -> tuple[ExactTable, ...]:
-        """Tables of this study and earlier ones."""
-        return (*(e.table for e in self.earlier), *self.tables)
+    @classmethod
+    def of(cls, tables: Sequence[ExactTable], earlier: Sequence[ProtectedTable], minimum: int) -> _Study:
+        """Number all cells."""
+        every = (*(e.table for e in earlier), *tables)
+        values = known_values((t.dimensions, t.where) for t in every)
+        number: dict[Cell, int] = {}
+        places = []
+        for table in every:
+            found = {}
+            for kept in table.margins:
+                cells = cells_of(table.dimensions, table.where, values, kept=kept)
+                numbers = [number.setdefault(cell, len(number)) for cell in cells]
+                shape = tuple(len(table.dimensions[axis].levels) for axis in kept)
+                found[kept] = np.array(numbers, dtype=np.int64).reshape(shape)
+            places.append(found)
+        return cls(
+            tables=every,
+            earlier=tuple(earlier),
+            minimum=minimum,
+            values=values,
+            cells=tuple(number),
+            places=tuple(places),
+        )
 
-    def values(self) -> Mapping[str, frozenset[str]]:
-        """Values of all columns."""
-        return known_values((t.dimensions, t.where) for t in self.everything)
+    def holding(self, name: str) -> tuple[int, ...]:
+        """Tables that have a number."""
+        return tuple(t for t, table in enumerate(self.tables) if any(n.name == name for n in table.numbers))
 
-    def places(self, table: ExactTable) -> Iterator[tuple[Kept, tuple[int, ...], Cell]]:
-        """Every number's place that a table shows, and its cell."""
-        margins = frozenset(table.margins)
-        found = cells_of(table.dimensions, table.where, self.values())
-        return ((kept, place, cell) for kept, place, cell in found if kept in margins)
+    def each(self, tables: Iterable[int]) -> Iterator[tuple[int, Kept, IntArray]]:
+        """Every margin of some tables, and the places of its cells."""
+        return ((t, kept, places) for t in tables for kept, places in self.places[t].items())
 
-
-def _names(study: _Study) -> set[str]:
-    """Numbers that this study's tables have."""
-    return {n.name for t in study.tables for n in t.numbers} | {PERSONS}
-
-
-def _least_persons(study: _Study) -> dict[Cell, int]:
-    """Persons of every cell; at least so many where they do not add up."""
-    found: dict[Cell, int] = {}
-    for table in study.everything:
-        persons = {kept: table.persons_at_least(kept) for kept in table.margins}
-        for kept, place, cell in study.places(table):
-            count = int(persons[kept][place])
-            found[cell] = min(found.get(cell, count), count)
-    return found
+    def least_persons(self) -> IntArray:
+        """Persons of every cell; at least so many where they do not add up."""
+        found = np.full(len(self.cells), np.iinfo(np.int64).max)
+        for t, kept, places in self.each(range(len(self.tables))):
+            found[places] = np.minimum(found[places], self.tables[t].persons_at_least(kept))
+        return found
 
 
-def _hidden_persons(study: _Study) -> frozenset[Cell]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """Tables whose numbers are sums of one another.
+
+    Attributes:
+        tables: Places of the tables in the study.
+        net: The equations between their cells.
+        ours: Shape (cells of the net,): place in the study of each cell that the tables have, else -1.
+    """
+
+    tables: tuple[int, ...]
+    net: Net
+    ours: IntArray
+
+    @classmethod
+    def of(cls, study: _Study, tables: tuple[int, ...]) -> _Frame:
+        """The equations of some tables."""
+        places = [p.ravel() for _, _, p in study.each(tables)]
+        known = np.unique(np.concatenate(places)).tolist() if places else []
+        net = Net.of([study.cells[place] for place in known], study.values)
+        number = {study.cells[place]: place for place in known}
+        ours = np.array([number.get(cell, -1) for cell in net.cells], dtype=np.int64)
+        return cls(tables=tables, net=net, ours=ours)
+
+    def inside(self, numbers: IntArray) -> IntArray:
+        """Numbers of the study's cells for the net's; 0 where no table has the cell."""
+        found = np.zeros(len(self.ours), dtype=np.int64)
+        found[self.net.is_known] = numbers[self.ours[self.net.is_known]]
+        return found
+
+    def hide(self, quantity: _Numbers, *, hidden: Flags, needs: IntArray) -> Flags:
+        """`fedmed.analytics.disclosure.hiding.hide`, in flags of the study's cells."""
+        chosen = hide(
+            Quantity(values=self.inside(quantity.values), needs=self.inside(needs), floor=quantity.floor),
+            self.net,
+            hidden=self.inside(hidden.astype(np.int64)) > 0,
+            published=self.inside(quantity.published.astype(np.int64)) > 0,
+        )
+        found = np.zeros_like(hidden)
+        found[self.ours[chosen]] = True
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Numbers:
+    """One number of every cell.
+
+    Attributes:
+        values: Shape (cells of the study,), int64; 0 where no table has the number.
+        exists: The same shape: some table has it.
+        published: The same shape: it was published before.
+        floor: As `fedmed.analytics.disclosure.net.Quantity.floor`.
+    """
+
+    values: IntArray
+    exists: Flags
+    published: Flags
+    floor: int
+
+    @classmethod
+    def of(cls, study: _Study, name: str, tables: Sequence[int], floor: int) -> _Numbers:
+        """Each cell's number; what is known is what was shown, whatever a later table says."""
+        values = np.zeros(len(study.cells), dtype=np.int64)
+        exists, published = np.zeros((2, len(study.cells)), dtype=np.bool_)
+        for t, kept, places in study.each(tables):
+            exists[places] = True
+            told = np.zeros(places.shape, dtype=np.bool_)
+            if t < len(study.earlier):
+                told = study.earlier[t].states[name, kept] == State.SHOWN
+            taken = told | ~published[places]
+            values[places[taken]] = study.tables[t].values(name, kept)[taken]
+            published[places[told]] = True
+        return cls(values=values, exists=exists, published=published, floor=floor)
+
+
+def _hidden_persons(study: _Study, frame: _Frame) -> Flags:
     """Cells of few persons or nobody, and the complementary ones among counts that add up."""
-    adding = [t for t in study.everything if t.is_partition]
-    counts, published = _numbers(study, PERSONS, adding)
-    least = _least_persons(study)
-    few = frozenset(c for c, count in least.items() if count < study.minimum)
-    needs = {c: study.minimum for c, count in counts.items() if 0 < count < study.minimum}
-    quantity = Quantity(values=counts, needs=needs, floor=study.minimum)
-    chosen = hide(
-        quantity, equations(counts, study.values()), hidden=few & counts.keys(), published=published
-    )
-    return few | chosen
+    counts = _Numbers.of(study, PERSONS, frame.tables, study.minimum)
+    few = study.least_persons() < study.minimum
+    is_small = counts.exists & (counts.values > 0) & (counts.values < study.minimum)
+    needs = np.where(is_small, study.minimum, 0)
+    return few | frame.hide(counts, hidden=few & counts.exists, needs=needs)
 
 
-def _hidden_numbers(study: _Study, name: str, few: frozenset[Cell]) -> frozenset[Cell]:
+def _hidden_numbers(study: _Study, name: str, frame: _Frame, few: Flags) -> Flags:
     """Cells whose number of that name is hidden."""
-    holding = [t for t in study.everything if any(n.name == name for n in t.numbers)]
-    values, published = _numbers(study, name, holding)
-    least, persons = _least_shown(study, name, holding), _least_persons(study)
-    numbers = [n for t in holding for n in t.numbers if n.name == name]
-    most = max(n.most_of_person for n in numbers)
+    every = [n for t in frame.tables for n in study.tables[t].numbers if n.name == name]
+    most = max(n.most_of_person for n in every)
     # How much one person may have of cells that no table shows, nobody has bounded.
-    floor = 1 if any(n.is_amount for n in numbers) else study.minimum
-    hidden = frozenset(c for c, value in values.items() if c in few or value < max(floor, least[c]))
+    floor = 1 if any(n.is_amount for n in every) else study.minimum
+    numbers = _Numbers.of(study, name, frame.tables, floor)
+    least = _least_shown(study, name, frame.tables)
+    is_little = numbers.values < np.maximum(floor, least)
+    hidden = numbers.exists & (few | is_little)
+    is_protected = hidden & (numbers.values > 0) & (is_little | (study.least_persons() < study.minimum))
     # Half of the least sum shown is more than one person can have there.
-    needs = {
-        c: values[c] + (min(most, least[c] // 2 + 1) if floor == 1 else most)
-        for c in hidden
-        if values[c] > 0 and (persons[c] < study.minimum or values[c] < max(floor, least[c]))
-    }
-    needs = {c: max(need, floor) for c, need in needs.items()}
-    quantity = Quantity(values=values, needs=needs, floor=floor)
-    return hide(quantity, equations(values, study.values()), hidden=hidden, published=published)
+    part = np.minimum(most, least // 2 + 1) if floor == 1 else np.full_like(least, most)
+    needs = np.where(is_protected, np.maximum(numbers.values + part, floor), 0)
+    return frame.hide(numbers, hidden=hidden, needs=needs)
 
 
-def _least_shown(study: _Study, name: str, tables: Sequence[ExactTable]) -> dict[Cell, int]:
+def _least_shown(study: _Study, name: str, tables: Sequence[int]) -> IntArray:
     """`ExactTable.least_shown` of every cell; the largest where tables differ."""
-    found: dict[Cell, int] = {}
-    for table in tables:
-        least = {kept: table.least_shown(name, kept) for kept in table.margins}
-        for kept, place, cell in study.places(table):
-            found[cell] = max(found.get(cell, 1), int(least[kept][place]))
+    found = np.ones(len(study.cells), dtype=np.int64)
+    for t, kept, places in study.each(tables):
+        found[places] = np.maximum(found[places], study.tables[t].least_shown(name, kept))
     return found
 
 
-def _numbers(
-    study: _Study, name: str, tables: Sequence[ExactTable]
-) -> tuple[dict[Cell, int], frozenset[Cell]]:
-    """Each cell's number, and the cells whose number was published before."""
-    found: dict[Cell, int] = {}
-    known: set[Cell] = set()
-    before = {id(e.table): e for e in study.earlier}
-    for table in tables:
-        values = {kept: table.values(name, kept) for kept in table.margins}
-        states = before[id(table)].states if id(table) in before else None
-        for kept, place, cell in study.places(table):
-            value = int(values[kept][place])
-            if states is not None and states[name, kept][place] == State.SHOWN:
-                known.add(cell)
-                found[cell] = value  # what is known is what was shown, whatever a later table says
-            elif cell not in known:
-                found[cell] = value
-    return found, frozenset(known)
-
-
-def _judged(study: _Study, table: ExactTable, hidden: Mapping[str, frozenset[Cell]]) -> ProtectedTable:
+def _judged(study: _Study, place: int, hidden: Mapping[str, Flags]) -> ProtectedTable:
     """The verdict on each number of a table."""
-    names = (PERSONS, *(n.name for n in table.numbers))
+    table = study.tables[place]
     states: dict[tuple[str, Kept], npt.NDArray[np.int8]] = {}
-    for name in names:
-        for kept in table.margins:
-            if name != PERSONS or table.is_partition or len(kept) == len(table.dimensions):
-                states[name, kept] = np.zeros(table.values(name, kept).shape, dtype=np.int8)
-    persons = {kept: table.persons_at_least(kept) for kept in table.margins}
-    values = {(name, kept): table.values(name, kept) for name, kept in states}
-    least = {(name, kept): table.least_shown(name, kept) for name, kept in states}
-    for kept, place, cell in study.places(table):
-        for name in names:
-            if (name, kept) in states and (cell in hidden[name] or cell in hidden[PERSONS]):
-                count, value = int(persons[kept][place]), int(values[name, kept][place])
-                enough = value >= int(least[name, kept][place])
-                states[name, kept][place] = _state(count, value, study.minimum, enough=enough)
+    for name in (PERSONS, *(n.name for n in table.numbers)):
+        for kept, cells in study.places[place].items():
+            if name == PERSONS and not table.is_partition and len(kept) < len(table.dimensions):
+                continue
+            values, persons = table.values(name, kept), table.persons_at_least(kept)
+            is_dominated = values < table.least_shown(name, kept)
+            reasons = np.select(
+                [(persons == 0) | (values == 0), persons < study.minimum, is_dominated],
+                [State.ZERO, State.SMALL, State.DOMINATED],
+                State.COMPLEMENTARY,
+            )
+            is_hidden = (hidden[name] | hidden[PERSONS])[cells]
+            states[name, kept] = np.where(is_hidden, reasons, State.SHOWN).astype(np.int8)
     return ProtectedTable(table=table, states=states)
-
-
-def _state(persons: int, value: int, minimum: int, *, enough: bool) -> State:
-    """Why a number is hidden."""
-    if persons == 0 or value == 0:
-        return State.ZERO
-    if persons < minimum:
-        return State.SMALL
-    return State.COMPLEMENTARY if enough else State.DOMINATED

@@ -1,0 +1,128 @@
+"""Cells and the equations between them as arrays: what tells which numbers give away which.
+
+Cells become places in a fixed order, so no choice depends on hashing nor on the order of tables or levels.
+Sums over equations are products with a sparse matrix of whole numbers and hence exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+
+from fedmed.analytics.disclosure.cells import Cell, Condition, equations
+from fedmed.types import IntArray
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Net:
+    """Which counts are sums of which others.
+
+    Attributes:
+        cells: All cells of the equations and of the tables, in their fixed order.
+        is_known: Shape (cells,): some table has the cell. Others only occur as parts in equations.
+        wholes: Shape (rules,): place of the cell that each equation splits.
+        parts: Shape (rules, cells), int64: 1 where a cell is a part in an equation.
+        signed: ``parts`` with -1 at the whole, so that ``signed @ numbers`` is zero.
+        touches: Shape (cells, rules), int64: 1 where a cell is in an equation, as whole or part.
+    """
+
+    cells: tuple[Cell, ...]
+    is_known: Flags
+    wholes: IntArray
+    parts: csr_matrix
+    signed: csr_matrix
+    touches: csr_matrix
+
+    @classmethod
+    def of(cls, known: Iterable[Cell], values: Mapping[str, frozenset[str]]) -> Net:
+        """Everything that follows from one another.
+
+        Args:
+            known: Cells of the tables.
+            values: `fedmed.analytics.disclosure.cells.known_values` of the same tables.
+        """
+        given = dict.fromkeys(known)
+        rules = equations(given, values)
+        cells = _in_order({**given, **dict.fromkeys(c for rule in rules for c in (rule.whole, *rule.parts))})
+        place = {cell: i for i, cell in enumerate(cells)}
+        found = sorted((place[rule.whole], tuple(sorted(place[c] for c in rule.parts))) for rule in rules)
+        wholes = np.array([whole for whole, _ in found], dtype=np.int64)
+        parts = _incidence([inside for _, inside in found], len(cells))
+        above = _incidence([(whole,) for whole, _ in found], len(cells))
+        return cls(
+            cells=cells,
+            is_known=np.array([cell in given for cell in cells], dtype=np.bool_),
+            wholes=wholes,
+            parts=parts,
+            signed=(parts - above).tocsr(),
+            touches=(parts + above).T.tocsr(),
+        )
+
+    def rules_of(self, cell: int) -> IntArray:
+        """Equations that a cell is in, rising."""
+        return _row(self.touches, cell)
+
+    def parts_of(self, rule: int) -> IntArray:
+        """Parts of an equation, rising."""
+        return _row(self.parts, rule)
+
+    def open_at(self, blank: Flags) -> Flags:
+        """Cells whose number nobody sees: hidden, or of no table."""
+        return blank | ~self.is_known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """What adds up: persons, rows, or an amount; the same one in all tables that show it.
+
+    Attributes:
+        values: Shape (cells of the net,), int64, >= 0: number of every cell; 0 where no table has it.
+        needs: Shape (cells of the net,), int64: what an attacker must think possible in a cell that must be
+            protected, larger than the cell's own number; 0 in others.
+        floor: Smallest total but zero that may be known of cells that no table has (>= 1).
+    """
+
+    values: IntArray
+    needs: IntArray
+    floor: int
+
+    @property
+    def wanted(self) -> IntArray:
+        """What must be possible in a cell: its need, the floor where it has none."""
+        return np.where(self.needs > 0, self.needs, self.floor)
+
+    def left(self, net: Net, gone: Flags) -> IntArray:
+        """Each whole minus its parts that tables have and that are not gone: what the others add up to."""
+        seen = np.where(net.is_known & ~gone, self.values, 0)
+        return np.asarray(self.values[net.wholes] - net.parts @ seen, dtype=np.int64)
+
+
+def _in_order(cells: Iterable[Cell]) -> tuple[Cell, ...]:
+    """Cells by their columns and values, whatever order they come in."""
+    found = list(cells)
+    conditions = {condition for cell in found for condition in cell}
+    rank = {condition: i for i, condition in enumerate(sorted(conditions, key=_spelled))}
+    return tuple(sorted(found, key=lambda cell: sorted(rank[condition] for condition in cell)))
+
+
+def _spelled(condition: Condition) -> tuple[str, list[str]]:
+    """A condition as something with an order."""
+    return condition[0], sorted(condition[1])
+
+
+def _incidence(rows: Sequence[Sequence[int]], columns: int) -> csr_matrix:
+    """A matrix with 1 at the given columns of each row."""
+    ends = np.cumsum([0, *map(len, rows)])
+    places = np.fromiter((place for row in rows for place in row), dtype=np.int64, count=int(ends[-1]))
+    return csr_matrix((np.ones(len(places), dtype=np.int64), places, ends), shape=(len(rows), columns))
+
+
+def _row(matrix: csr_matrix, row: int) -> IntArray:
+    """Columns of the entries of a row."""
+    return np.asarray(matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]], dtype=np.int64)
