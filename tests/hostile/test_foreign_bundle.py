@@ -66,7 +66,7 @@ server = ServerApp()
 
 def connect(path):
     with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(5)
+        s.settimeout(30)
         s.connect(path)
 
 @client.train()

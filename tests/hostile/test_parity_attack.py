@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from fedmed.aggregation import threshold_node
+from fedmed.aggregation.contract import Opening
 from fedmed.aggregation.threshold_node import EpochKeys, ThresholdContributor, insecure_epoch_keys
 from fedmed.crypto.lattice_public import public_polynomial, residues_from_bytes
 from fedmed.crypto.lattice_secret import keystream, opening_tag, pair_mask, ring
@@ -77,11 +78,13 @@ def world(nodes: int, threshold: int) -> World:
 def answers_of(here: World, openers: Sequence[int]) -> dict[int, bytes]:
     return {
         j: ThresholdContributor(here.keys[j - 1]).open(
-            plan_digest=PLAN,
-            layout=here.layout,
-            contributors=here.contributors,
-            openers=openers,
-            headers_digest=HEADERS,
+            Opening(
+                plan_digest=PLAN,
+                layout=here.layout,
+                contributors=here.contributors,
+                openers=openers,
+                headers_digest=HEADERS,
+            )
         )[0]
         for j in openers
     }

@@ -27,7 +27,7 @@ def test_nobody_there_is_a_code_and_nothing_connects_before_the_first_call(tmp_p
     assert client.answer(PhaseKind.OPEN, (b"x",)) == Reply(code="custodian_unreachable")
     with pytest.raises(CustodianUnreachable, match=r"c\.sock"):
         client.budget()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
 
 
 def test_a_custodian_that_was_restarted_answers_again(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_a_text_never_crosses_the_socket(tmp_path: Path) -> None:
     try:
         channel = grpc.insecure_channel(f"unix:{served.path}")
         for name in METHODS.values():
-            replies = list(channel.stream_stream(f"/{CUSTODIAN_SERVICE}/{name}")(iter([]), timeout=10))
+            replies = list(channel.stream_stream(f"/{CUSTODIAN_SERVICE}/{name}")(iter([]), timeout=60))
             assert [socket_wire.decode_reply_piece(r) for r in replies] == ["fedmed_error"]
         answer = channel.unary_unary(f"/{OPERATOR_SERVICE}/Approve")(
             socket_wire.encode_study(bytes(32)), timeout=10
@@ -169,7 +169,7 @@ def test_a_text_never_crosses_the_socket(tmp_path: Path) -> None:
         assert b"fedmed_error" in answer
         for name in ("Budget", "AuditTail"):  # this office has no store: another fault that nobody foresaw
             method = channel.unary_stream if name == "AuditTail" else channel.unary_unary
-            reply = method(f"/{OPERATOR_SERVICE}/{name}")(b"", timeout=10)
+            reply = method(f"/{OPERATOR_SERVICE}/{name}")(b"", timeout=60)
             whole = b"".join(reply) if name == "AuditTail" else reply
             assert b"fedmed_error" in whole
         channel.close()
@@ -210,13 +210,13 @@ def test_a_caller_that_dawdles_is_cut_off(tmp_path: Path, trial: Trial) -> None:
 
         def drip() -> Iterator[bytes]:
             yield socket_wire.encode_piece(Piece(data=b"x", ends_part=True))
-            end.wait(10)
+            end.wait(90)
 
         channel = grpc.insecure_channel(f"unix:{served.path}")
         begun = time.monotonic()
         with pytest.raises(grpc.RpcError):
-            list(channel.stream_stream(f"/{CUSTODIAN_SERVICE}/Open")(drip(), timeout=10))
-        assert time.monotonic() - begun < 5
+            list(channel.stream_stream(f"/{CUSTODIAN_SERVICE}/Open")(drip(), timeout=60))
+        assert time.monotonic() - begun < 30
         end.set()
         channel.close()
     finally:
@@ -226,7 +226,7 @@ def test_a_caller_that_dawdles_is_cut_off(tmp_path: Path, trial: Trial) -> None:
 def test_a_frame_above_the_limit_is_refused(served: Served) -> None:
     channel = grpc.insecure_channel(f"unix:{served.path}")
     with pytest.raises(grpc.RpcError) as fault:
-        list(channel.stream_stream(f"/{CUSTODIAN_SERVICE}/Open")(iter([bytes(2 << 20)]), timeout=10))
+        list(channel.stream_stream(f"/{CUSTODIAN_SERVICE}/Open")(iter([bytes(2 << 20)]), timeout=60))
     assert fault.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     channel.close()
 
@@ -255,7 +255,7 @@ def test_malformed_streams_over_the_socket_leave_memory_bounded(served: Served) 
         for number in range(count):
             frames = [dice.randbytes(dice.randrange(200)) for _ in range(dice.randrange(1, 4))]
             frames.insert(dice.randrange(2), good)
-            replies = methods[number % len(methods)](iter(frames), timeout=10)
+            replies = methods[number % len(methods)](iter(frames), timeout=60)
             codes = [socket_wire.decode_reply_piece(reply) for reply in replies]
             assert len(codes) == 1
             assert isinstance(codes[0], str)

@@ -34,7 +34,7 @@ def running_host(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def run_stub(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -63,7 +63,7 @@ def test_a_stub_runs_flowers_program_in_a_fork_of_the_host(tmp_path: Path) -> No
         assert "usage" in run_stub(folder, "--help").stdout
         assert not list(folder.glob("task-*")), "each had a Flower folder of its own, and left none"
         host.send_signal(signal.SIGTERM)
-        host.wait(10)
+        host.wait(60)
     assert "usage" in run_stub(folder, "--help").stdout, "without a host the real program runs"
 
 

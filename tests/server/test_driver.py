@@ -99,10 +99,10 @@ def test_a_silent_node_is_lost_at_the_deadline_and_a_late_reply_is_nobodys() -> 
     once = iter([NEVER, 0])
     grid = local(delays=lambda node, kind: next(once) if node == BASE + 1 else 0)
     began = time.monotonic()
-    first, second = driver(grid, deadline_s=0.2).run(ask(PhaseKind.OPEN, PhaseKind.OPEN))
+    first, second = driver(grid, deadline_s=0.5).run(ask(PhaseKind.OPEN, PhaseKind.OPEN))
     assert first[1] == Reply(code=LOST)
     assert second[1] == honest(PhaseKind.OPEN, 1)
-    assert 0.2 <= time.monotonic() - began < 5
+    assert 0.5 <= time.monotonic() - began < 60
 
 
 def test_messages_live_as_long_as_the_phase() -> None:

@@ -160,7 +160,7 @@ def test_a_fleet_call_passes_with_its_headers_and_comes_back(door: Door) -> None
 def test_everything_else_is_forbidden_and_reaches_nobody(door: Door, method: str, path: str) -> None:
     before = len(door.backend.seen)
     # http.client sends the path as it is written; httpx would tidy it first.
-    connection = http.client.HTTPSConnection("127.0.0.1", door.port, context=door.context(), timeout=10)
+    connection = http.client.HTTPSConnection("127.0.0.1", door.port, context=door.context(), timeout=60)
     connection.request(method, path, body=b"x")
     answer = connection.getresponse()
     answer.read()

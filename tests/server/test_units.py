@@ -95,7 +95,7 @@ def nginx(folder: Path, home: Home, *, port: int) -> Iterator[httpx.Client]:
             yield client
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _wait_for(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
