@@ -118,8 +118,8 @@ class Children:
         return process.pid
 
     def pids(self) -> dict[str, int]:
-        """Process ids by name; each is also the id of its group."""
-        return {name: process.pid for name, (_, process) in self._running.items()}
+        """Process ids by name; each is also the id of its group. Any thread may ask."""
+        return {name: process.pid for name, (_, process) in dict(self._running).items()}
 
     def exit_codes(self) -> dict[str, int]:
         """Exit codes of the children that are over and were not yet collected by `ended`, by name."""

@@ -24,6 +24,7 @@ from fedmed.errors import ConfigError
 from fedmed.outcome import FederatedRun
 from fedmed.progress import OnProgress, Progress
 from fedmed.study import StudySpec
+from fedmed.supervision.keeper import Keeper, Kept, Say, turns_of_main_thread
 from fedmed.supervision.processes import (
     Children,
     Program,
@@ -70,11 +71,14 @@ class LocalFederation:
         home: The coordinator's home.
         nodes: The provinces, in the order of the roster.
         running: All processes, by name.
+        keeper: Starts again what ends or stands still, as the services of a deployment do; only when asked to
+            look, which `run_local` never does: there an end is an error.
     """
 
     home: Home
     nodes: tuple[LocalNode, ...]
     running: Children
+    keeper: Keeper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,26 +155,43 @@ def set_up(
 
 @contextlib.contextmanager
 def federation(
-    home: Home, nodes: tuple[LocalNode, ...], *, on_progress: OnProgress
+    home: Home, nodes: tuple[LocalNode, ...], *, on_progress: OnProgress, say: Say = lambda _: None
 ) -> Iterator[LocalFederation]:
-    """Run all processes of a federation while the body runs; raises `ProcessFailed`, `ConfigError`."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        programs = list(pool.map(node_programs, nodes))
+    """Run all processes of a federation while the body runs.
+
+    Args:
+        home: The coordinator's home.
+        nodes: The provinces.
+        on_progress: Called at each step of the start.
+        say: Gets a line for each program that the keeper starts again.
+
+    Raises:
+        ProcessFailed: a process does not come up; names its log.
+        ConfigError: a port is taken.
+    """
     with children() as running:
-        for of_node in programs:
-            for program in of_node[:2]:  # custodian and relay; the others need the front door
-                running.start(program)
-        on_progress(Progress(phase="start", note="SuperLink, front door"))
-        coordinator.start(home, running)
-        on_progress(Progress(phase="start", note="registering SuperNodes"))
-        control.register_nodes(home)
-        on_progress(Progress(phase="start", note="custodians, SuperNodes"))
-        for node in nodes:
-            _wait_for_custodian(node, while_waiting=running.require_alive)
-        for of_node in programs:
-            for program in of_node[2:]:
-                running.start(program)
-        yield LocalFederation(home=home, nodes=nodes, running=running)
+        made = LocalFederation(home=home, nodes=nodes, running=running, keeper=Keeper(running, say=say))
+        start_all(made, on_progress=on_progress)
+        yield made
+
+
+def start_all(made: LocalFederation, *, on_progress: OnProgress) -> None:
+    """Start all processes of a federation of which none runs; errors as `federation`."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        programs = list(pool.map(node_programs, made.nodes))
+    for of_node in programs:
+        for program in of_node[:2]:  # custodian and relay; the others need the front door
+            made.keeper.start(Kept(program=program))
+    on_progress(Progress(phase="start", note="SuperLink, front door"))
+    coordinator.start(made.home, made.running, begin=made.keeper.start)
+    on_progress(Progress(phase="start", note="registering SuperNodes"))
+    control.register_nodes(made.home)
+    on_progress(Progress(phase="start", note="custodians, SuperNodes"))
+    for node in made.nodes:
+        _wait_for_custodian(node, while_waiting=made.running.require_alive)
+    for of_node in programs:
+        for program in of_node[2:]:
+            made.keeper.start(Kept(program=program, sign=turns_of_main_thread))
 
 
 def _make_node(node: LocalNode, *, front_door: str) -> NodeCard:

@@ -1,7 +1,7 @@
 """A federation of real processes on which drills run, one small study after the other (no tests here).
 
-What ends is started again, as a supervisor would; a drill watches the custodians' audit chains and the
-coordinator's record, and kills with SIGKILL at the moment that it names.
+What ends or stands still is started again by the supervisor of a deployment; a drill watches the custodians'
+audit chains and the coordinator's record, and kills with SIGKILL at the moment that it names.
 """
 
 from __future__ import annotations
@@ -27,13 +27,22 @@ from fedmed.phase_record import PhaseRecord
 from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed.progress import Progress
 from fedmed.study import StudySpec, canonical_bytes, study_digest
+from fedmed.supervision.keeper import Kept, turns_of_main_thread
+from fedmed.supervision.processes import Program
 from fedmed.types import Scheme
 from fedmed_nodes.home import Home as NodeHome
 from fedmed_server import control
 from fedmed_server.chronicle import read_phases
 from fedmed_server.home import Home as CoordinatorHome
 from fedmed_server.launch import Pace, follow, submit
-from fedmed_server.local_federation import LocalFederation, LocalNode, federation, policy_text, set_up
+from fedmed_server.local_federation import (
+    LocalFederation,
+    LocalNode,
+    federation,
+    policy_text,
+    set_up,
+    start_all,
+)
 from tests.federation import names, small_study, small_table
 
 NODES = 3
@@ -43,7 +52,10 @@ PROGRAMS = Path(sys.executable).parent
 CAN_RUN = Path("/proc/self/environ").exists() and (PROGRAMS / "flower-superlink").exists()
 WHY_NOT = "needs Linux and flwr's programs beside this Python: install FedMed with its dependencies"
 SERVER_APP = "server-app"
+# A supervisor takes two minutes to be sure that a main loop is over, and pauses of up to one between starts.
+REJOIN_S = 400.0
 _LOOK_S = 0.02
+_BETWEEN_LOOKS_S = 1.0
 _TELLING = 60
 
 
@@ -129,8 +141,9 @@ class ServerAppKilled(Exception):
 class Arena:
     """One federation for many drills."""
 
-    def __init__(self, running: LocalFederation) -> None:
+    def __init__(self, running: LocalFederation, said: list[str]) -> None:
         self.running = running
+        self.said = said
         self._numbers = iter(range(1, 1000))
 
     @property
@@ -150,23 +163,40 @@ class Arena:
         )
 
     def mend(self, result: Result | None = None) -> None:
-        """Start again what ended."""
-        for program in self.running.running.ended():
-            self.running.running.start(program)
-            if result is not None:
-                result.restarted.append(program.name)
+        """Have the supervisor look once; it starts again what ended or stood still."""
+        before = self.running.running.pids()
+        self.running.keeper.look()
+        if result is not None:
+            after = self.running.running.pids()
+            result.restarted += [name for name, pid in after.items() if before.get(name) != pid]
 
-    def wait_until_online(self, *, timeout_s: float = 120.0) -> float:
-        """Wait until every SuperNode is online by itself; the seconds it took."""
+    def wait_until_online(self, *, timeout_s: float = REJOIN_S) -> float:
+        """Wait until all parts run and every SuperNode is online by itself; the seconds it took."""
         began = time.monotonic()
-        while True:
-            self.mend()
-            with contextlib.suppress(ProcessFailed):
-                standing = control.node_statuses(self.running.home)
-                if all(standing.get(node.name) == control.ONLINE for node in self.nodes):
-                    return time.monotonic() - began
-            assert time.monotonic() - began < timeout_s, "a restarted part did not rejoin by itself"
-            time.sleep(1.0)
+        while not self.is_online():
+            told = "; ".join(self.said[-5:])
+            assert time.monotonic() - began < timeout_s, f"a restarted part did not rejoin by itself: {told}"
+            time.sleep(_BETWEEN_LOOKS_S)
+        return time.monotonic() - began
+
+    def is_online(self, *which: str) -> bool:
+        """Whether some nodes are online, all unless named, after a look of the supervisor at everything."""
+        self.mend()
+        try:
+            standing = control.node_statuses(self.running.home)
+        except ProcessFailed:  # the SuperLink is on its way
+            return False
+        return all(standing.get(name) == control.ONLINE for name in which or [n.name for n in self.nodes])
+
+    def replace(self, program: Program) -> None:
+        """Run one of Flower's programs otherwise than now, under the same name."""
+        self.running.running.stop([program.name])
+        self.running.keeper.start(Kept(program=program, sign=turns_of_main_thread))
+
+    def rebuild(self) -> None:
+        """Start everything anew on the same folders, so that one drill's damage is not the next one's."""
+        self.running.running.stop()
+        start_all(self.running, on_progress=_ignore)
 
     def run(self, spec: StudySpec, *strikes: Strike, struck: int = 0) -> Result:
         """Run a study under strikes to its end, whichever it is, and check what must hold after any.
@@ -228,24 +258,24 @@ class Arena:
                 while not stop.is_set():
                     entries = tuple(e for e in store.audit(_TELLING) if e.counter > start)
                     phases = read_phases(self.running.home.run_folder(spec.id))
-                    if strike.when(Scene(entries=entries, phases=phases, study=digest)):
-                        self.kill(strike.target, node)
+                    scene = Scene(entries=entries, phases=phases, study=digest)
+                    if strike.when(scene) and self.kill(strike.target, node):
                         result.struck.append(strike.target)
                         break
                     time.sleep(_LOOK_S)
         finally:
             store.close()
 
-    def kill(self, target: str, node: LocalNode) -> None:
-        """SIGKILL for one of the node's processes, or for one of the coordinator's."""
+    def kill(self, target: str, node: LocalNode) -> bool:
+        """SIGKILL for a process of the node, or of the coordinator; False when it does not run now."""
         pids = self.running.running.pids()
         if target == SERVER_APP:
             victims = server_app(self.running)
-            assert victims, "no ServerApp runs"
         else:
-            victims = [pids[target] if target in pids else pids[f"{target}-{node.name}"]]
+            victims = [pids[name] for name in (target, f"{target}-{node.name}") if name in pids]
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
+        return bool(victims)
 
     def books(self) -> dict[str, tuple[tuple[LedgerRecord, ...], tuple[AuditEntry, ...]]]:
         """Ledger and audit chain of every node."""
@@ -332,8 +362,9 @@ def arena(prepare: Prepare = lambda home, nodes: None) -> Iterator[Arena]:
                 "\n".join([*kept, *more]).replace("research = false", "research = true") + "\n"
             )
         prepare(home, nodes)
-        with federation(home, nodes, on_progress=_ignore) as running:
-            yield Arena(running)
+        said: list[str] = []
+        with federation(home, nodes, on_progress=_ignore, say=said.append) as running:
+            yield Arena(running, said)
         assert processes_of(folder) == [], "a process was left behind"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
