@@ -357,6 +357,11 @@ def _remarks(spec: StudySpec, allowance: Allowance | None) -> tuple[str, ...]:
     remarks = []
     if spec.privacy.is_exact:
         remarks.append("sums are exact: no noise protects a person in them, and no epsilon is spent")
+    if spec.aggregation.scheme is Scheme.CKKS:
+        remarks.append(
+            "every province holds the key to every upload: one that gets hold of this node's upload, or the "
+            "coordinator with any one province, opens it"
+        )
     if spec.aggregation.scheme is Scheme.PLAIN:
         remarks.append("uploads travel unencrypted: the coordinator sees each node's noisy sum")
     if spec.aggregation.on_dropout is OnDropout.CONTINUE:

@@ -19,6 +19,7 @@ from fedmed.governance.differencing import AskedQuestion, check_difference, guar
 from fedmed.protocol.node_round import StudyState
 from fedmed.study import StudySpec
 from fedmed_nodes.logbook import Logbook
+from fedmed_nodes.sources import RowSource
 from fedmed_nodes.study_keys import study_key
 
 QUESTIONS: Final = "questions"
@@ -26,7 +27,9 @@ QUESTIONS: Final = "questions"
 DIFFERENCE_ALLOWED: Final = "difference_allowed"
 """Part of a study's store keys (`fedmed_nodes.study_keys.study_key`): operators signed an exception."""
 
-_VERSION: Final = 1
+_VERSION: Final = 2
+_UNNAMED: Final = {"dataset": "", "persons_here": 0, "is_exact": False}
+"""What a question of version 1 lacks: no dataset has an empty name, so none is compared by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +65,10 @@ class QuestionBook:
             return cls(questions={})
         try:
             stored = json.loads(data)
-            if stored["version"] != _VERSION:
+            if stored["version"] not in (1, _VERSION):
                 raise IntegrityError(f"the book of questions has version {stored['version']}: update FedMed")
-            return cls(questions={entry["study"]: _question(entry) for entry in stored["questions"]})
+            missing = _UNNAMED if stored["version"] == 1 else {}
+            return cls(questions={e["study"]: _question({**missing, **e}) for e in stored["questions"]})
         except (ValueError, KeyError, TypeError, AttributeError, ConfigError):
             raise IntegrityError("the book of questions cannot be read: its bytes were altered") from None
 
@@ -73,7 +77,7 @@ def question_of(
     study: bytes,
     spec: StudySpec,
     *,
-    fingerprint: bytes,
+    source: RowSource,
     least_cohort: int,
     colluders: int,
     day: datetime.date,
@@ -83,7 +87,7 @@ def question_of(
     Args:
         study: Its digest.
         spec: The study.
-        fingerprint: Of this node's dataset version.
+        source: This node's dataset version.
         least_cohort: The policy's ``min_cohort``.
         colluders: Of the study's worked-out allowance.
         day: Today.
@@ -94,7 +98,10 @@ def question_of(
     return AskedQuestion(
         study=study.hex(),
         statistics=statistics,
-        dataset_fingerprint=fingerprint.hex(),
+        dataset=spec.data.dataset,
+        dataset_fingerprint=source.fingerprint.hex(),
+        persons_here=source.declared_persons,
+        is_exact=spec.privacy.is_exact,
         declared_persons=spec.data.declared_persons,
         colluders=colluders,
         min_cohort=max(least_cohort, spec.data.min_cohort),
@@ -107,7 +114,10 @@ def _document(question: AskedQuestion) -> dict[str, Any]:
     return {
         "study": question.study,
         "statistics": sorted(question.statistics),
+        "dataset": question.dataset,
         "dataset_fingerprint": question.dataset_fingerprint,
+        "persons_here": question.persons_here,
+        "is_exact": question.is_exact,
         "declared_persons": list(question.declared_persons.items()),
         "colluders": question.colluders,
         "min_cohort": question.min_cohort,

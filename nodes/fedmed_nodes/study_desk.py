@@ -230,7 +230,7 @@ class StudyDesk:
         return question_of(
             digest,
             study.spec,
-            fingerprint=study.source.fingerprint,
+            source=study.source,
             least_cohort=self._policy.min_cohort,
             colluders=study.schedule.allowance.colluders,
             day=self._clock.now().date(),
@@ -380,12 +380,15 @@ class StudyDesk:
         return Study(spec=spec, schedule=schedule, terms=terms, source=source, half=half_for(spec))
 
     def _check_epoch(self, spec: StudySpec, epoch_id: bytes) -> None:
-        """Scheme ``threshold`` needs an active epoch, ``plain`` has none."""
-        if spec.aggregation.scheme is Scheme.PLAIN:
+        """Schemes with keys need an active epoch of their own, ``plain`` has none."""
+        scheme = spec.aggregation.scheme
+        if scheme is Scheme.PLAIN:
             if epoch_id != NO_EPOCH:
                 raise EpochMismatch("scheme plain has no key epoch")
         else:
             record = self._ceremonies.record(epoch_id)
+            if record.scheme is not scheme:
+                raise EpochMismatch(f"the epoch's keys are of scheme {record.scheme.value}; run a ceremony")
             check_epoch_active(record, has_keys=self._ceremonies.has_keys(epoch_id))
 
     def _reserve(self, digest: bytes, study: Study) -> BudgetBook:

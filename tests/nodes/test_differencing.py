@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from dataclasses import replace
 from typing import Any, cast
 
@@ -157,16 +158,39 @@ def test_only_as_many_operators_as_the_policy_asks_for_can_sign_an_exception() -
 
 def test_a_book_that_was_altered_is_refused() -> None:
     assert QuestionBook.from_bytes(None).questions == {}
-    for data in (b"{}", b"[]", b'{"version": 2, "questions": []}', b'{"version": 1, "questions": [{}]}'):
+    for data in (b"{}", b"[]", b'{"version": 3, "questions": []}', b'{"version": 1, "questions": [{}]}'):
         with pytest.raises(IntegrityError):
             QuestionBook.from_bytes(data)
 
 
 def test_a_book_is_read_as_it_was_written() -> None:
     spec = small_question()
-    asked = question_of(bytes(32), spec, fingerprint=bytes(32), least_cohort=5, colluders=1, day=NOW.date())
+    source = TableSource(stays(1), declared_persons=DECLARED, data_year=NOW.year)
+    asked = question_of(bytes(32), spec, source=source, least_cohort=5, colluders=1, day=NOW.date())
     assert asked is not None
     book = QuestionBook(questions={}).with_question(asked)
     read = QuestionBook.from_bytes(book.to_bytes())
     assert read == book
     assert tuple(read.questions[asked.study].declared_persons) == spec.nodes
+    old = json.loads(book.to_bytes())
+    for entry in old["questions"]:
+        for name in ("dataset", "persons_here", "is_exact"):
+            del entry[name]
+    first_version = QuestionBook.from_bytes(json.dumps({**old, "version": 1}).encode())
+    assert first_version == QuestionBook(
+        questions={asked.study: replace(asked, dataset="", persons_here=0, is_exact=False)}
+    )
+
+
+@pytest.mark.slow
+def test_exact_answers_over_a_new_version_of_the_dataset_wait_for_an_exception() -> None:
+    """The same question a day and one changed person later: its difference would be that person's row."""
+    made = federation()
+    answer(question(made, "first"), (1, 2, 3))
+    node = made.nodes[1]
+    changed = stays(1).slice(1)
+    source = TableSource(changed, declared_persons=DECLARED, data_year=NOW.year)
+    node.settings = replace(node.settings, datasets={DATASET: source})
+    node.restart()
+    assert proposed(question(made, "again"), 1) == REFUSED
+    assert proposed(question(made, "other", statistics=[{**STAYS, "by": BY[:1]}]), 1) == ""

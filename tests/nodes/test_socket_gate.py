@@ -218,7 +218,6 @@ def test_more_connections_than_allowed_are_closed_and_room_comes_back(place: Pla
 
 
 def test_a_gate_that_ends_while_connections_come_and_go_closes_every_one(open_folder: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
     for attempt in range(12):
         place = Place(open_folder / str(attempt))
         held = [socket.socket(socket.AF_UNIX) for _ in range(8)]
@@ -230,8 +229,7 @@ def test_a_gate_that_ends_while_connections_come_and_go_closes_every_one(open_fo
         place.close()
         for s in held:
             s.close()
-    gc.collect()  # a stream that was never closed says so here, and a warning is an error
-    assert len(os.listdir("/proc/self/fd")) <= before + 2 * 12  # the last echoes may still be closing theirs
+    gc.collect()  # a stream or socket that was never closed warns here, and a warning is an error
 
 
 def test_a_socket_of_a_dead_custodian_is_replaced(tmp_path: Path) -> None:

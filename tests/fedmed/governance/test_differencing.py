@@ -22,7 +22,10 @@ def asked(**changes):
     given = {
         "study": "aa",
         "statistics": frozenset({"s"}),
+        "dataset": "person_year",
         "dataset_fingerprint": "f",
+        "persons_here": 1000,
+        "is_exact": True,
         "declared_persons": NODES,
         "colluders": 1,
         "min_cohort": 100,
@@ -62,7 +65,9 @@ def test_cohorts_that_differ_by_fewer_persons_than_the_minimum_are_refused(decla
     [
         {"study": "bb"},
         {"statistics": frozenset({"t"})},
-        {"dataset_fingerprint": "g"},
+        {"dataset_fingerprint": "g", "dataset": "stays"},
+        {"dataset_fingerprint": "g", "is_exact": False},
+        {"dataset_fingerprint": "g", "persons_here": 1100},
         {"day": DAY - datetime.timedelta(days=366)},
     ],
 )
@@ -70,6 +75,17 @@ def test_another_question_another_dataset_or_an_old_answer_is_no_obstacle(change
     near = replace(asked(), declared_persons={n: c for n, c in NODES.items() if n != "a"})
     assert is_refused(NEW, near)
     assert not is_refused(NEW, replace(near, **changes))
+
+
+@pytest.mark.parametrize(
+    ("persons", "refused"), [(1000, True), (1099, True), (901, True), (1100, False), (900, False)]
+)
+def test_exact_answers_over_two_versions_of_a_dataset_need_a_declared_difference(persons, refused):
+    earlier = asked(dataset_fingerprint="g", persons_here=persons)
+    assert is_refused(NEW, earlier) is refused
+    assert not is_refused(replace(NEW, is_exact=False), earlier), "noise hides whoever came or went"
+    with pytest.raises(DifferencingRefused, match="ask with noise"):
+        check_difference(NEW, [asked(dataset_fingerprint="g")], window_days=1)
 
 
 def test_what_is_asked_is_known_by_columns_whatever_the_levels_and_names():
