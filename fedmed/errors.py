@@ -373,6 +373,12 @@ class OpeningOutOfBounds(IntegrityError):
     code = "opening_out_of_bounds"
 
 
+class SumForged(IntegrityError):
+    """A sum to open is not that of the contributions of its set under its plan and epoch."""
+
+    code = "sum_forged"
+
+
 class SealingInvalid(IntegrityError):
     """A sealed share does not open under this key and context."""
 

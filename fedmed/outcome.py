@@ -209,8 +209,11 @@ def _aggregation(spec: TrainingStudy, schedule: Schedule, run: FederatedRun) -> 
 
 def _margin(name: str) -> float | None:
     """Worst-case margin of a ring parameter set; none for ``plain``."""
+    from fedmed.crypto.ckks_parameters import CKKS_SETS
     from fedmed.crypto.parameters import PARAMETER_SETS
 
+    if name in CKKS_SETS:
+        return CKKS_SETS[name].margin_bits
     return None if name == PLAIN_SET else PARAMETER_SETS[name].margin_bits
 
 

@@ -55,7 +55,13 @@ class Scheme(Enum):
     """How contributions are summed."""
 
     THRESHOLD = "threshold"
+    CKKS = "ckks"
     PLAIN = "plain"
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether a ceremony deals keys for an epoch; sums travel unencrypted otherwise."""
+        return self is not Scheme.PLAIN
 
 
 class OnDropout(Enum):

@@ -14,9 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from fedmed import wire
-from fedmed.aggregation.contract import Combiner
-from fedmed.aggregation.plain_coordinator import PlainCombiner
-from fedmed.aggregation.threshold_coordinator import ThresholdCombiner
+from fedmed.aggregation.combiners import combiner_for
 from fedmed.governance.audit_chain import EMPTY_CHAIN, AuditKind, ChainHead
 from fedmed.governance.policy import Policy
 from fedmed.messages import (
@@ -175,11 +173,6 @@ class Federation:
 # --- Ceremony, held once a process -------------------------------------------------------------------
 
 
-def combiner_for(scheme: Scheme) -> Callable[[Any], Combiner]:
-    """The coordinator's half of a scheme."""
-    return ThresholdCombiner if scheme is Scheme.THRESHOLD else PlainCombiner
-
-
 def fresh_federation(
     nodes: int = 4,
     *,
@@ -208,11 +201,15 @@ def fresh_federation(
 
 
 @functools.cache
-def _held_ceremony(nodes: int, threshold: int, colluders: int) -> Federation:
+def _held_ceremony(nodes: int, threshold: int, colluders: int, scheme: Scheme) -> Federation:
     """A federation whose ceremony is over; never handed out, only copied."""
     federation = fresh_federation(nodes, threshold=threshold, colluders=colluders)
     steps = hold_ceremony(
-        identity_of(COORDINATOR), federation.roster, today=NOW.date(), combiner=ThresholdCombiner
+        identity_of(COORDINATOR),
+        federation.roster,
+        today=NOW.date(),
+        combiner=combiner_for(scheme),
+        scheme=scheme,
     )
     federation.epoch_id = federation.drive(steps).epoch_id
     return federation
@@ -226,14 +223,13 @@ def make_federation(
     scheme: Scheme = Scheme.THRESHOLD,
     **parts: Any,
 ) -> Federation:
-    """A federation of its own for a test; scheme ``threshold`` starts with a finished ceremony.
+    """A federation of its own for a test; a scheme with keys starts with a finished ceremony.
 
     ``parts`` are those of `fresh_federation`: ``policy``, ``noise``, ``store``.
     """
     federation = fresh_federation(nodes, threshold=threshold, colluders=colluders, **parts)
-    if scheme is Scheme.PLAIN:
-        return federation
-    _copy(_held_ceremony(nodes, threshold, colluders), federation)
+    if scheme.has_keys:
+        _copy(_held_ceremony(nodes, threshold, colluders, scheme), federation)
     return federation
 
 
@@ -280,8 +276,7 @@ class Trial:
         self.schedule: Schedule = schedule_for(spec)
         self.canonical = canonical_bytes(spec)
         self.digest = study_digest(self.canonical)
-        threshold = spec.aggregation.scheme is Scheme.THRESHOLD
-        self.epoch_id = federation.epoch_id if threshold else NO_EPOCH
+        self.epoch_id = federation.epoch_id if spec.aggregation.scheme.has_keys else NO_EPOCH
         digests = (self.digest, federation.roster_digest, self.epoch_id)
         self.terms: Terms = terms_for(spec, self.schedule, federation.roster, digests=digests)
         self.nonces: dict[int, bytes] = {}
@@ -392,8 +387,8 @@ class Trial:
         contributors: Sequence[int],
         openers: Sequence[int],
         headers: Sequence[bytes] | None = None,
-    ) -> tuple[bytes, bytes]:
-        """Signed opening request and plan, as one custodian gets them."""
+    ) -> tuple[bytes, ...]:
+        """Signed opening request and plan, as one custodian gets them, and the sum where it opens one."""
         given = attempt.headers(contributors) if headers is None else tuple(headers)
         content = OpeningRequest(contributors=tuple(contributors), openers=tuple(openers), headers=given)
         signed = self.federation.sign(
@@ -403,7 +398,16 @@ class Trial:
             context=attempt.digest,
             receiver=receiver,
         )
-        return signed, attempt.plan
+        return signed, attempt.plan, *self.sums(attempt, contributors)
+
+    def sums(self, attempt: Attempt, contributors: Sequence[int]) -> tuple[bytes, ...]:
+        """What openers are shown of the sum over some contributors; nothing in most schemes."""
+        if self.spec.aggregation.scheme is not Scheme.CKKS:
+            return ()
+        total = combiner_for(Scheme.CKKS)(self.layout)
+        for point in contributors:
+            total.add_contribution(attempt.contributions[point][1:])
+        return total.sums()
 
     def open(
         self, attempt: Attempt, *, contributors: Sequence[int], openers: Sequence[int]

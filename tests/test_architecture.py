@@ -169,6 +169,8 @@ UNREACHABLE: Mapping[str, frozenset[str]] = {
             "fedmed_nodes",
             "fedmed.crypto.lattice_secret",
             "fedmed.aggregation.threshold_node",
+            "fedmed.aggregation.ckks_node",
+            "fedmed.crypto.ckks_secret",
             "fedmed.aggregation.plain_node",
             "fedmed.protocol.node_round",
             "fedmed.data",
@@ -181,6 +183,10 @@ UNREACHABLE: Mapping[str, frozenset[str]] = {
     "fedmed_nodes.client_app": frozenset({"fedmed.crypto", "fedmed.data", "torch"}),
     "fedmed": frozenset({"fedmed_nodes", "fedmed_server"}),
 }
+
+# Public words about columns and codes: they open files of the package and no row, so a page of the
+# coordinator may explain what it shows.
+PUBLIC_WORDS = frozenset({"fedmed.data.nhsa.schema", "fedmed.data.nhsa.glossary"})
 
 HEAVY = ("torch", "matplotlib", "flwr", "tenseal", "dp_accounting", "opacus", "sklearn", "scipy", "pyarrow")
 MOST_LINES_OF_A_MODULE = 500
@@ -324,7 +330,7 @@ def test_a_third_party_has_one_door(third_party: str) -> None:
 @pytest.mark.parametrize("party", UNREACHABLE)
 def test_what_a_party_must_not_do_it_cannot_import(party: str) -> None:
     for name, by in reachable(party).items():
-        for forbidden in UNREACHABLE[party]:
+        for forbidden in UNREACHABLE[party] if name not in PUBLIC_WORDS else ():
             assert not is_inside(name, forbidden), f"{party} reaches {name} through {by}"
 
 

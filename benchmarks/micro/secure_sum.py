@@ -34,6 +34,7 @@ from typing import Any
 
 import numpy as np
 
+from fedmed.aggregation.contract import Opening
 from fedmed.aggregation.plain_coordinator import PlainCombiner
 from fedmed.aggregation.plain_node import PlainContributor
 from fedmed.aggregation.threshold_coordinator import ThresholdCombiner
@@ -122,11 +123,13 @@ def threshold_scheme(nodes: int, values: int) -> Scheme:
         for point in openers:
             with clock("open_s"):
                 answer = custodians[point - 1].open(
-                    plan_digest=plan,
-                    layout=layout,
-                    contributors=everyone,
-                    openers=openers,
-                    headers_digest=headers,
+                    Opening(
+                        plan_digest=plan,
+                        layout=layout,
+                        contributors=everyone,
+                        openers=openers,
+                        headers_digest=headers,
+                    )
                 )
             answers.append(answer)
         with clock("combine_s"):
@@ -157,7 +160,9 @@ def plain_scheme(nodes: int, values: int) -> Scheme:
                 sent.append(node.contribute(fields, plan_digest=bytes(32), layout=layout))
         with clock("open_s"):
             answer = node.open(
-                plan_digest=bytes(32), layout=layout, contributors=(1,), openers=(1,), headers_digest=b""
+                Opening(
+                    plan_digest=bytes(32), layout=layout, contributors=(1,), openers=(1,), headers_digest=b""
+                )
             )
         with clock("combine_s"):
             combiner = PlainCombiner(layout)

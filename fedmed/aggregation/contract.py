@@ -7,9 +7,33 @@ One pair of modules a scheme implements it. Values are *fields*: non-negative in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from fedmed.errors import MessageMalformed
 from fedmed.types import Layout, WordArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """What an opening asks of a custodian; everything but ``sums`` was checked by its rules before.
+
+    Attributes:
+        plan_digest: The plan that all contributions answer.
+        layout: The plan's layout.
+        contributors: Strictly increasing roster points (S).
+        openers: Strictly increasing roster points, this custodian among them (T).
+        headers_digest: Digest of all signed headers of S in order.
+        sums: What the coordinator says is the sum of all contributions, one byte string a chunk; empty in
+            schemes whose custodians answer for a set and never see a ciphertext.
+    """
+
+    plan_digest: bytes
+    layout: Layout
+    contributors: Sequence[int]
+    openers: Sequence[int]
+    headers_digest: bytes
+    sums: Sequence[bytes] = ()
 
 
 class Contributor(Protocol):
@@ -28,26 +52,14 @@ class Contributor(Protocol):
         """
         ...
 
-    def open(
-        self,
-        *,
-        plan_digest: bytes,
-        layout: Layout,
-        contributors: Sequence[int],
-        openers: Sequence[int],
-        headers_digest: bytes,
-    ) -> tuple[bytes, ...]:
-        """Answer for one set of contributors; never sees a contribution.
-
-        Args:
-            plan_digest: The plan that all contributions answer.
-            layout: The plan's layout.
-            contributors: Strictly increasing roster points (S).
-            openers: Strictly increasing roster points, this custodian among them (T).
-            headers_digest: Digest of all signed headers of S in order.
+    def open(self, asked: Opening) -> tuple[bytes, ...]:
+        """Answer for one set of contributors.
 
         Returns:
             One byte string for each chunk.
+
+        Raises:
+            MessageMalformed: sums were sent where the scheme has none, or not one a chunk.
         """
         ...
 
@@ -63,6 +75,10 @@ class Combiner(Protocol):
         """
         ...
 
+    def sums(self) -> tuple[bytes, ...]:
+        """What openers must be shown of the sum so far, one byte string a chunk; empty in most schemes."""
+        ...
+
     def add_opening(self, chunks: Sequence[bytes]) -> None:
         """Add one opener's chunks; raises as `add_contribution`."""
         ...
@@ -74,3 +90,9 @@ class Combiner(Protocol):
             OpeningOutOfBounds: a guard bit is set or a padding field is not zero.
         """
         ...
+
+
+def check_sumless(asked: Opening) -> None:
+    """Raise `MessageMalformed` where a sum is shown to a custodian that answers for a set of keys only."""
+    if asked.sums:
+        raise MessageMalformed("this scheme opens no sum that it is sent; it answers for a set")

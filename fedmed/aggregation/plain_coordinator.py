@@ -39,6 +39,10 @@ class PlainCombiner:
         self._sum = np.minimum(self._sum + fields, _CEILING)
         self._contributions += 1
 
+    def sums(self) -> tuple[bytes, ...]:
+        """Nothing: custodians answer for the set, whatever was added here."""
+        return ()
+
     def add_opening(self, chunks: Sequence[bytes]) -> None:
         """Count one opener's chunks, which are empty; raises as `add_contribution`."""
         self._check_sizes(chunks, (0,) * len(self._chunk_values))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from fedmed.aggregation.contract import Opening, check_sumless
 from fedmed.aggregation.encoding import chunk_values
 from fedmed.types import Layout, WordArray, require
 
@@ -39,15 +38,7 @@ class PlainContributor:
             start += 8 * values
         return tuple(chunks)
 
-    def open(
-        self,
-        *,
-        plan_digest: bytes,
-        layout: Layout,
-        contributors: Sequence[int],
-        openers: Sequence[int],
-        headers_digest: bytes,
-    ) -> tuple[bytes, ...]:
-        """Answer with one empty byte string a chunk: there is nothing to open."""
-        del plan_digest, contributors, openers, headers_digest  # every set gets the same empty answer
-        return (b"",) * len(chunk_values(layout))
+    def open(self, asked: Opening) -> tuple[bytes, ...]:
+        """Answer with one empty byte string a chunk: there is nothing to open; raises `MessageMalformed`."""
+        check_sumless(asked)
+        return (b"",) * len(chunk_values(asked.layout))

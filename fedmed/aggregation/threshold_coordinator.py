@@ -45,6 +45,10 @@ class ThresholdCombiner:
         self._add(chunks)
         self._contributions += 1
 
+    def sums(self) -> tuple[bytes, ...]:
+        """Nothing: custodians answer for the set, whatever was added here."""
+        return ()
+
     def add_opening(self, chunks: Sequence[bytes]) -> None:
         """Add one opener's chunks; raises as `add_contribution`."""
         self._add(chunks)

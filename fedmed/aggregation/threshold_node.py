@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from fedmed.aggregation.contract import Opening, check_sumless
 from fedmed.crypto.lattice_public import Chunk, chunks_of, pack, public_polynomial, residues_to_bytes
 from fedmed.crypto.lattice_secret import (
     KEY_BYTES,
@@ -92,33 +93,24 @@ class ThresholdContributor:
             out.append(residues_to_bytes(residues, chunk.coefficients))
         return tuple(out)
 
-    def open(
-        self,
-        *,
-        plan_digest: bytes,
-        layout: Layout,
-        contributors: Sequence[int],
-        openers: Sequence[int],
-        headers_digest: bytes,
-    ) -> tuple[bytes, ...]:
+    def open(self, asked: Opening) -> tuple[bytes, ...]:
         """Answer for a set of contributors: a lambda sum of shares + smudging + zero mask.
 
         Args:
-            plan_digest: The plan.
-            layout: The plan's layout.
-            contributors: S, strictly increasing points.
-            openers: T, strictly increasing points, this custodian's among them.
-            headers_digest: Digest of all signed headers of S in order.
+            asked: S and T strictly increasing, this custodian among T; no sums, for none is looked at.
 
         Returns:
             For each chunk 28 bytes a coefficient.
 
         Raises:
+            MessageMalformed: a sum was sent.
             SetMalformed: S or T is empty or not strictly increasing.
             LayoutMismatch: the parameter set is too small for these contributors or this epoch.
             OpenersMiscounted: T has not ``threshold`` members, or this custodian is not one.
             EpochMismatch: no share of a contributor, or no pair key with an opener.
         """
+        check_sumless(asked)
+        contributors, openers, layout = asked.contributors, asked.openers, asked.layout
         self._check_sets(contributors, openers)
         parameter_set = named_set(layout.parameter_set)
         self._check_parameters(parameter_set, contributors)
@@ -126,8 +118,8 @@ class ThresholdContributor:
         factor = self._factor_for(tuple(contributors), tuple(openers))
         source = expanded(self._entropy)
         out = []
-        for chunk, product in self._products(plan_digest, chunks_of(layout), factor):
-            tag = opening_tag(plan_digest, contributors, openers, headers_digest, chunk.index)
+        for chunk, product in self._products(asked.plan_digest, chunks_of(layout), factor):
+            tag = opening_tag(asked.plan_digest, contributors, openers, asked.headers_digest, chunk.index)
             used = chunk.coefficients
             mask = zero_mask(self._keys.pair_keys, self._keys.point, openers, tag, coefficients=used)
             smudging = smudging_polynomial(smudging_words(source, used, smudging_bits), smudging_bits)

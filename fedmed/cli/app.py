@@ -47,6 +47,7 @@ class SchemeName(Enum):
     """Secure sums by name."""
 
     THRESHOLD = "threshold"
+    CKKS = "ckks"
     PLAIN = "plain"
 
 

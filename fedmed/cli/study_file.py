@@ -224,7 +224,7 @@ clip_norm = {clip_norm:.1f}     # bound of one person's gradient: 1 for a few nu
 # delta defaults to min(1e-5, 1 / (10 * training persons))
 
 [aggregation]
-scheme = "threshold"   # "plain" shows uploads to the coordinator: only where every policy says research
+scheme = "threshold"   # for comparison: "ckks", whose key every province holds; "plain", in the clear
 on_dropout = "stop"    # or "continue", where every policy allows it
 # threshold, dropouts, colluders and min_contributors default to the protocol's values for this many nodes
 

@@ -130,11 +130,12 @@ def _row_independence() -> str:
 
 def _parameter_sets() -> Iterator[Finding]:
     """Margins of all sets, worst cases."""
+    from fedmed.crypto.ckks_parameters import PRIME_BITS, check_ckks_sets
     from fedmed.crypto.parameters import check_parameter_sets
 
     why, mend = "an opening could decode to another sum, or be too weakly hidden", _INSTALL
     try:
-        reports = check_parameter_sets()
+        reports, shared = check_parameter_sets(), check_ckks_sets()
     except (FedMedError, ImportError) as fault:
         yield amiss("parameter sets", str(fault), why=why, mend=mend)
         return
@@ -147,6 +148,12 @@ def _parameter_sets() -> Iterator[Finding]:
         )
         fits = one.margin_bits > 0 and one.modulus_bits <= one.security_limit_bits
         yield well(name, detail) if fits else amiss(name, detail, why=why, mend=mend)
+    for other in shared:
+        detail = (
+            f"up to {other.max_nodes} nodes, {other.limb_bits} bits a slot; margin {other.margin_bits:.2f} "
+            f"bits; modulus {sum(PRIME_BITS)} of {reports[0].security_limit_bits} bits"
+        )
+        yield well(f"parameter set {other.name}", detail)
 
 
 def _versions() -> Iterator[Finding]:

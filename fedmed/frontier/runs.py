@@ -3,9 +3,10 @@
 Threat model: none. Everything here reads rows of all provinces, which only a simulation on local tables may.
 The custodians that are asked are made in this process for this run; no address of another one is known.
 
-The fast path. ``threshold`` opens exactly the integers that ``plain`` adds, so a run's accuracy does not
-depend on which of them carried the sum. Of all runs with the same layout one is encrypted, and its bytes and
-seconds stand for the others; these take clips, noise, encoding and decoding from the same code, in the clear.
+The fast path. ``threshold`` and ``ckks`` open exactly the integers that ``plain`` adds, so a run's accuracy
+does not depend on which of them carried the sum. Of all runs with the same layout one is encrypted, and its
+bytes and seconds stand for the others; these take clips, noise, encoding and decoding from the same code, in
+the clear.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from fedmed.simulation import Faults, federate
 from fedmed.study import TrainingStudy, canonical_bytes, study_digest
 from fedmed.types import Mode, Scheme
 
-EXACT = frozenset({Scheme.THRESHOLD})
+EXACT = frozenset({Scheme.THRESHOLD, Scheme.CKKS})
 """Schemes that open the very integers that were added, so that ``plain`` may stand in for them."""
 
 

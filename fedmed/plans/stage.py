@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fedmed.aggregation.encoding import LEAST_NOISE_SCALE, Carrier, SumBounds, noisy_layout
+from fedmed.crypto.ckks_parameters import CIPHERTEXT_BYTES, CKKS_SETS, ciphertexts_for
 from fedmed.errors import ConfigError
 from fedmed.privacy.accounting import fallback_noise_multiplier
 from fedmed.privacy.clipping import check_clip_norm
@@ -112,9 +113,12 @@ class Stage:
 
     @property
     def bytes_per_value(self) -> float:
-        """Bytes of payload per value, up (contribution) and again for each opening share."""
+        """Bytes of payload per value, up (contribution), and for each opening again: up, in ``ckks`` down."""
         if self.layout.parameter_set == PLAIN_SET:
             return float(BYTES_PER_PLAIN_VALUE)
+        if self.layout.parameter_set in CKKS_SETS:
+            whole = ciphertexts_for(self.layout.values, self.layout.field_bits)
+            return CIPHERTEXT_BYTES * whole / self.layout.values
         return RING_BYTES_PER_COEFFICIENT * self.layout.coefficients / self.layout.values
 
     def events(self, attempts: int) -> tuple[PrivacyEvent, ...]:

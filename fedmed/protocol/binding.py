@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedmed.errors import ChunkOutsidePlan, DigestMismatch, HeaderPlanMismatch
+from fedmed.errors import ChunkOutsidePlan, DigestMismatch, HeaderPlanMismatch, MessageMalformed
 from fedmed.messages import Header, Rehearsals, Roster
 from fedmed.protocol import envelope
-from fedmed.types import digest
+from fedmed.types import Scheme, digest
 from fedmed.wire import decode_header, decode_signed
 
 
@@ -29,9 +29,23 @@ def headers_digest(headers: Sequence[bytes]) -> bytes:
     return digest("fedmed/headers", *headers)
 
 
-def epoch_id_of(roster_digest: bytes, nonces: Sequence[bytes]) -> bytes:
-    """The key epoch's name: hash of the n fresh ceremony nonces in the order of points."""
-    return digest("fedmed/epoch", roster_digest, *nonces)
+def epoch_id_of(roster_digest: bytes, nonces: Sequence[bytes], scheme: Scheme = Scheme.THRESHOLD) -> bytes:
+    """The key epoch's name: hash of the n fresh ceremony nonces in the order of points, and of the scheme."""
+    label = "fedmed/epoch" if scheme is Scheme.THRESHOLD else f"fedmed/epoch/{scheme.value}"
+    return digest(label, roster_digest, *nonces)
+
+
+def call_for(scheme: Scheme) -> bytes:
+    """What the call to a ceremony says: the scheme whose keys are dealt, nothing for ``threshold``."""
+    return b"" if scheme is Scheme.THRESHOLD else scheme.value.encode()
+
+
+def called_for(content: bytes) -> Scheme:
+    """The scheme that a call to a ceremony names; raises `MessageMalformed` for one that has no keys."""
+    for scheme in Scheme:
+        if scheme.has_keys and content == call_for(scheme):
+            return scheme
+    raise MessageMalformed("a ceremony deals keys of scheme threshold or ckks")
 
 
 def transcript_of(epoch_id: bytes, dealings: Sequence[bytes]) -> bytes:

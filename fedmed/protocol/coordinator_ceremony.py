@@ -15,11 +15,11 @@ from fedmed.crypto.identity import Identity
 from fedmed.errors import FedMedError, RehearsalFailed, TooFewNodes
 from fedmed.messages import Rehearsals, Roster
 from fedmed.protocol import envelope
-from fedmed.protocol.binding import epoch_id_of, transcript_of
+from fedmed.protocol.binding import call_for, epoch_id_of, transcript_of
 from fedmed.protocol.coordinator_round import Desk, Opened, Standing, aggregate, refusal, take_nonces
 from fedmed.protocol.schedule import rehearsal_openers, rehearsal_rounds, rehearsal_terms
 from fedmed.protocol.steps import LOST, Phase, PhaseKind, Reply, Steps
-from fedmed.types import Layout
+from fedmed.types import Layout, Scheme
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,7 @@ def hold_ceremony(
     *,
     today: datetime.date,
     combiner: Callable[[Layout], Combiner],
+    scheme: Scheme = Scheme.THRESHOLD,
 ) -> Steps[Epoch]:
     """Run a whole ceremony.
 
@@ -45,6 +46,7 @@ def hold_ceremony(
         roster: The roster that all provinces pinned.
         today: The coordinator's date.
         combiner: Makes an empty running sum for a layout.
+        scheme: Whose keys are dealt; the combiner is of it.
 
     Yields:
         Phases ``ceremony`` and those of the rehearsals.
@@ -58,15 +60,14 @@ def hold_ceremony(
         FedMedError: a custodian refused. In every case all custodians are told to delete what they have.
     """
     roster_id = wire.roster_digest(roster)
-    call = envelope.sign_message(identity, envelope.CEREMONY_START, b"", context=roster_id)
+    call = envelope.sign_message(identity, envelope.CEREMONY_START, call_for(scheme), context=roster_id)
     started = yield from _ask_all(roster, "start", dict.fromkeys(roster.points, (call,)))
     nonces = [started[p][0] for p in roster.points]
-    epoch_id = _epoch_of(roster, roster_id, nonces)
+    epoch_id = _epoch_of(roster, roster_id, nonces, scheme=scheme)
     try:
         transcript, agreed = yield from _share_keys(roster, epoch_id, nonces)
-        terms = rehearsal_terms(
-            roster, roster_digest=roster_id, epoch_id=epoch_id, transcript=transcript, today=today
-        )
+        digests = (transcript, roster_id, epoch_id)
+        terms = rehearsal_terms(roster, digests=digests, scheme=scheme, today=today)
         desk = Desk(identity=identity, terms=terms, combiner=combiner)
         opened = yield from _rehearse(desk, take_nonces(desk, {p: Reply(parts=agreed[p]) for p in agreed}))
         yield from _conclude(desk, opened)
@@ -128,7 +129,7 @@ def _to_all(roster: Roster, parts: Sequence[bytes]) -> dict[int, tuple[bytes, ..
     return {p: tuple(parts) for p in roster.points}
 
 
-def _epoch_of(roster: Roster, roster_id: bytes, envelopes: Sequence[bytes]) -> bytes:
+def _epoch_of(roster: Roster, roster_id: bytes, envelopes: Sequence[bytes], *, scheme: Scheme) -> bytes:
     """The epoch's name from the nonces, each checked against its sender."""
     nonces = [
         wire.decode_nonce(
@@ -142,7 +143,7 @@ def _epoch_of(roster: Roster, roster_id: bytes, envelopes: Sequence[bytes]) -> b
         )
         for data, member in zip(envelopes, roster.members, strict=True)
     ]
-    return epoch_id_of(roster_id, nonces)
+    return epoch_id_of(roster_id, nonces, scheme)
 
 
 def _check_blobs(roster: Roster, dealt: Mapping[int, tuple[bytes, ...]]) -> None:

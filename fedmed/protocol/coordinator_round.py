@@ -308,6 +308,7 @@ def _open(
     request = wire.encode_opening_request(
         OpeningRequest(contributors=contributors, openers=openers, headers=headers)
     )
+    sums = received.total.sums()
     replies = yield Phase(
         name=_phase_name(desk, "open"),
         kind=PhaseKind.OPEN,
@@ -321,6 +322,7 @@ def _open(
                     receiver=desk.roster.member(p).name,
                 ),
                 plan_bytes,
+                *sums,
             )
             for p in openers
         },

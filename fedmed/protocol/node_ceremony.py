@@ -6,14 +6,20 @@ the keys are agreed. Any error stops the ceremony: the caller deletes everything
 Threat model: the coordinator relays and may swap, drop or replay; up to ``colluders`` dealers deal badly.
 Every statement is signed by its dealer, blobs are bound by digest, and all n custodians sign one
 transcript before a key is used; a bad dealing shows in the rehearsals.
+
+The coordinator's call names the scheme, and so do epoch id and with it every seal. For ``threshold`` a dealer
+seals a share of its own secret and a zero seed to each custodian; for ``ckks`` the same 32-byte seed to all,
+and the key is one hash over the seeds of all n: no dealer chooses it, and one who deals unlike seeds leaves
+custodians with unlike keys, whose rehearsal does not open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fedmed import wire
+from fedmed.crypto.ckks_secret import CkksKeys, joint_key
 from fedmed.crypto.identity import Identity, seal
 from fedmed.crypto.lattice_secret import EpochKeys, SecretKey, deal, pair_key, read_share
 from fedmed.errors import (
@@ -27,9 +33,9 @@ from fedmed.errors import (
 from fedmed.governance.audit_chain import ChainHead
 from fedmed.messages import EVERYONE, Dealing, Rehearsals, Roster
 from fedmed.protocol import envelope
-from fedmed.protocol.binding import epoch_id_of, payload_digest, result_digest, transcript_of
+from fedmed.protocol.binding import called_for, epoch_id_of, payload_digest, result_digest, transcript_of
 from fedmed.protocol.schedule import rehearsal_rounds
-from fedmed.types import NONCE_BYTES, digest
+from fedmed.types import NONCE_BYTES, Scheme, digest
 
 SEED_BYTES = 32
 ByteSource = Callable[[int], bytes]
@@ -52,17 +58,18 @@ class Seat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """After step 1: the fresh ceremony nonce, in memory only."""
+    """After step 1: the fresh ceremony nonce, in memory only, and whose keys are dealt."""
 
     nonce: bytes
+    scheme: Scheme = Scheme.THRESHOLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Dealt:
-    """After step 2: own secret and zero seeds; no repr, for they are keys."""
+    """After step 2: own secret (None where all share a key) and seeds; no repr, for they are keys."""
 
     epoch_id: bytes
-    secret: SecretKey
+    secret: SecretKey | None
     seeds: tuple[bytes, ...]
     dealing: bytes
 
@@ -72,8 +79,13 @@ class Received:
     """After step 3: all shares, and the transcript that this custodian signed."""
 
     epoch_id: bytes
-    keys: EpochKeys
+    keys: EpochKeys | CkksKeys
     transcript: bytes
+
+    @property
+    def scheme(self) -> Scheme:
+        """Whose keys they are."""
+        return Scheme.CKKS if isinstance(self.keys, CkksKeys) else Scheme.THRESHOLD
 
 
 def _associated(epoch_id: bytes, roster_digest: bytes, dealer: int, receiver: int) -> bytes:
@@ -93,10 +105,11 @@ def start(seat: Seat, request: bytes, *, source: ByteSource, position: ChainHead
     Raises:
         SignatureInvalid, MessageMalformed, WrongReceiver: the call is not the coordinator's.
     """
-    envelope.open_message(
+    call = envelope.open_message(
         request, envelope.CEREMONY_START, seat.roster.coordinator, context=seat.roster_digest
     )
-    state = Started(nonce=source(NONCE_BYTES))
+    scheme = called_for(call.content)
+    state = Started(nonce=source(NONCE_BYTES), scheme=scheme)
     answer = envelope.sign_message(
         seat.identity,
         envelope.CEREMONY_NONCE,
@@ -134,7 +147,7 @@ def check_own_nonce(state: Started, nonces: Sequence[bytes], point: int) -> None
 def deal_shares(
     seat: Seat, state: Started, envelopes: Sequence[bytes], *, source: ByteSource, position: ChainHead
 ) -> tuple[Dealt, tuple[bytes, ...]]:
-    """Step 2: draw a secret and seal one share of it, and a zero seed, to every custodian.
+    """Step 2: draw a secret and seal one share of it, and a seed, to every custodian.
 
     Returns:
         The state, and the signed dealing followed by n sealed blobs in the order of points.
@@ -144,10 +157,13 @@ def deal_shares(
     )
     nonces = [wire.decode_nonce(c) for c in contents]
     check_own_nonce(state, nonces, seat.point)
-    epoch_id = epoch_id_of(seat.roster_digest, nonces)
-    secret = SecretKey.draw(source)
-    shares = deal(secret, len(seat.roster.members), seat.roster.threshold, source)
-    seeds = tuple(source(SEED_BYTES) for _ in seat.roster.points)
+    epoch_id = epoch_id_of(seat.roster_digest, nonces, state.scheme)
+    n = len(seat.roster.members)
+    secret, shares, seeds = None, (b"",) * n, (source(SEED_BYTES),) * n  # ckks: one seed, told to all
+    if state.scheme is Scheme.THRESHOLD:
+        secret = SecretKey.draw(source)
+        shares = deal(secret, n, seat.roster.threshold, source)
+        seeds = tuple(source(SEED_BYTES) for _ in seat.roster.points)
     blobs = tuple(
         seal(
             envelope.public_identity(seat.roster.member(receiver)),
@@ -211,25 +227,13 @@ def receive_shares(
     contents = _open_all(seat, envelopes, envelope.DEALING, context=state.epoch_id, receiver=EVERYONE)
     check_own_dealing(state, envelopes, seat.point)
     dealings = [wire.decode_dealing(c) for c in contents]
-    shares, pair_keys = {}, {}
+    dealt = {}
     for dealer, dealing, blob in zip(seat.roster.points, dealings, blobs, strict=True):
         check_dealing(seat.roster, dealing)
         check_blob(dealing, blob, seat.point)
-        seed, share = _open_blob(seat, state, dealer, blob)
-        shares[dealer] = read_share(share)
-        if dealer != seat.point:
-            low, high = min(dealer, seat.point), max(dealer, seat.point)
-            mine, theirs = state.seeds[dealer - 1], seed
-            z_low, z_high = (mine, theirs) if seat.point == low else (theirs, mine)
-            pair_keys[dealer] = pair_key(state.epoch_id, low, high, z_low, z_high)
+        dealt[dealer] = _open_blob(seat, state, dealer, blob)
     transcript = transcript_of(state.epoch_id, envelopes)
-    keys = EpochKeys(
-        point=seat.point,
-        threshold=seat.roster.threshold,
-        secret=state.secret,
-        shares=shares,
-        pair_keys=pair_keys,
-    )
+    keys = _shared_keys(seat, state, dealt) if state.secret is None else _own_keys(seat, state, dealt)
     answer = envelope.sign_message(
         seat.identity,
         envelope.TRANSCRIPT,
@@ -245,7 +249,10 @@ def _open_blob(seat: Seat, state: Dealt, dealer: int, blob: bytes) -> tuple[byte
     plain = seat.identity.open(
         blob, associated=_associated(state.epoch_id, seat.roster_digest, dealer, seat.point)
     )
-    check_plain(plain)
+    if state.secret is None:
+        check_seed(plain)
+    else:
+        check_plain(plain)
     return plain[:SEED_BYTES], plain[SEED_BYTES:]
 
 
@@ -253,6 +260,38 @@ def check_plain(plain: bytes) -> None:
     """A sealed share holds a whole zero seed and something after it; raises `SealingInvalid`."""
     if len(plain) <= SEED_BYTES:
         raise SealingInvalid("a sealed share is too short")
+
+
+def check_seed(plain: bytes) -> None:
+    """Of scheme ``ckks`` nothing is sealed but a seed; raises `SealingInvalid`."""
+    if len(plain) != SEED_BYTES:
+        raise SealingInvalid(f"a sealed seed must have {SEED_BYTES} bytes")
+
+
+def _own_keys(seat: Seat, state: Dealt, dealt: Mapping[int, tuple[bytes, bytes]]) -> EpochKeys:
+    """Keys of scheme ``threshold`` from the seeds and shares of all dealers."""
+    if state.secret is None:
+        raise CeremonyStopped("no secret was drawn here")
+    pair_keys = {}
+    for dealer in seat.roster.points:
+        if dealer != seat.point:
+            low, high = min(dealer, seat.point), max(dealer, seat.point)
+            mine, theirs = state.seeds[dealer - 1], dealt[dealer][0]
+            z_low, z_high = (mine, theirs) if seat.point == low else (theirs, mine)
+            pair_keys[dealer] = pair_key(state.epoch_id, low, high, z_low, z_high)
+    return EpochKeys(
+        point=seat.point,
+        threshold=seat.roster.threshold,
+        secret=state.secret,
+        shares={dealer: read_share(share) for dealer, (_, share) in dealt.items()},
+        pair_keys=pair_keys,
+    )
+
+
+def _shared_keys(seat: Seat, state: Dealt, dealt: Mapping[int, tuple[bytes, bytes]]) -> CkksKeys:
+    """The one key of scheme ``ckks`` from the seeds of all dealers."""
+    key = joint_key(state.epoch_id, {dealer: seed for dealer, (seed, _) in dealt.items()})
+    return CkksKeys(key, point=seat.point, threshold=seat.roster.threshold)
 
 
 def check_agreed(seat: Seat, state: Received, envelopes: Sequence[bytes]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from fedmed.aggregation.allowance import default_allowance
 from fedmed.aggregation.encoding import Carrier, rehearsal_layout
+from fedmed.crypto.ckks_parameters import PAYLOAD_BITS, ckks_set_for
 from fedmed.crypto.parameters import RING_DEGREE, parameter_set_for
 from fedmed.errors import ConfigError
 from fedmed.messages import Roster
@@ -246,6 +247,8 @@ def parameter_set_name(nodes: int, threshold: int, scheme: Scheme) -> tuple[str,
     """Name and payload bits of the parameter set for a federation; ``plain`` has no ring."""
     if scheme is Scheme.PLAIN:
         return PLAIN_SET, PLAIN_PAYLOAD_BITS
+    if scheme is Scheme.CKKS:
+        return ckks_set_for(nodes).name, PAYLOAD_BITS
     chosen = parameter_set_for(nodes, threshold)
     return chosen.name, chosen.payload_bits
 
@@ -302,11 +305,19 @@ def check_company(roster: Roster, allowance: Allowance) -> None:
 
 
 def rehearsal_terms(
-    roster: Roster, *, roster_digest: bytes, epoch_id: bytes, transcript: bytes, today: datetime.date
+    roster: Roster, *, digests: tuple[bytes, bytes, bytes], scheme: Scheme, today: datetime.date
 ) -> Terms:
-    """The terms of a ceremony's rehearsals: zero payload, no noise, every node in S, no spare attempt."""
+    """The terms of a ceremony's rehearsals: zero payload, no noise, every node in S, no spare attempt.
+
+    Args:
+        roster: The pinned roster.
+        digests: Of the transcript, of the roster, and the epoch id.
+        scheme: Whose keys are dealt.
+        today: The rehearsals' day.
+    """
+    transcript, roster_digest, epoch_id = digests
     nodes = len(roster.members)
-    name, payload_bits = parameter_set_name(nodes, roster.threshold, Scheme.THRESHOLD)
+    name, payload_bits = parameter_set_name(nodes, roster.threshold, scheme)
     return Terms(
         study_digest=transcript,
         roster=roster,

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from fedmed import wire
 from fedmed.messages import EVERYONE, Rehearsals
 from fedmed.protocol import envelope
-from fedmed.protocol.binding import epoch_id_of, result_digest, transcript_of
+from fedmed.protocol.binding import call_for, epoch_id_of, result_digest, transcript_of
 from fedmed.protocol.schedule import rehearsal_openers, rehearsal_rounds, rehearsal_terms
 from fedmed.protocol.steps import PhaseKind
 from fedmed.release.exchange import Exchange, Part
 from fedmed.release.rounds import Rounds, follow_contribution, follow_nonces, follow_opening
 from fedmed.release.trail import Trail, answers_of_all, asked_of_all, named, need, take_nonce
+from fedmed.types import Scheme
 
 STEPS_BEFORE = ("start", "deal", "share", "agree")
 STEPS_AFTER = ("confirm", "conclude")
@@ -37,13 +38,16 @@ def is_ceremony(exchange: Exchange) -> bool:
     return exchange.name.split()[0] == "ceremony"
 
 
-def follow_ceremony(trail: Trail, exchanges: Sequence[Exchange], *, roster_digest: bytes) -> Held:
+def follow_ceremony(
+    trail: Trail, exchanges: Sequence[Exchange], *, roster_digest: bytes, scheme: Scheme
+) -> Held:
     """Follow a ceremony from its first step to its last.
 
     Args:
         trail: The custodians before it.
         exchanges: The phases of the ceremony, in order.
         roster_digest: Of the roster that every message must belong to.
+        scheme: Whose keys the study needs.
 
     Raises:
         ReleaseBroken: names the step that does not hold.
@@ -54,7 +58,7 @@ def follow_ceremony(trail: Trail, exchanges: Sequence[Exchange], *, roster_diges
     whole = shown[: len(first)] == first and shown[-len(last) :] == last
     need(whole, f"the steps {', '.join(first)} and {', '.join(last)} are not all there, in this order")
     start, deal, share, agree = exchanges[: len(first)]
-    trail, nonces, epoch_id = _start(trail, start, roster_digest=roster_digest)
+    trail, nonces, epoch_id = _start(trail, start, roster_digest=roster_digest, scheme=scheme)
     trail, dealings = _deal(trail, deal, nonces=nonces, epoch_id=epoch_id)
     transcript = transcript_of(epoch_id, [p.kept for p in dealings])
     trail, signed = _share(trail, (deal, share), epoch_id=epoch_id, transcript=transcript)
@@ -64,9 +68,8 @@ def follow_ceremony(trail: Trail, exchanges: Sequence[Exchange], *, roster_diges
         need(tuple(asked) == signed, "a custodian was shown other transcripts than were signed")
         for point, (part,) in answers_of_all(trail.roster, agree, 1).items():
             trail = take_nonce(trail, point, part, context=transcript)
-    terms = rehearsal_terms(
-        trail.roster, roster_digest=roster_digest, epoch_id=epoch_id, transcript=transcript, today=trail.today
-    )
+    digests = (transcript, roster_digest, epoch_id)
+    terms = rehearsal_terms(trail.roster, digests=digests, scheme=scheme, today=trail.today)
     rounds = _rehearse(Rounds(trail=trail, terms=terms), exchanges[len(first) : -len(last)])
     trail = _conclude(rounds, (exchanges[-2], exchanges[-1]), epoch_id=epoch_id, transcript=transcript)
     return Held(epoch_id=epoch_id, rehearsals=len(rounds.opened), trail=trail.for_next_study())
@@ -78,13 +81,14 @@ def _step(part: Part, name: str) -> None:
 
 
 def _start(
-    trail: Trail, exchange: Exchange, *, roster_digest: bytes
+    trail: Trail, exchange: Exchange, *, roster_digest: bytes, scheme: Scheme
 ) -> tuple[Trail, tuple[Part, ...], bytes]:
     """Step 1: fresh nonces, and the epoch's name from them."""
     with named("ceremony start"):
         step, call = asked_of_all(trail.roster, exchange, 2)
         _step(step, "start")
-        trail.hear_coordinator(call, envelope.CEREMONY_START, context=roster_digest)
+        said = trail.hear_coordinator(call, envelope.CEREMONY_START, context=roster_digest)
+        need(said.content == call_for(scheme), "the ceremony was called for another scheme")
         parts, nonces = [], []
         for point, (part,) in answers_of_all(trail.roster, exchange, 1).items():
             receiver = trail.roster.coordinator.name
@@ -93,7 +97,7 @@ def _start(
             )
             nonces.append(wire.decode_nonce(statement.content))
             parts.append(part)
-    return trail, tuple(parts), epoch_id_of(roster_digest, nonces)
+    return trail, tuple(parts), epoch_id_of(roster_digest, nonces, scheme)
 
 
 def _deal(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from fedmed import wire
+from fedmed.crypto.ckks_parameters import CKKS_SETS
 from fedmed.errors import FedMedError
 from fedmed.messages import OpeningRequest, Plan
 from fedmed.protocol import envelope, node_round
@@ -242,6 +243,9 @@ def follow_opening(rounds: Rounds, exchange: Exchange) -> Rounds:
         except FedMedError as found:
             complete, fault = False, None if said.code else found
             trail = _without(trail, point, fault)
+    if complete and _sums_shown(rounds.terms, attempt):
+        told = {exchange.answered[point].parts[1:] for point in request.openers}
+        need(len(told) == 1, f"the opening of {attempt.place} gave different sums")
     attempt = replace(
         attempt,
         contributors=request.contributors,
@@ -259,8 +263,10 @@ def follow_opening(rounds: Rounds, exchange: Exchange) -> Rounds:
 def _request(rounds: Rounds, attempt: Attempt, exchange: Exchange) -> OpeningRequest:
     """The one request that all openers were sent, over headers of this attempt."""
     trail, terms, found = rounds.trail, rounds.terms, set()
+    need(len({parts[2:] for parts in exchange.asked.values()}) <= 1, "openers were shown different sums")
     for point, parts in exchange.asked.items():
-        need(len(parts) == 2 and parts[1] == attempt.part, "an opener was sent another plan")
+        need(len(parts) >= 2 and parts[1] == attempt.part, "an opener was sent another plan")
+        need(len(parts) - 2 == _sums_shown(terms, attempt), "an opener was shown sums that it does not open")
         statement = trail.hear_coordinator(
             parts[0],
             envelope.OPENING_REQUEST,
@@ -285,6 +291,12 @@ def _request(rounds: Rounds, attempt: Attempt, exchange: Exchange) -> OpeningReq
                 raise fault
         need(attempt.headers.get(point) == header, "a header is not the one that its contributor sent")
     return request
+
+
+def _sums_shown(terms: Terms, attempt: Attempt) -> int:
+    """Sums that an opener is shown: one a chunk where it decrypts, none where it answers for a set."""
+    layout = terms.stage(attempt.plan.round_number).layout
+    return chunk_count(layout) if layout.parameter_set in CKKS_SETS else 0
 
 
 def _answering(trail: Trail, terms: Terms, attempt: Attempt, asked: tuple[int, OpeningRequest]) -> StudyState:

@@ -44,7 +44,7 @@ from fedmed.release.rounds import Rounds, follow_contribution, follow_nonces, fo
 from fedmed.release.trail import Trail, answers_of_all, asked_of_all, named, need, take_nonce
 from fedmed.report.units import plural
 from fedmed.study import as_training
-from fedmed.types import FloatArray, Scheme
+from fedmed.types import FloatArray
 
 # Epsilon comes out of Fourier transforms whose last digits differ from machine to machine.
 EPSILON_TOLERANCE = 1e-9
@@ -126,8 +126,9 @@ def _follow(release: Release) -> Iterator[Verified]:
     exchanges = release.exchanges
     count = next((at for at, e in enumerate(exchanges) if not is_ceremony(e)), len(exchanges))
     epoch_id = NO_EPOCH
-    if release.spec.aggregation.scheme is Scheme.THRESHOLD:
-        held = follow_ceremony(trail, exchanges[:count], roster_digest=release.roster_digest)
+    scheme = release.spec.aggregation.scheme
+    if scheme.has_keys:
+        held = follow_ceremony(trail, exchanges[:count], roster_digest=release.roster_digest, scheme=scheme)
         trail, epoch_id = held.trail, held.epoch_id
         signed = f"{len(release.roster.members)} signatures, {plural(held.rehearsals, 'rehearsal')}"
         yield Verified(name="ceremony", detail=f"epoch {epoch_id.hex()[:16]}, {signed}")

@@ -317,6 +317,12 @@ def _privacy_warnings(result: Result) -> list[str]:
         said.append(
             "Delta exceeds one over the number of persons: the guarantee may fail outright for one person."
         )
+    if result.aggregation.scheme is Scheme.CKKS:
+        said.append(
+            f"Scheme ckks: every {site_noun(result)} holds the key to every upload. Against one of them that "
+            "gets hold of uploads, and against the coordinator together with one, only the fallback epsilon "
+            f"{epsilon(privacy.fallback_epsilon)} holds."
+        )
     if result.aggregation.scheme is Scheme.PLAIN:
         said.append(
             "Scheme plain: uploads were not encrypted and the coordinator could read each one. Against the "

@@ -145,6 +145,8 @@ def sight_table(result: Result) -> SightTable:
     match scheme:
         case Scheme.THRESHOLD:
             return _threshold_table(result)
+        case Scheme.CKKS:
+            return _ckks_table(result)
         case Scheme.PLAIN:
             return _plain_table(result)
         case _:  # a new scheme has no row until somebody has thought about it
@@ -182,6 +184,11 @@ def limits(result: Result) -> tuple[str, ...]:
         said.append(
             "There is no formal proof of the protocol's composition and no outside cryptographer has read it "
             "yet (SECURITY.md)."
+        )
+    if result.aggregation.scheme is Scheme.CKKS:
+        said.append(
+            f"Scheme ckks is for comparison: every {noun} holds the one key and can open any upload that it "
+            f"gets hold of; the coordinator with one {noun} opens everything (SECURITY.md)."
         )
     return tuple(said)
 
@@ -266,6 +273,39 @@ def _threshold_table(result: Result) -> SightTable:
     return SightTable(
         audiences=_audiences(result, f"{t} {noun}s together"),
         rows=(rows, (f"One {noun}'s upload, opened", upload), summed, ("Key shares", keys), *rest),
+    )
+
+
+def _ckks_table(result: Result) -> SightTable:
+    """Every province holds the key; custodians open nothing but the sum over the agreed set."""
+    noun = site_noun(result)
+    no, none = Sight(verdict="no"), Sight(verdict="no", words="none")
+    whole = Sight(verdict="exposed", words="the whole key: opens any upload")
+    opened = Sight(verdict="exposed", words="behind its own noise only: fallback epsilon")
+    reached = Sight(verdict="exposed", words="any that it gets hold of: fallback epsilon")
+    upload = (
+        Sight(verdict="yes", words="its own"),
+        Sight(verdict="no", words="ciphertext"),
+        opened,
+        reached,
+        no,
+    )
+    first, summed = _shared_rows(noun)
+    return SightTable(
+        audiences=(
+            f"The {noun} itself",
+            "Coordinator",
+            f"Coordinator with any one {noun}",
+            f"Any other {noun}",
+            "Reader of the model",
+        ),
+        rows=(
+            first,
+            (f"One {noun}'s upload, opened", upload),
+            summed,
+            ("The key", (whole, none, whole, whole, none)),
+            *_last_rows(),
+        ),
     )
 
 

@@ -16,7 +16,7 @@ from fedmed.report.findings import findings, site_noun, went_wrong
 from fedmed.report.guarantee import limits, privacy_facts, privacy_statement, sight_table
 from fedmed.report.looks import known_arms
 from fedmed.report.plots import calibration_plot, curve_plot, phase_plot
-from fedmed.report.result import Arm, NodePart, Result
+from fedmed.report.result import AggregationPart, Arm, NodePart, Result
 from fedmed.report.svg import Plot
 from fedmed.report.templates import load_template, style
 from fedmed.report.units import (
@@ -32,6 +32,7 @@ from fedmed.report.units import (
     plural,
 )
 from fedmed.report.units import ratio as ratio_text
+from fedmed.types import Scheme
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +234,13 @@ def _phase_words(result: Result) -> str:
     return f"Time and bytes of each phase: {', '.join(parts)}."
 
 
+def _who_opens(sums: AggregationPart) -> str | None:
+    """How many custodians it takes."""
+    if sums.scheme is Scheme.CKKS:
+        return f"1 of {sums.nodes}, for all hold the same; {sums.threshold} answered"
+    return f"{sums.threshold} of {sums.nodes}" if sums.threshold else None
+
+
 def _transport(result: Result) -> tuple[tuple[str, str], ...]:
     """The secure sum's figures, those that are known."""
     sums = result.aggregation
@@ -244,7 +252,10 @@ def _transport(result: Result) -> tuple[tuple[str, str], ...]:
         ("Parameter set", sums.parameter_set),
         ("Values in a coefficient", packed),
         ("Least margin", None if sums.margin_bits is None else f"{sums.margin_bits:.1f} bits"),
-        ("Shares that open a sum", f"{sums.threshold} of {sums.nodes}" if sums.threshold else None),
+        (
+            "Keys that open an upload" if sums.scheme is Scheme.CKKS else "Shares that open a sum",
+            _who_opens(sums),
+        ),
         ("Aggregations", count(sums.aggregations)),
         ("Attempts", count(sums.attempts)),
         ("Values in a sum", count(sums.values)),

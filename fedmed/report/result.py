@@ -100,7 +100,7 @@ class AggregationPart(_Part):
     """How contributions were summed.
 
     Attributes:
-        scheme: ``threshold`` or ``plain``.
+        scheme: How contributions were summed.
         nodes: Nodes in the roster.
         threshold: Opening shares that open a sum; 0 where nothing needs opening.
         aggregations: Sums that went into the model.

@@ -154,7 +154,8 @@ class AggregationTable(Table):
     """``[aggregation]``: who sums and who opens; None where the protocol's default for n nodes holds.
 
     Attributes:
-        scheme: ``threshold``, or ``plain`` where every policy says ``research``.
+        scheme: ``threshold``; for comparison ``ckks``, whose key every province holds, where every policy
+            lists it, and ``plain`` where every policy says ``research``.
         threshold: Opening shares needed.
         planned_contributors: Contributors that the noise is planned for; None = all nodes.
         min_contributors: Least contributors of a sum.

@@ -162,6 +162,7 @@ def _leaves(spec: StudySpec, schedule: Schedule) -> dict[str, Any]:
         "nodes": len(spec.nodes),
         "threshold": allowance.threshold,
         "encrypted": spec.aggregation.scheme is not Scheme.PLAIN,
+        "shared_key": spec.aggregation.scheme is Scheme.CKKS,
         "noise": not spec.privacy.is_exact,
     }
 
@@ -196,6 +197,8 @@ def _english(d: Mapping[str, Any]) -> list[str]:
         if leaves["encrypted"]
         else "NOT encrypted: the coordinator sees this node's own sum"
     )
+    if leaves["shared_key"]:
+        scheme = f"encrypted, but each of {leaves['nodes']} provinces holds the key and can open any upload"
     noise = "with noise" if leaves["noise"] else "WITHOUT noise, exact"
     return [
         f"STUDY      {study['title']} ({study['id']}), {study['standing']}",
@@ -249,6 +252,8 @@ def _chinese(d: Mapping[str, Any]) -> list[str]:
         if leaves["encrypted"]
         else "未加密：协调方可看到本节点的单独汇总值"
     )
+    if leaves["shared_key"]:
+        scheme = f"加密传输，但{leaves['nodes']}个省级节点持有同一密钥：任一省取得本节点上传内容即可解开"
     noise = "已加噪声" if leaves["noise"] else "不加噪声，为精确值"
     purpose = PURPOSES_ZH.get(study["purpose"], study["purpose"])
     model = MODELS_ZH.get(computes["model"], computes["model"])
@@ -291,6 +296,7 @@ def _costs_in_chinese(costs: Mapping[str, Any], budget: Mapping[str, Any]) -> li
 
 # By how the remark begins: the rest may name a number.
 _REMARKS_ZH: Final[Mapping[str, str]] = {
+    "every province holds the key": "各省持有同一密钥：任一省取得本节点上传内容或与协调方串通即可解开",
     "uploads travel unencrypted": "上传内容未加密，协调方可看到各节点加噪后的汇总值",
     "the study goes on after a loss": "有节点退出后研究仍继续，退出节点加噪后的汇总值可被区分一次",
     "one person may appear": "同一人可能出现在多个节点，裁剪上限已相应分摊",

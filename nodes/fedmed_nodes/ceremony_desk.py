@@ -8,17 +8,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from fedmed.crypto.ckks_secret import CkksKeys, is_ckks
 from fedmed.crypto.lattice_secret import EpochKeys
 from fedmed.errors import CeremonyStopped, EpochMismatch, MessageMalformed, UnknownVersion
 from fedmed.governance.audit_chain import AuditKind
 from fedmed.protocol import node_ceremony as steps
 from fedmed.protocol.node_ceremony import Dealt, Received, Seat, Started
 from fedmed.protocol.schedule import Terms, rehearsal_terms
+from fedmed.types import Scheme
 from fedmed_nodes.clock import Clock
 from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.stores import SecretStore
 
-EPOCH_VERSION = 1
+EPOCH_VERSION = 2
+_KNOWN_VERSIONS = (1, EPOCH_VERSION)
 EPOCH_DAYS = 92
 """An epoch serves at most a quarter (PROTOCOL.md section 3)."""
 S = TypeVar("S", Started, Dealt, Received)
@@ -32,11 +35,13 @@ class EpochRecord:
         is_active: All n custodians signed the result.
         polynomials_opened: Polynomials opened so far.
         last_day: Day after which the keys are destroyed, whoever forgot to end the epoch.
+        scheme: Whose keys they are.
     """
 
     last_day: datetime.date
     is_active: bool = False
     polynomials_opened: int = 0
+    scheme: Scheme = Scheme.THRESHOLD
 
     def to_bytes(self) -> bytes:
         """Versioned bytes for the store."""
@@ -46,6 +51,7 @@ class EpochRecord:
                 "active": self.is_active,
                 "opened": self.polynomials_opened,
                 "last_day": self.last_day.isoformat(),
+                "scheme": self.scheme.value,
             }
         ).encode()
 
@@ -53,10 +59,11 @@ class EpochRecord:
     def from_bytes(cls, data: bytes) -> EpochRecord:
         """Read stored bytes; raises `UnknownVersion`."""
         d = json.loads(data)
-        if d.get("version") != EPOCH_VERSION:
+        if d.get("version") not in _KNOWN_VERSIONS:
             raise UnknownVersion("this epoch's stored record was written by another version of FedMed")
         last_day = datetime.date.fromisoformat(d["last_day"])
-        return cls(is_active=d["active"], polynomials_opened=d["opened"], last_day=last_day)
+        scheme = Scheme(d.get("scheme", Scheme.THRESHOLD.value))  # version 1 knew no other
+        return cls(is_active=d["active"], polynomials_opened=d["opened"], last_day=last_day, scheme=scheme)
 
 
 def epoch_key(epoch_id: bytes) -> str:
@@ -172,7 +179,9 @@ class CeremonyDesk:
             self._logbook.write(
                 AuditKind.CEREMONY,
                 detail="transcript agreed",
-                puts={epoch_key(state.epoch_id): EpochRecord(last_day=last_day).to_bytes()},
+                puts={
+                    epoch_key(state.epoch_id): EpochRecord(last_day=last_day, scheme=state.scheme).to_bytes()
+                },
             )
             self._secrets.put(state.epoch_id, state.keys.to_bytes())
             self._agreed = True
@@ -181,9 +190,8 @@ class CeremonyDesk:
             raise
         return rehearsal_terms(
             self._seat.roster,
-            roster_digest=self._seat.roster_digest,
-            epoch_id=state.epoch_id,
-            transcript=state.transcript,
+            digests=(state.transcript, self._seat.roster_digest, state.epoch_id),
+            scheme=state.scheme,
             today=self._clock.now().date(),
         )
 
@@ -242,14 +250,14 @@ class CeremonyDesk:
         """Whether an epoch's keys are still here and its last day has not passed."""
         return epoch_id in self._secrets.epochs() and not self._is_over(self.record(epoch_id))
 
-    def keys(self, epoch_id: bytes) -> EpochKeys:
+    def keys(self, epoch_id: bytes) -> EpochKeys | CkksKeys:
         """An epoch's keys; `EpochMismatch` when they were destroyed, never dealt, or are past their day."""
         if self._is_over(self.record(epoch_id)):  # destroyed with the next ceremony or start
             raise EpochMismatch("the epoch's last day has passed; run a ceremony")
         data = self._secrets.get(epoch_id)
         if data is None:
             raise EpochMismatch("the keys of this epoch were destroyed; run a ceremony")
-        return EpochKeys.from_bytes(data)
+        return CkksKeys.from_bytes(data) if is_ckks(data) else EpochKeys.from_bytes(data)
 
     def destroy(self, epoch_id: bytes) -> None:
         """Make an epoch's keys unreadable; what was sealed for it can never be opened again."""

@@ -19,10 +19,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fedmed import wire
-from fedmed.aggregation.contract import Contributor
+from fedmed.aggregation.contract import Opening
 from fedmed.aggregation.encoding import encode
-from fedmed.aggregation.plain_node import PlainContributor
-from fedmed.aggregation.threshold_node import ThresholdContributor
 from fedmed.crypto.identity import Identity
 from fedmed.errors import FedMedError, IntegrityError, MessageMalformed, RestoredFromBackup
 from fedmed.governance.audit_chain import AuditKind
@@ -40,6 +38,7 @@ from fedmed.types import NONCE_BYTES, FloatArray, IntArray, Layout, WordArray
 from fedmed_nodes.canary_desk import CanaryDesk
 from fedmed_nodes.ceremony_desk import CeremonyDesk, epoch_key
 from fedmed_nodes.clock import Clock, SystemClock
+from fedmed_nodes.contributors import Contributors
 from fedmed_nodes.inputs import check_end, check_inputs, read_inputs
 from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.parts import pack_parts, unpack_parts
@@ -126,7 +125,7 @@ class Custodian:
         self._nonces: dict[bytes, bytes] = {}
         self._accepted: frozenset[bytes] = frozenset()
         self._rehearsal: Terms | None = None
-        self._contributors: dict[bytes, Contributor] = {}
+        self._contributors = Contributors(self._ceremonies, effects.entropy)
 
     @property
     def studies(self) -> StudyDesk:
@@ -208,7 +207,7 @@ class Custodian:
             return
         terms, self._rehearsal = self._rehearsal, None
         self._nonces.pop(terms.study_digest, None)
-        self._contributors.pop(terms.epoch_id, None)
+        self._contributors.forget(terms.epoch_id)
         names = ("state", "contribution", "answer")
         deletes = frozenset(study_key(terms.study_digest, n) for n in names)
         self._logbook.write(AuditKind.CEREMONY, detail=why, deletes=deletes)
@@ -241,7 +240,7 @@ class Custodian:
         terms = self._studies.get(statement.context).terms
         check_end(statement.content, terms)
         self._nonces.pop(terms.study_digest, None)
-        self._contributors.pop(terms.epoch_id, None)
+        self._contributors.forget(terms.epoch_id)
         if terms.epoch_id != NO_EPOCH:
             self._ceremonies.destroy(terms.epoch_id)
         self._logbook.write(AuditKind.EPOCH_DESTROYED, study=terms.study_digest)
@@ -283,7 +282,8 @@ class Custodian:
         inputs = read_inputs(stage, parts[1])
         if study is not None:
             study.half.check_inputs(stage, inputs)
-        contributor = self._contributor(terms)  # keys that were destroyed are refused before the debit
+        # Keys that were destroyed are refused before the debit.
+        contributor = self._contributors.of(terms.epoch_id)
         self._accept(terms, signed, accepted, study)
         fields = self._fields(study, stage, inputs)
         chunks = contributor.contribute(fields, plan_digest=signed.digest, layout=stage.layout)
@@ -348,8 +348,8 @@ class Custodian:
 
     def _open(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
         """Check the set, write the answer to disk, send it; the same question gets the stored bytes."""
-        if len(parts) != 2:
-            raise MessageMalformed("an opening is asked for with a request and its plan")
+        if len(parts) < 2:
+            raise MessageMalformed("an opening is asked for with a request, its plan and what it opens")
         signed, terms = self._read_plan(parts[1])
         request = self._read_request(parts[0], signed)
         state = self._state(terms)
@@ -360,12 +360,15 @@ class Custodian:
         self._notice_rollback(terms, state, request)
         answered = self._accept_opening(terms, state, signed, request)
         self._studies.check_set(terms.study_digest, request.contributors)
-        chunks = self._contributor(terms).open(
-            plan_digest=signed.digest,
-            layout=terms.stage(signed.plan.round_number).layout,
-            contributors=request.contributors,
-            openers=request.openers,
-            headers_digest=headers_digest(request.headers),
+        chunks = self._contributors.of(terms.epoch_id).open(
+            Opening(
+                plan_digest=signed.digest,
+                layout=terms.stage(signed.plan.round_number).layout,
+                contributors=request.contributors,
+                openers=request.openers,
+                headers_digest=headers_digest(request.headers),
+                sums=parts[2:],
+            )
         )
         return self._send_answer(terms, signed, answered, chunks)
 
@@ -487,14 +490,3 @@ class Custodian:
             accepted_here=self._accepted,
             polynomials_opened=0 if record is None else record.polynomials_opened,
         )
-
-    def _contributor(self, terms: Terms) -> Contributor:
-        """The scheme's half for this epoch; keys are read once a process."""
-        if terms.epoch_id == NO_EPOCH:
-            return PlainContributor()
-        if not self._ceremonies.has_keys(terms.epoch_id):
-            self._contributors.pop(terms.epoch_id, None)  # keys in memory end with those on disk
-        if terms.epoch_id not in self._contributors:
-            keys = self._ceremonies.keys(terms.epoch_id)
-            self._contributors[terms.epoch_id] = ThresholdContributor(keys, entropy=self._effects.entropy)
-        return self._contributors[terms.epoch_id]

@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from fedmed import wire
-from fedmed.aggregation.plain_coordinator import PlainCombiner
-from fedmed.aggregation.threshold_coordinator import ThresholdCombiner
+from fedmed.aggregation.combiners import combiner_for
 from fedmed.crypto.identity import Identity
 from fedmed.errors import FedMedError
 from fedmed.messages import NO_EPOCH, Roster, StudyProposal
@@ -27,7 +26,7 @@ from fedmed.protocol.schedule import Schedule, schedule_for, terms_for
 from fedmed.protocol.sealed_coins import read_coins
 from fedmed.protocol.steps import Phase, PhaseKind, Replies, Steps
 from fedmed.study import StudySpec, canonical_bytes, study_digest
-from fedmed.types import FloatArray, Scheme, WordArray
+from fedmed.types import FloatArray, WordArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,20 +157,19 @@ def conduct(run: StudyRun, *, on_state: OnState, start: StudyState | None = None
         AuditFailed: the study is over and its audit block does not hold: there is no outcome.
     """
     spec, schedule, program = run.spec, schedule_for(run.spec), program_for(run.spec)
-    is_threshold = spec.aggregation.scheme is Scheme.THRESHOLD
+    scheme = spec.aggregation.scheme
+    combiner = combiner_for(scheme)
     canonical, roster_id = canonical_bytes(spec), wire.roster_digest(run.roster)
     # Before the ceremony: a study that does not fit the roster must not leave keys behind.
     terms = terms_for(spec, schedule, run.roster, digests=(study_digest(canonical), roster_id, NO_EPOCH))
     if start is not None:
         terms = replace(terms, epoch_id=start.epoch_id)
-    elif is_threshold:
+    elif scheme.has_keys:
         epoch = yield from hold_ceremony(
-            run.identity, run.roster, today=run.today, combiner=ThresholdCombiner
+            run.identity, run.roster, today=run.today, combiner=combiner, scheme=scheme
         )
         terms = replace(terms, epoch_id=epoch.epoch_id)
-    desk = Desk(
-        identity=run.identity, terms=terms, combiner=ThresholdCombiner if is_threshold else PlainCombiner
-    )
+    desk = Desk(identity=run.identity, terms=terms, combiner=combiner)
     try:
         if start is None:
             proposal = StudyProposal(canonical=canonical, roster_digest=roster_id, epoch_id=terms.epoch_id)
@@ -180,7 +178,7 @@ def conduct(run: StudyRun, *, on_state: OnState, start: StudyState | None = None
         outcome = yield from _aggregate_all(program, schedule, desk, start, on_state=on_state)
     except FedMedError:
         yield from _close(desk)
-        if is_threshold:  # a custodian that refused the study does not know which epoch its end ends
+        if scheme.has_keys:  # a custodian that refused the study does not know which epoch its end ends
             yield from end_epoch(run.identity, run.roster, terms.epoch_id)
         raise
     ended = yield from _close(desk)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 import pytest
 
+from fedmed.aggregation.contract import Opening
 from fedmed.aggregation.encoding import CHUNK_COEFFICIENTS
 from fedmed.errors import CiphertextMalformed, ConfigError, OpeningOutOfBounds
 from fedmed.types import Layout
@@ -20,6 +21,7 @@ class SecureSumContract(ABC):
 
     parameter_set: str
     openers_needed: int
+    fields = 5
 
     @abstractmethod
     def contributors(self):
@@ -29,15 +31,20 @@ class SecureSumContract(ABC):
     def combiner(self, layout):
         """A fresh `Combiner`."""
 
+    @property
+    def chunk(self):
+        """Values that fill a chunk."""
+        return CHUNK_COEFFICIENTS * self.fields
+
     def layout(self, values):
-        """Five fields of 28 bits: sums below 2**27 and offsets that let four nodes reach almost that."""
+        """Fields of 28 bits: sums below 2**27 and offsets that let four nodes reach almost that."""
         return Layout(
             grid=1.0,
             limit=2**23,
             tail=2**22,
             values=values,
             field_bits=28,
-            fields=5,
+            fields=self.fields,
             parameter_set=self.parameter_set,
             noise_scale=2.0**18,
         )
@@ -56,17 +63,19 @@ class SecureSumContract(ABC):
             for p, f in zip(points, fields, strict=True)
         ]
 
-    def opened(self, nodes, layout, points, openers):
-        return [
-            nodes[p - 1].open(
-                plan_digest=PLAN,
-                layout=layout,
-                contributors=points,
-                openers=openers,
-                headers_digest=HEADERS,
-            )
-            for p in openers
-        ]
+    def opened(self, nodes, layout, contributions, points, openers):
+        combiner = self.combiner(layout)
+        for chunks in contributions:
+            combiner.add_contribution(chunks)
+        asked = Opening(
+            plan_digest=PLAN,
+            layout=layout,
+            contributors=points,
+            openers=openers,
+            headers_digest=HEADERS,
+            sums=combiner.sums(),
+        )
+        return [nodes[p - 1].open(asked) for p in openers]
 
     def combined(self, layout, contributions, openings):
         combiner = self.combiner(layout)
@@ -77,12 +86,13 @@ class SecureSumContract(ABC):
         return combiner
 
     # One chunk partly filled, one full to the last value, one value into the second.
-    @pytest.mark.parametrize("values", [1, 7, CHUNK_COEFFICIENTS * 5, CHUNK_COEFFICIENTS * 5 + 1])
-    def test_the_sum_is_exact_and_in_order(self, values):
-        layout, points = self.layout(values), [1, 2, 3, 4]
+    @pytest.mark.parametrize(("chunks", "more"), [(0, 1), (0, 7), (1, 0), (1, 1)])
+    def test_the_sum_is_exact_and_in_order(self, chunks, more):
+        layout, points = self.layout(chunks * self.chunk + more), [1, 2, 3, 4]
         nodes, fields = self.contributors(), self.vectors(layout, NODES)
-        openings = self.opened(nodes, layout, points, points[: self.openers_needed])
-        combiner = self.combined(layout, self.contributed(nodes, fields, layout, points), openings)
+        contributions = self.contributed(nodes, fields, layout, points)
+        openings = self.opened(nodes, layout, contributions, points, points[: self.openers_needed])
+        combiner = self.combined(layout, contributions, openings)
         total = combiner.total()
         assert total.dtype == np.uint64
         assert np.array_equal(total, fields.sum(axis=0))
@@ -97,7 +107,7 @@ class SecureSumContract(ABC):
                 chosen = fields[[p - 1 for p in points]]
                 for openers in itertools.combinations(roster, self.openers_needed):
                     contributions = self.contributed(nodes, chosen, layout, points)
-                    openings = self.opened(nodes, layout, points, openers)
+                    openings = self.opened(nodes, layout, contributions, points, openers)
                     total = self.combined(layout, contributions, openings).total()
                     assert np.array_equal(total, chosen.sum(axis=0))
 
@@ -105,10 +115,9 @@ class SecureSumContract(ABC):
     def test_the_order_of_additions_does_not_matter(self, seed):
         layout, points = self.layout(23), [1, 2, 3, 4]
         nodes, fields = self.contributors(), self.vectors(layout, NODES, seed=seed)
-        steps = [("add_contribution", c) for c in self.contributed(nodes, fields, layout, points)]
-        steps += [
-            ("add_opening", o) for o in self.opened(nodes, layout, points, points[: self.openers_needed])
-        ]
+        contributions = self.contributed(nodes, fields, layout, points)
+        openings = self.opened(nodes, layout, contributions, points, points[: self.openers_needed])
+        steps = [("add_contribution", c) for c in contributions] + [("add_opening", o) for o in openings]
         combiner = self.combiner(layout)
         for i in np.random.default_rng(seed).permutation(len(steps)):
             method, chunks = steps[i]
@@ -118,10 +127,11 @@ class SecureSumContract(ABC):
     def test_all_zero_and_all_largest_fields_sum_exactly(self):
         layout, points = self.layout(10), [1, 2, 3, 4]
         nodes = self.contributors()
-        openings = self.opened(nodes, layout, points, points[: self.openers_needed])
         for value in (0, 2 * layout.offset):
             fields = np.full((NODES, layout.values), value, np.uint64)
-            combiner = self.combined(layout, self.contributed(nodes, fields, layout, points), openings)
+            contributions = self.contributed(nodes, fields, layout, points)
+            openings = self.opened(nodes, layout, contributions, points, points[: self.openers_needed])
+            combiner = self.combined(layout, contributions, openings)
             assert combiner.total().tolist() == [NODES * value] * layout.values
 
     @pytest.mark.parametrize("kind", ["contribution", "opening"])
@@ -129,10 +139,10 @@ class SecureSumContract(ABC):
         "fault", ["a chunk less", "a chunk more", "no chunk", "a byte less", "a byte more"]
     )
     def test_a_malformed_payload_is_refused_and_leaves_no_trace(self, kind, fault):
-        layout, points = self.layout(CHUNK_COEFFICIENTS * 5 + 1), [1, 2, 3, 4]
+        layout, points = self.layout(self.chunk + 1), [1, 2, 3, 4]
         nodes, fields = self.contributors(), self.vectors(layout, NODES)
         contributions = self.contributed(nodes, fields, layout, points)
-        openings = self.opened(nodes, layout, points, points[: self.openers_needed])
+        openings = self.opened(nodes, layout, contributions, points, points[: self.openers_needed])
         good = contributions[0] if kind == "contribution" else openings[0]
         bad = {
             "a chunk less": good[:-1],
@@ -153,10 +163,10 @@ class SecureSumContract(ABC):
         assert np.array_equal(combiner.total(), fields.sum(axis=0))
 
     def test_a_number_out_of_range_in_the_last_chunk_leaves_the_first_untouched(self):
-        layout, points = self.layout(CHUNK_COEFFICIENTS * 5 + 1), [1, 2, 3, 4]
+        layout, points = self.layout(self.chunk + 1), [1, 2, 3, 4]
         nodes, fields = self.contributors(), self.vectors(layout, NODES)
         contributions = self.contributed(nodes, fields, layout, points)
-        openings = self.opened(nodes, layout, points, points[: self.openers_needed])
+        openings = self.opened(nodes, layout, contributions, points, points[: self.openers_needed])
         combiner = self.combined(layout, contributions, openings)
         first, last = contributions[0]
         with pytest.raises(CiphertextMalformed):
@@ -167,7 +177,7 @@ class SecureSumContract(ABC):
         layout, points = self.layout(10), [1, 2, 3, 4]
         nodes, fields = self.contributors(), self.vectors(layout, NODES)
         contributions = self.contributed(nodes, fields, layout, points)
-        openings = self.opened(nodes, layout, points, points[: self.openers_needed])
+        openings = self.opened(nodes, layout, contributions, points, points[: self.openers_needed])
         for some in (([], []), (contributions, []), ([], openings)):
             with pytest.raises(OpeningOutOfBounds):
                 self.combined(layout, *some).total()
@@ -177,10 +187,14 @@ class SecureSumContract(ABC):
         nodes = self.contributors()
         fields = np.zeros((NODES, 10), np.uint64)
         fields[:, 3] = 2**25  # four of them reach 2**27, the guard bit of 28-bit fields
-        openings = self.opened(nodes, layout, points, points[: self.openers_needed])
-        combiner = self.combined(layout, self.contributed(nodes, fields, layout, points), openings)
-        with pytest.raises(OpeningOutOfBounds):
-            combiner.total()
+        contributions = self.contributed(nodes, fields, layout, points)
+
+        def opened_sum():
+            openings = self.opened(nodes, layout, contributions, points, points[: self.openers_needed])
+            return self.combined(layout, contributions, openings).total()
+
+        with pytest.raises(OpeningOutOfBounds):  # from the openers already, where they see the sum
+            opened_sum()
 
     @pytest.mark.parametrize(
         "fields",

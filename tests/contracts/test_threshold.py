@@ -32,7 +32,7 @@ class TestThreshold(SecureSumContract):
         layout, points = self.layout(500), [1, 2, 3, 4]
         nodes, fields = self.contributors(), self.vectors(layout, NODES)
         contributions = self.contributed(nodes, fields, layout, points)
-        openings = self.opened(nodes, layout, points, [1, 2, 3])
+        openings = self.opened(nodes, layout, contributions, points, [1, 2, 3])
         for left_out in range(3):
             some = openings[:left_out] + openings[left_out + 1 :]
             with pytest.raises(OpeningOutOfBounds):
@@ -42,7 +42,7 @@ class TestThreshold(SecureSumContract):
         layout, points = self.layout(500), [1, 2, 3, 4]
         nodes, fields = self.contributors(), self.vectors(layout, NODES)
         contributions = self.contributed(nodes, fields, layout, points)
-        openings = self.opened(nodes, layout, points, [1, 2, 3])
+        openings = self.opened(nodes, layout, contributions, points, [1, 2, 3])
         with pytest.raises(OpeningOutOfBounds):
             self.combined(layout, contributions[:3], openings).total()
 

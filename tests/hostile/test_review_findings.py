@@ -201,9 +201,8 @@ def test_the_default_rosters_keep_their_promise(nodes: int, threshold: int, coll
     roster = roster_of(nodes, threshold=threshold, colluders=colluders)
     terms = rehearsal_terms(
         roster,
-        roster_digest=wire.roster_digest(roster),
-        epoch_id=bytes(32),
-        transcript=bytes(32),
+        digests=(bytes(32), wire.roster_digest(roster), bytes(32)),
+        scheme=Scheme.THRESHOLD,
         today=NOW.date(),
     )
     assert isinstance(terms.allowance, Allowance)

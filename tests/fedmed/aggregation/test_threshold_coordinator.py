@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fedmed.aggregation.contract import Opening
 from fedmed.aggregation.threshold_coordinator import ThresholdCombiner
 from fedmed.aggregation.threshold_node import ThresholdContributor, insecure_epoch_keys
 from fedmed.crypto.lattice_public import pack, residues_to_bytes
@@ -49,7 +50,13 @@ def test_the_order_of_additions_does_not_matter(nodes: list[ThresholdContributor
     sent = [node.contribute(fields, plan_digest=PLAN, layout=layout) for node in nodes]
     opened = [
         node.open(
-            plan_digest=PLAN, layout=layout, contributors=(1, 2, 3), openers=(1, 2), headers_digest=HEADERS
+            Opening(
+                plan_digest=PLAN,
+                layout=layout,
+                contributors=(1, 2, 3),
+                openers=(1, 2),
+                headers_digest=HEADERS,
+            )
         )
         for node in nodes[:2]
     ]

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.aggregation import threshold_node
+from fedmed.aggregation.contract import Opening
 from fedmed.aggregation.threshold_coordinator import ThresholdCombiner
 from fedmed.aggregation.threshold_node import EpochKeys, ThresholdContributor, insecure_epoch_keys
 from fedmed.crypto.lattice_secret import keystream
@@ -83,11 +84,13 @@ def opened_sum(
         combiner.add_contribution(chunks)
     for point in openers:
         answer = nodes[point - 1].open(
-            plan_digest=plan,
-            layout=layout,
-            contributors=sorted(sent),
-            openers=openers,
-            headers_digest=HEADERS,
+            Opening(
+                plan_digest=plan,
+                layout=layout,
+                contributors=sorted(sent),
+                openers=openers,
+                headers_digest=HEADERS,
+            )
         )
         combiner.add_opening(answer)
     return combiner.total()
@@ -208,11 +211,13 @@ def answers(
 ) -> list[tuple[bytes, ...]]:
     return [
         nodes[point - 1].open(
-            plan_digest=plan,
-            layout=layout,
-            contributors=sets[0],  # type: ignore[arg-type]
-            openers=sets[1],  # type: ignore[arg-type]
-            headers_digest=sets[2],  # type: ignore[arg-type]
+            Opening(
+                plan_digest=plan,
+                layout=layout,
+                contributors=sets[0],  # type: ignore[arg-type]
+                openers=sets[1],  # type: ignore[arg-type]
+                headers_digest=sets[2],  # type: ignore[arg-type]
+            )
         )
         for point, sets in asked.items()
     ]

@@ -88,7 +88,7 @@ def test_an_interrupt_ends_with_130(fault: BaseException, capsys: pytest.Capture
 
 @pytest.mark.parametrize(
     "words",
-    [["nonsense"], ["demo", "--nonsense"], ["demo", "--people", "many"], ["demo", "--scheme", "ckks"]],
+    [["nonsense"], ["demo", "--nonsense"], ["demo", "--people", "many"], ["demo", "--scheme", "paillier"]],
 )
 def test_wrong_words_end_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert edge.run(words) == 2

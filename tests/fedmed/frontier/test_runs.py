@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from fedmed.aggregation.contract import Opening
 from fedmed.aggregation.encoding import decode, encode
 from fedmed.aggregation.plain_coordinator import PlainCombiner
 from fedmed.aggregation.plain_node import PlainContributor
@@ -82,11 +83,13 @@ def opened(kind: Scheme, layout: Layout, sums: np.ndarray, noise: np.ndarray, *,
     for node in nodes[:3]:
         combiner.add_opening(
             node.open(
-                plan_digest=PLAN,
-                layout=layout,
-                contributors=[1, 2, 3, 4],
-                openers=[1, 2, 3],
-                headers_digest=HEADERS,
+                Opening(
+                    plan_digest=PLAN,
+                    layout=layout,
+                    contributors=[1, 2, 3, 4],
+                    openers=[1, 2, 3],
+                    headers_digest=HEADERS,
+                )
             )
         )
     return decode(combiner.total(), layout, NODES)

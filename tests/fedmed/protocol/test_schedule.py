@@ -140,9 +140,8 @@ def test_a_roster_that_is_not_the_studys_is_refused() -> None:
 def rehearsal(nodes: int, threshold: int) -> Terms:
     return rehearsal_terms(
         roster_of(nodes, threshold=threshold, colluders=0),
-        roster_digest=bytes(32),
-        epoch_id=bytes(32),
-        transcript=bytes([7]) * 32,
+        digests=(bytes([7]) * 32, bytes(32), bytes(32)),
+        scheme=Scheme.THRESHOLD,
         today=datetime.date(2026, 3, 2),
     )
 

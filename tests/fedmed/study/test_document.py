@@ -182,7 +182,7 @@ def test_all_faults_come_in_one_error() -> None:
         ({"data__label": {"column": "age"}}, "the label column age must not be a feature"),
         ({"data__label": "age"}, "data.label: must be a table"),
         ({"model__hidden": [8]}, "hidden must be empty for logistic"),
-        ({"aggregation__scheme": "ckks"}, "aggregation.scheme: must be one of 'threshold' or 'plain'"),
+        ({"aggregation__scheme": "bgv"}, "aggregation.scheme: must be one of 'threshold', 'ckks' or 'plain'"),
         ({"aggregation__threshold": 5}, "aggregation.threshold must be at most the 4 declared nodes"),
         ({"training__aggregations": 1.5}, "training.aggregations: must be a whole number"),
         ({"training__rows_of_a_person": "max"}, "training.rows_of_a_person"),
