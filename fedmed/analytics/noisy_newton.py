@@ -142,14 +142,27 @@ def _mean_estimate(fit: NoisyFit, first: int, model: BoundedModel) -> FloatArray
 
 
 def _information_noise(fit: NoisyFit, first: int, model: BoundedModel) -> float:
-    """How far noise moves eigenvalues of the mean information: norm of a symmetric Gaussian matrix.
+    """How far noise moves eigenvalues of the mean information of the rounds from ``first`` on."""
+    return information_noise(_mean_noise(fit, slice(first, None)), model)
+
+
+def _mean_noise(fit: NoisyFit, rounds: slice) -> float:
+    """Standard deviation of the noise in the mean of some rounds, in units of the vector as it travels."""
+    used = fit.noise[rounds]
+    return math.sqrt(float(np.sum(used**2))) / len(used)
+
+
+def information_noise(noise: float, model: BoundedModel) -> float:
+    """How far noise moves eigenvalues of an information: the norm of a symmetric Gaussian matrix.
 
     Entries off the diagonal carry 1 / root 2 of the noise of those on it, so that the norm is about
     root (2 p) times the latter (Wigner's law).
+
+    Args:
+        noise: Standard deviation in units of the vector as it travels.
+        model: What is fitted.
     """
-    rounds = fit.rounds - first
-    each = math.sqrt(float(np.sum(fit.noise[first:] ** 2))) / rounds
-    return each * model.information_bound * math.sqrt(2 * model.parameters)
+    return noise * model.information_bound * math.sqrt(2 * model.parameters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +216,7 @@ def finish(fit: NoisyFit, model: BoundedModel, *, level: float = 0.95) -> NoisyT
     first = first_averaged(fit.rounds, model)
     averaged = fit.rounds - first
     covariance = _inverse(fit, first, model)
-    spread = math.sqrt(float(np.sum(fit.noise[first:] ** 2))) / averaged * model.score_bound
+    spread = _mean_noise(fit, slice(first, None)) * model.score_bound
     dispersion = _dispersion(fit, first, model)
     turn = np.eye(model.parameters)
     turn[model.segments :, model.segments :] = model.design.to_units()
@@ -229,17 +242,21 @@ def _inverse(fit: NoisyFit, first: int, model: BoundedModel) -> FloatArray:
     """Inverse of the mean information, or the diagnosis that there is none."""
     values, vectors = np.linalg.eigh(fit.informations[first:].mean(axis=0))
     if values[0] < HIDDEN * _information_noise(fit, first, model):
-        names = (*("the baseline",) * model.segments, *model.design.labels)
-        weights = np.abs(vectors[:, 0])
-        if model.design.intercept and len(weights) > 1:
-            weights[model.segments] = 0.0  # nobody can leave the constant out
-        term = names[int(np.argmax(weights))]
         raise DataContractError(
-            f"the noise hides what the rows say about {term}: leave it out or merge levels, narrow the "
-            "public bounds, raise epsilon, or widen the cohort"
+            f"the noise hides what the rows say about {weakest_term(vectors[:, 0], model)}: leave it out or "
+            "merge levels, narrow the public bounds, raise epsilon, or widen the cohort"
         )
     inverse: FloatArray = (vectors / values) @ vectors.T
     return inverse
+
+
+def weakest_term(direction: FloatArray, model: BoundedModel) -> str:
+    """The term that weighs most in a direction, shape (parameters,), of little information."""
+    names = (*("the baseline",) * model.segments, *model.design.labels)
+    weights = np.abs(direction)
+    if model.design.intercept and len(weights) > 1:
+        weights[model.segments] = 0.0  # nobody can leave the constant out
+    return names[int(np.argmax(weights))]
 
 
 def _dispersion(fit: NoisyFit, first: int, model: BoundedModel) -> float:
@@ -256,8 +273,7 @@ def _alpha(fit: NoisyFit, first: int, model: BoundedModel) -> tuple[float | None
         return None, None
     used = slice(first // 2, first)
     squares = float(fit.moments[used, 1].mean())
-    rounds = first - first // 2
-    noise = math.sqrt(float(np.sum(fit.noise[used] ** 2))) / rounds * model.moment_bound / MOMENT_SHARE
+    noise = _mean_noise(fit, used) * model.moment_bound / MOMENT_SHARE
     return fit.alpha, noise * math.hypot(1.0, fit.alpha) / max(squares, 1e-300)
 
 

@@ -23,11 +23,15 @@ SECONDS_PER_MILLION_PERSON_KILO_INPUTS = 1.5
 SECONDS_PER_PHASE = 0.02
 # What a custodian keeps of each dealer: 4 primes x 8192 residues x 7 bytes; sealing adds about 150 bytes.
 BYTES_PER_DEALER = 229_376
+BYTES_PER_SEED = 32
 SEALING_BYTES = 150
+OPENED_BYTES = 8
 # Plan, headers and signatures of one attempt, both ways together.
 BYTES_OF_WORDS = 2_000
 PARAMETER_BYTES = 8
+_BY_COLUMN = frozenset({"noise_errors"})  # sections whose entries are named as columns are
 _NOISY = ("noisy sum", "the planned epsilon holds")
+_FALLBACK = "then only the fallback epsilon protects"
 
 
 def check_document(spec: StudySpec, *, cap: float | None = None) -> dict[str, object]:
@@ -39,7 +43,8 @@ def check_document(spec: StudySpec, *, cap: float | None = None) -> dict[str, ob
 
     Returns:
         A JSON document: ``study``, ``privacy``, ``layout``, ``bytes_per_node``, ``estimates``,
-        ``who_can_decrypt``; of a study that is no training ``what_leaves`` as well.
+        ``who_can_decrypt``; of a study that is no training ``what_leaves`` as well; of a question with
+        noise what `fedmed.cli.forecast.forecast_of` says.
 
     Raises:
         ConfigError: the study cannot be run as written.
@@ -63,7 +68,15 @@ def check_document(spec: StudySpec, *, cap: float | None = None) -> dict[str, ob
         "bytes_per_node": traffic,
         "estimates": _estimates(spec, schedule, sum(traffic.values())),
         "who_can_decrypt": who_can_decrypt(spec, schedule),
+        **_forecast(spec, schedule),
     }
+
+
+def _forecast(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
+    """Whether noise will hide the answer; last, so that it is what a reader sees first."""
+    from fedmed.cli.forecast import forecast_of
+
+    return forecast_of(spec, schedule)
 
 
 def _leaving(spec: StudySpec, schedule: Schedule) -> dict[str, object]:
@@ -183,14 +196,17 @@ def _traffic(spec: StudySpec, schedule: Schedule) -> dict[str, int]:
     """Largest payload of one node, all planned attempts used and all of them answered by it."""
     attempts, values = schedule.releases, schedule.layout.values
     vector = round(schedule.bytes_per_value * values)
-    sealed = len(spec.nodes) * (BYTES_PER_DEALER + SEALING_BYTES)
-    ring = spec.aggregation.scheme is Scheme.THRESHOLD
-    answers = vector if ring else 0
+    scheme = spec.aggregation.scheme
+    share = {Scheme.THRESHOLD: BYTES_PER_DEALER, Scheme.CKKS: BYTES_PER_SEED, Scheme.PLAIN: 0}[scheme]
+    sealed = len(spec.nodes) * (share + SEALING_BYTES) if scheme.has_keys else 0
+    # A custodian of `threshold` answers with a polynomial; of `ckks` it is sent one and answers with numbers.
+    answers = {Scheme.THRESHOLD: vector, Scheme.CKKS: OPENED_BYTES * values, Scheme.PLAIN: 0}[scheme]
+    shown = vector if scheme is Scheme.CKKS else 0
     return {
-        "ceremony_up": sealed if ring else 0,
-        "ceremony_down": sealed if ring else 0,
+        "ceremony_up": sealed,
+        "ceremony_down": sealed,
         "rounds_up": attempts * (vector + answers + BYTES_OF_WORDS),
-        "rounds_down": attempts * (PARAMETER_BYTES * values + BYTES_OF_WORDS * len(spec.nodes)),
+        "rounds_down": attempts * (PARAMETER_BYTES * values + shown + BYTES_OF_WORDS * len(spec.nodes)),
     }
 
 
@@ -228,6 +244,8 @@ def who_can_decrypt(spec: StudySpec, schedule: Schedule) -> list[dict[str, str]]
     allowance, nodes = schedule.allowance, len(spec.nodes)
     if not isinstance(spec, TrainingStudy):
         return _who_of_question(spec, schedule)
+    if spec.aggregation.scheme is Scheme.CKKS:
+        return _who_shares_a_key(_NOISY[0], _FALLBACK)
     if spec.aggregation.scheme is Scheme.PLAIN:
         return [
             _row("coordinator", "every upload: each node's noisy sum travels unencrypted"),
@@ -251,6 +269,8 @@ def _who_of_question(spec: StudySpec, schedule: Schedule) -> list[dict[str, str]
     readers = _row("readers of the result", f"the {sum_}; {holds}")
     is_sent = any(stage.input_values for stage in schedule.stages)
     province = _row("a province", f"its own rows{', and what is computed from every sum' if is_sent else ''}")
+    if spec.aggregation.scheme is Scheme.CKKS:
+        return _who_shares_a_key(sum_, holds if spec.privacy.is_exact else _FALLBACK)
     if spec.aggregation.scheme is Scheme.PLAIN:
         uploads = f"every upload: each node's {sum_} travels unencrypted"
         return [_row("coordinator", uploads), readers, province]
@@ -260,6 +280,16 @@ def _who_of_question(spec: StudySpec, schedule: Schedule) -> list[dict[str, str]
         _row(f"{allowance.threshold} provinces together", f"any upload: one province's own {sum_}"),
         readers,
         province,
+    ]
+
+
+def _who_shares_a_key(sum_: str, left: str) -> list[dict[str, str]]:
+    """Scheme ``ckks``: every province holds the key; what is left against whoever uses it on an upload."""
+    return [
+        _row("coordinator", f"one {sum_} an attempt, over one fixed set of nodes; no upload singly"),
+        _row("coordinator with any one province", f"every upload: {left}"),
+        _row("any province", f"its own rows; it holds the key, so any upload it gets hold of: {left}"),
+        _row("readers of the result", f"what is released of every {sum_}"),
     ]
 
 
@@ -287,7 +317,8 @@ def check_lines(document: Mapping[str, object]) -> list[RenderableType]:
         else:
             rows = [(row["who"], row["what"]) for row in _who_rows(content)]
         for name, value in rows:
-            table.add_row(Text(str(name).replace("_", " ")), Text(_shown(str(name), value)))
+            words = str(name) if section in _BY_COLUMN else str(name).replace("_", " ")
+            table.add_row(Text(words), Text(_shown(str(name), value)))
         lines.append(table)
     return lines
 
