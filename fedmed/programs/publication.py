@@ -144,11 +144,14 @@ def _read(record: Mapping[str, Any]) -> list[tuple[CountedStatistic, list[list[i
 # --- Blanks ------------------------------------------------------------------------------------------
 
 
+_STATE_NAMES: Final = {int(state): state.name.lower() for state in State}
+
+
 def _names(protected: ProtectedTable) -> dict[str, list[str]]:
     """Names of the states of each number of the table's cells."""
     axes = tuple(range(len(protected.table.dimensions)))
     return {
-        name: [State(int(code)).name.lower() for code in states.ravel()]
+        name: [_STATE_NAMES[code] for code in states.ravel().tolist()]
         for (name, kept), states in protected.states.items()
         if kept == axes
     }

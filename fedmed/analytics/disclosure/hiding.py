@@ -41,15 +41,16 @@ def hide(quantity: Quantity, net: Net, *, hidden: Flags, published: Flags) -> Fl
         be promised of what was published before under weaker rules.
     """
     blank = ((quantity.needs > 0) | hidden) & ~published
-    safe: set[bytes] = set()
+    good = np.zeros_like(blank)
     while True:
         culprits, more = _open_sums(quantity, net, blank), np.zeros_like(blank)
         if not culprits.any():
-            culprits, more = too_narrow(quantity, net, blank, safe=safe)
+            verdict = too_narrow(quantity, net, blank, good=good)
+            culprits, more, good = verdict.narrow, verdict.above, verdict.good
         if not culprits.any():
             return blank
         taken = blank | published
-        more &= net.is_known & ~taken
+        more = more & net.is_known & ~taken
         # A complementary cell alone in a sum is worked out, so it hides nothing: mend those first.
         if not more.any():
             more = _cheapest(quantity, net, taken, _alone(quantity, net, blank))

@@ -8,6 +8,7 @@ takes the place of the programme.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,53 +21,70 @@ from scipy.sparse.csgraph import connected_components
 from fedmed.analytics.disclosure.net import Flags, Net, Quantity
 from fedmed.types import IntArray
 
-MOST_AUDITED = 5000
+MOST_AUDITED = 12_000
 """Blanks of a component that a linear programme looks at."""
 
-MOST_ALONE = 40
-"""Targets of a component that get a programme of their own; the rest then counts as too narrow."""
+MOST_WORK = 3_000_000
+"""Blanks times equations of such a component; a cube needs more of both than a flat table of its size."""
+
+MOST_WORK_ALONE = 3_000_000
+"""Blanks times equations times targets that get a programme of their own; beyond it none of them does."""
+
+_Component = tuple[IntArray, int]
+"""Cells that hang together, and how many equations they are in."""
 
 _SLACK = 1e-6
 _Floats = npt.NDArray[np.float64]
 
 
-def too_narrow(quantity: Quantity, net: Net, blank: Flags, *, safe: set[bytes]) -> tuple[Flags, Flags]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What was found out about blanks, as flags of the net's cells.
+
+    Attributes:
+        narrow: Protected cells that cannot be as large as their need, and cells of no table that are
+            certainly above zero and certainly below the floor.
+        above: What must be hidden with them, where the caller may not choose.
+        good: Cells found to be none of these. They stay so when more is hidden, since nobody learns from a
+            blank what the number did not say.
+    """
+
+    narrow: Flags
+    above: Flags
+    good: Flags
+
+
+def too_narrow(quantity: Quantity, net: Net, blank: Flags, *, good: Flags) -> Verdict:
     """Blanks about which too much can be worked out, where more than one sum must be looked at.
 
     Args:
         quantity: The numbers.
         net: The equations between their cells.
         blank: Shape (cells of the net,): hidden cells.
-        safe: Components found good before; good ones are added.
+        good: `Verdict.good` of fewer blanks.
 
     Returns:
-        Protected cells that cannot be as large as their need, and cells of no table that are certainly above
-        zero and certainly below the floor; then what must be hidden with them, where the caller may not
-        choose. Both as flags of the net's cells. A programme that fails counts as too narrow.
+        The verdict. A programme that fails counts as too narrow, and so do cells that were not reached
+        together in components where asking for each would take too long.
     """
-    is_target = net.open_at(blank) & ((quantity.needs > 0) | ~net.is_known)
-    found, above = np.zeros_like(blank), np.zeros_like(blank)
-    audited: list[IntArray] = []
-    for component in _components(net, blank, is_target):
-        if component.tobytes() in safe:
+    is_target = net.open_at(blank) & ((quantity.needs > 0) | ~net.is_known) & ~good
+    narrow, above = np.zeros_like(blank), np.zeros_like(blank)
+    audited: list[_Component] = []
+    free = _Freedom(net, blank)
+    for component, rules in _components(net, blank, is_target):
+        if len(component) <= MOST_AUDITED and len(component) * rules <= MOST_WORK:
+            audited.append((component, rules))
             continue
-        if len(component) <= MOST_AUDITED:
-            audited.append(component)
-            continue
-        free = _Freedom(net, blank)
-        sums = {int(c): free.above(int(c)) for c in component[is_target[component]]}
-        bad = [c for c, cells in sums.items() if cells]
-        found[bad] = True
-        above[sorted(frozenset().union(*sums.values()))] = True
-        if not bad:
-            safe.add(component.tobytes())
-    found |= _narrow_by_programme(quantity, net, audited, is_target)
-    safe.update(component.tobytes() for component in audited if not found[component].any())
-    return found, above
+        for cell in component[is_target[component]].tolist():
+            sums = free.above(cell)
+            narrow[cell] = bool(sums)
+            above[list(sums)] = True
+    narrow |= _narrow_by_programme(quantity, net, audited, is_target)
+    return Verdict(narrow=narrow, above=above, good=good | (is_target & ~narrow))
 
 
-def _components(net: Net, blank: Flags, is_target: Flags) -> list[IntArray]:
-    """Blanks that hang together by equations and of which one sum does not say everything."""
+def _components(net: Net, blank: Flags, is_target: Flags) -> list[_Component]:
+    """Blanks that hang together by equations, more than one shown sum, and how many equations."""
     cells = np.flatnonzero(net.open_at(blank) & (np.diff(net.touches.indptr) > 0))
     links = net.touches[cells]
     size = len(cells)
@@ -83,7 +101,8 @@ def _components(net: Net, blank: Flags, is_target: Flags) -> list[IntArray]:
     asked = np.bincount(labels[:size], weights=is_target[cells], minlength=count) > 0
     order = np.argsort(labels[:size], kind="stable")
     starts = np.searchsorted(labels[:size][order], np.arange(count + 1))
-    return [cells[order[starts[c] : starts[c + 1]]] for c in np.flatnonzero(asked & ~one_sum)]
+    chosen = np.flatnonzero(asked & ~one_sum).tolist()
+    return [(cells[order[starts[c] : starts[c + 1]]], int(rules[c])) for c in chosen]
 
 
 class _Freedom:
@@ -109,9 +128,10 @@ class _Freedom:
             wholes = {self._wholes[r] for r in self._rules(part)} - above
             above |= wholes
             waiting += wholes
+        inside: Counter[int] = Counter(r for c in above for r in self._rules(c) if self._wholes[r] != c)
         touched = {r for c in above for r in self._rules(c)}
         is_free = all(self._open[c] for c in above) and all(
-            (self._wholes[r] in above) == (sum(c in above for c in self._parts(r)) == 1) for r in touched
+            (self._wholes[r] in above) == (inside[r] == 1) for r in touched
         )
         return frozenset() if is_free else frozenset(above)
 
@@ -135,6 +155,7 @@ class _System:
         right: Shape (m,).
         wanted: Shape (n,): what must be possible.
         has_need: Shape (n,): whether the number is known to be smaller than that.
+        work: Blanks times equations, over the components.
         most: Far above every number, so that it binds nowhere it matters; else it errs towards hiding.
     """
 
@@ -144,12 +165,13 @@ class _System:
     right: _Floats
     wanted: _Floats
     has_need: Flags
+    work: int
     most: float
 
     @classmethod
-    def of(cls, quantity: Quantity, net: Net, components: Sequence[IntArray]) -> _System:
+    def of(cls, quantity: Quantity, net: Net, components: Sequence[_Component]) -> _System:
         """What the shown numbers say about the blanks of some components."""
-        places = np.concatenate(components)
+        places = np.concatenate([cells for cells, _ in components])
         is_inside = np.zeros(len(net.cells), dtype=np.bool_)
         is_inside[places] = True
         rules = np.flatnonzero(net.touches.T @ is_inside.astype(np.int64))
@@ -160,11 +182,12 @@ class _System:
         known = np.asarray(-(rows @ np.where(is_inside, 0, quantity.values)), dtype=np.int64)
         return cls(
             places=places,
-            component=np.repeat(np.arange(len(components)), [len(c) for c in components]),
+            component=np.repeat(np.arange(len(components)), [len(c) for c, _ in components]),
             matrix=rows[:, places].astype(np.float64),
             right=known / unit,
             wanted=quantity.wanted[places] / unit,
             has_need=quantity.needs[places] > 0,
+            work=sum(len(cells) * count for cells, count in components),
             most=4.0 * largest / unit + 4.0,
         )
 
@@ -186,7 +209,7 @@ class _System:
 
 
 def _narrow_by_programme(
-    quantity: Quantity, net: Net, components: Sequence[IntArray], is_target: Flags
+    quantity: Quantity, net: Net, components: Sequence[_Component], is_target: Flags
 ) -> Flags:
     """Targets that fail in components: all components at once, apart where one of them has no solution."""
     found = np.zeros_like(is_target)
@@ -199,7 +222,8 @@ def _narrow_by_programme(
             found |= _narrow_by_programme(quantity, net, [component], is_target)
         return found
     if left is None:
-        found[components[0]] = is_target[components[0]]
+        cells, _ = components[0]
+        found[cells] = is_target[cells]
         return found
     found[system.places[_by_own_world(system, left)]] = True
     return found
@@ -225,25 +249,28 @@ def _by_one_world(system: _System, left: Flags) -> Flags | None:
 
 def _by_own_world(system: _System, left: Flags) -> Flags:
     """Targets that fail in the end, each tried in a programme of its own, one of each component at a time."""
-    bad = np.zeros_like(left)
-    for _ in range(MOST_ALONE):
-        if not left.any():
-            break
+    bad = left.copy()
+    rounds = int(np.bincount(system.component[left]).max(initial=0))
+    if rounds * system.work > MOST_WORK_ALONE:
+        return bad
+    while left.any():
         waiting = np.flatnonzero(left)
         first = waiting[np.unique(system.component[waiting], return_index=True)[1]]
-        goal = np.zeros(len(left))
-        goal[first] = 1.0
-        world = system.solve(goal)
-        missed = first if world is None else first[~system.reached(world)[first]]
+        world = system.solve(_goal(left, first))
         if world is not None:
-            left = left & ~system.reached(world)
-        left[first] = False
-        bad[missed] = True
-        unknown = missed[~system.has_need[missed]]
+            bad &= ~system.reached(world)
+        unknown = first[bad[first] & ~system.has_need[first]]
         if len(unknown):  # of what no table has, nothing is said where it may be zero
-            least = np.zeros(len(left))
-            least[unknown] = -1.0
-            world = system.solve(least)
+            world = system.solve(-_goal(left, unknown))
             if world is not None:
                 bad[unknown[world[unknown] <= _SLACK]] = False
-    return bad | left
+        left = left & bad
+        left[first] = False
+    return bad
+
+
+def _goal(left: Flags, places: IntArray) -> _Floats:
+    """The sum of some unknowns."""
+    goal = np.zeros(len(left))
+    goal[places] = 1.0
+    return goal

@@ -24,7 +24,7 @@ class Net:
     """Which counts are sums of which others.
 
     Attributes:
-        cells: All cells of the equations and of the tables, in their fixed order.
+        cells: All cells of the equations, in their fixed order.
         is_known: Shape (cells,): some table has the cell. Others only occur as parts in equations.
         wholes: Shape (rules,): place of the cell that each equation splits.
         parts: Shape (rules, cells), int64: 1 where a cell is a part in an equation.
@@ -41,7 +41,7 @@ class Net:
 
     @classmethod
     def of(cls, known: Iterable[Cell], values: Mapping[str, frozenset[str]]) -> Net:
-        """Everything that follows from one another.
+        """Whatever follows from one another; cells that are in no equation are left out.
 
         Args:
             known: Cells of the tables.
@@ -49,7 +49,7 @@ class Net:
         """
         given = dict.fromkeys(known)
         rules = equations(given, values)
-        cells = _in_order({**given, **dict.fromkeys(c for rule in rules for c in (rule.whole, *rule.parts))})
+        cells = _in_order({c for rule in rules for c in (rule.whole, *rule.parts)})
         place = {cell: i for i, cell in enumerate(cells)}
         found = sorted((place[rule.whole], tuple(sorted(place[c] for c in rule.parts))) for rule in rules)
         wholes = np.array([whole for whole, _ in found], dtype=np.int64)

@@ -161,7 +161,7 @@ class _Frame:
             hidden=self.inside(hidden.astype(np.int64)) > 0,
             published=self.inside(quantity.published.astype(np.int64)) > 0,
         )
-        found = np.zeros_like(hidden)
+        found = (hidden | (needs > 0)) & ~quantity.published
         found[self.ours[chosen]] = True
         return found
 
