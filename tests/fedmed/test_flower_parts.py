@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.errors import MessageMalformed, all_errors
-from fedmed.flower_parts import from_content, reply_from_content, reply_to_content, to_content, version_in
+from fedmed.flower_parts import (
+    SMALL_BYTES,
+    from_content,
+    reply_from_content,
+    reply_to_content,
+    to_content,
+    version_in,
+)
 from fedmed.protocol.steps import LOST, Reply
 
 PARTS = st.lists(st.binary(max_size=300), max_size=6).map(tuple)
@@ -47,10 +54,23 @@ def test_a_version_that_is_none_is_not_believed(told: str) -> None:
     assert version_in(RecordDict()) == ""
 
 
-def test_parts_travel_as_bytes_in_an_array_record() -> None:
-    record = to_content((b"abc", b""))["parts"]
-    assert isinstance(record, ArrayRecord)
-    assert [a.dtype for a in record.to_numpy_ndarrays()] == [np.uint8, np.uint8]
+def test_a_small_message_is_one_object_below_its_content() -> None:
+    """Flower asks for each object of a message in a request of its own, at each hop."""
+    whole = [bytes(SMALL_BYTES - 1), b"", b"x"]
+    for content in (to_content(whole), reply_to_content(Reply(parts=tuple(whole)))):
+        (record,) = content.values()
+        assert isinstance(record, ConfigRecord)
+        assert from_content(content) == tuple(whole)
+
+
+def test_large_parts_travel_as_bytes_in_arrays() -> None:
+    parts = (bytes(SMALL_BYTES), b"", b"x")
+    for content in (to_content(parts), reply_to_content(Reply(parts=parts))):
+        record = content["parts"]
+        assert isinstance(record, ArrayRecord)
+        assert [a.dtype for a in record.to_numpy_ndarrays()] == [np.uint8] * 3
+        assert from_content(content) == parts
+    assert version_in(content) == version("fedmed")
 
 
 def broken_array() -> Array:
@@ -70,7 +90,10 @@ HOSTILE = {
     "empty": RecordDict(),
     "no parts": RecordDict({"parts": ArrayRecord([])}),
     "another record": RecordDict({"other": ArrayRecord([np.zeros(1, np.uint8)])}),
-    "parts that are no arrays": RecordDict({"parts": ConfigRecord({"0": b"x"})}),
+    "parts under another name": RecordDict({"parts": ConfigRecord({"0": [b"x"]})}),
+    "parts that are no list": RecordDict({"parts": ConfigRecord({"parts": b"x"})}),
+    "an empty list": RecordDict({"parts": ConfigRecord({"parts": []})}),
+    "texts": RecordDict({"parts": ConfigRecord({"parts": ["x"]})}),
     "floats": RecordDict({"parts": ArrayRecord([np.zeros(3)])}),
     "two dimensions": RecordDict({"parts": ArrayRecord([np.zeros((2, 2), np.uint8)])}),
     "an empty array": RecordDict({"parts": ArrayRecord([np.zeros(0, np.uint8)])}),
@@ -92,7 +115,17 @@ def test_what_is_no_reply_counts_as_malformed(content: RecordDict) -> None:
 
 
 @pytest.mark.parametrize(
-    "what", ["empty", "parts that are no arrays", "floats", "two dimensions", "an empty array"]
+    "what",
+    [
+        "empty",
+        "parts under another name",
+        "parts that are no list",
+        "an empty list",
+        "texts",
+        "floats",
+        "two dimensions",
+        "an empty array",
+    ],
 )
 def test_what_is_no_request_is_refused(what: str) -> None:
     with pytest.raises(MessageMalformed):
