@@ -1,7 +1,8 @@
 """A federation of real processes: TLS, node authentication, process isolation, custodians on sockets.
 
-Three of the drills of ``make drills`` run here too, in one study: SuperLink, a custodian and the ServerApp
-are killed, each in another phase.
+Three of the drills of ``make drills`` run here too: SuperLink, a custodian and the ServerApp are killed, each
+in another phase. They share one study, for a federation takes a minute to start; each is a subtest, so that
+``pytest -v`` names them and one that fails does not hide the others.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def spent_epsilons(running: LocalFederation) -> list[float]:
     return told
 
 
-def test_a_study_over_real_processes_survives_three_kills_and_leaves_nothing() -> None:
+def test_a_study_over_real_processes_survives_three_drills_and_leaves_nothing(
+    subtests: pytest.Subtests,
+) -> None:
     with arena() as field:
         _only_the_fleet_passes(field.running)
         spec = field.study()
@@ -55,17 +58,20 @@ def test_a_study_over_real_processes_survives_three_kills_and_leaves_nothing() -
             Strike(target="custodian", when=contributed(1)),
             Strike(target=SERVER_APP, when=between(1)),
         )
-        run = result.run
+        run, aggregations = result.run, spec.training.aggregations
         assert run is not None, f"{result.code} after {result.struck}: {result.fault}"
         assert result.struck == ["superlink", "custodian", SERVER_APP]
-        assert result.resumed == 1
-        assert {"superlink", "custodian-node1"} <= set(result.restarted)
-        aggregations = spec.training.aggregations
-        assert aggregations <= run.plans <= aggregations + 1, "only the custodian's death costs a plan"
-        assert run.contributors == (names(NODES),) * aggregations
-        assert np.isfinite(run.parameters).all()
-        expected = spent(schedule_for(spec), run.plans)
-        assert spent_epsilons(field.running) == pytest.approx([expected] * NODES, rel=1e-6)
+        with subtests.test("drill: the SuperLink dies while a study is proposed, and comes back"):
+            assert "superlink" in result.restarted
+            assert run.contributors == (names(NODES),) * aggregations, "everybody is in every sum"
+        with subtests.test("drill: a custodian dies while it contributes, and its death costs one plan"):
+            assert "custodian-node1" in result.restarted
+            assert aggregations <= run.plans <= aggregations + 1
+            expected = spent(schedule_for(spec), run.plans)
+            assert spent_epsilons(field.running) == pytest.approx([expected] * NODES, rel=1e-6)
+        with subtests.test("drill: the ServerApp dies between two rounds, and its study is resumed"):
+            assert result.resumed == 1
+            assert np.isfinite(run.parameters).all()
         assert len(processes_of(field.running.home.path.parent)) > 4 * NODES
     # The arena has checked at its end that no process is left.
 

@@ -27,8 +27,7 @@ from fedmed.phase_record import PhaseRecord
 from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed.progress import Progress
 from fedmed.study import StudySpec, canonical_bytes, study_digest
-from fedmed.supervision.keeper import Kept, turns_of_main_thread
-from fedmed.supervision.processes import Program
+from fedmed.supervision.keeper import Kept
 from fedmed.types import Scheme
 from fedmed_nodes.home import Home as NodeHome
 from fedmed_server import control
@@ -188,10 +187,10 @@ class Arena:
             return False
         return all(standing.get(name) == control.ONLINE for name in which or [n.name for n in self.nodes])
 
-    def replace(self, program: Program) -> None:
-        """Run one of Flower's programs otherwise than now, under the same name."""
-        self.running.running.stop([program.name])
-        self.running.keeper.start(Kept(program=program, sign=turns_of_main_thread))
+    def replace(self, kept: Kept) -> None:
+        """Run a program otherwise than now, under the same name."""
+        self.running.running.stop([kept.program.name])
+        self.running.keeper.start(kept)
 
     def rebuild(self) -> None:
         """Start everything anew on the same folders, so that one drill's damage is not the next one's."""

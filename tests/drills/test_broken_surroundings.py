@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +21,18 @@ import pytest
 from fedmed import wire
 from fedmed.crypto.identity import Identity
 from fedmed.doctor.door import examine_door
-from fedmed.doctor.finding import Finding
+from fedmed.doctor.finding import Finding, Question
 from fedmed.messages import NO_EPOCH, Roster, StudyProposal
 from fedmed.protocol import envelope
 from fedmed.protocol.steps import PhaseKind, Reply
+from fedmed.supervision.keeper import Kept, turns_of_main_thread
+from fedmed.supervision.processes import wait_until
 from fedmed.types import Scheme
 from fedmed_nodes.custodian_client import SocketCustodian
+from fedmed_nodes.watchdog import START_S, accepts
 from fedmed_server.authority import Credentials, issue_server
 from fedmed_server.files import replace_private
+from fedmed_server.home_checks import examine
 from fedmed_server.local_federation import node_programs
 from tests.drills.arena import CAN_RUN, WHY_NOT, Arena
 from tests.federation import Federation, SetClock, Trial, small_study
@@ -38,6 +44,7 @@ NEEDS_PROCESSES = pytest.mark.skipif(not CAN_RUN, reason=WHY_NOT)
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 DISK_BYTES = 24 << 20
 OFFLINE_S = 300.0
+CALLERS = 200
 
 
 # --- One custodian -----------------------------------------------------------------------------------
@@ -163,6 +170,28 @@ def test_a_second_coordinator_with_a_key_of_its_own_is_not_heard(folder: Path) -
         client.close()
 
 
+def test_two_hundred_callers_at_once_are_all_answered_and_the_custodian_stays_well(folder: Path) -> None:
+    home = folder / "home"
+    make_home(home)
+    ready = threading.Barrier(CALLERS, timeout=60)
+
+    def call(_: int) -> str:
+        client = SocketCustodian(home / "run" / "custodian.sock", patience_s=60.0, deadline_s=60.0)
+        ready.wait()
+        try:
+            return client.answer(PhaseKind.OPEN, (b"x", b"y")).code
+        finally:
+            client.close()
+
+    with running(home) as process:
+        with ThreadPoolExecutor(CALLERS) as pool:
+            assert set(pool.map(call, range(CALLERS))) == {"message_malformed"}
+        assert process.poll() is None
+        client = SocketCustodian(home / "run" / "custodian.sock", patience_s=30.0)
+        assert client.catalogue().node == "node1"
+        client.close()
+
+
 # --- A federation ------------------------------------------------------------------------------------
 
 
@@ -232,9 +261,34 @@ def test_a_node_whose_clock_is_ten_minutes_off_is_not_let_in_and_comes_back(
     node = field.nodes[0]
     (program,) = [p for p in node_programs(node) if p.name.startswith("supernode")]
     shifted = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset, "DONT_FAKE_MONOTONIC": "1"}
+    off = replace(program, environment={**program.environment, **shifted})
     try:
-        field.replace(replace(program, environment={**program.environment, **shifted}))
+        field.replace(Kept(program=off, sign=turns_of_main_thread))
         wait_until_offline(field, node.name)
     finally:
-        field.replace(program)
+        field.replace(Kept(program=program, sign=turns_of_main_thread))
     field.wait_until_online()
+
+
+@NEEDS_PROCESSES
+def test_a_province_on_another_version_takes_part_and_the_doctor_names_it(field: Arena, folder: Path) -> None:
+    node, home = field.nodes[0], field.running.home
+    (program,) = [p for p in node_programs(node) if p.name.startswith("relay")]
+    # What a process says of itself is what is installed first on its path.
+    installed = folder / "fedmed-0.0.9.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: fedmed\nVersion: 0.0.9\n")
+    older = replace(program, environment={**program.environment, "PYTHONPATH": str(folder)})
+    try:
+        field.replace(Kept(program=older))
+        host = Path(program.command[-1])
+        wait_until(lambda: accepts(host), timeout_s=START_S, what=str(host), while_waiting=field.mend)
+        result = field.run(field.study(scheme=Scheme.PLAIN, aggregations=1))
+    finally:
+        field.replace(Kept(program=program))
+    assert result.run is not None, f"{result.code}: {result.fault}"
+    asked = Question(home=home.path, now=datetime.datetime.now(tz=datetime.UTC))
+    (found,) = [one for one in examine(asked) if one.name == "versions of nodes"]
+    assert not found.ok
+    assert f"{node.name} runs 0.0.9" in found.detail
+    assert "pip install fedmed==" in found.mend
