@@ -13,11 +13,20 @@ from pathlib import Path
 
 import numpy as np
 
+from fedmed.data.nhsa.glossary import glossary
 from fedmed.outcome import FederatedRun
 from fedmed.programs.by_kind import program_for
 from fedmed.programs.contract import Arrays
 from fedmed.protocol.schedule import Schedule
-from fedmed.study import StudySpec, canonical_bytes, study_digest, to_toml
+from fedmed.study import (
+    RegressionStudy,
+    StatisticsStudy,
+    StudySpec,
+    SurvivalStudy,
+    canonical_bytes,
+    study_digest,
+    to_toml,
+)
 
 
 def question_document(
@@ -33,8 +42,9 @@ def question_document(
         simulation: Whether all nodes were in one process.
 
     Returns:
-        JSON: ``study``, ``privacy``, ``aggregation``, ``seconds``, ``created``, ``simulation``, and
-        ``result``, which is the program's. Exact sums have no epsilon: null.
+        JSON: ``study``, ``columns`` (what those that the schema knows mean), ``privacy``, ``aggregation``,
+        ``seconds``, ``created``, ``simulation``, and ``result``, which is the program's. Exact sums have no
+        epsilon: null.
     """
     return {
         "study": {
@@ -45,6 +55,7 @@ def question_document(
             "owner": spec.owner,
             "digest": study_digest(canonical_bytes(spec)).hex(),
         },
+        "columns": glossary(spec.columns, _levels(spec)),
         "privacy": _privacy(spec, schedule, run),
         "aggregation": {
             "scheme": spec.aggregation.scheme.value,
@@ -61,6 +72,19 @@ def question_document(
         "simulation": simulation,
         "result": program_for(spec).document(run.state),
     }
+
+
+def _levels(spec: StudySpec) -> dict[str, tuple[str, ...]]:
+    """Levels that a study declares, by column."""
+    match spec:
+        case StatisticsStudy():
+            return {axis.column: axis.levels for entry in spec.statistics for axis in entry.by}
+        case RegressionStudy():
+            return {term.column: term.levels for term in spec.regression.terms}
+        case SurvivalStudy():
+            by = spec.survival.by
+            return {} if by is None else {by.column: by.levels}
+    return {}
 
 
 def _privacy(spec: StudySpec, schedule: Schedule, run: FederatedRun) -> Mapping[str, object]:

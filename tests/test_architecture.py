@@ -186,7 +186,9 @@ UNREACHABLE: Mapping[str, frozenset[str]] = {
 
 # Public words about columns and codes: they open files of the package and no row, so a page of the
 # coordinator may explain what it shows.
-PUBLIC_WORDS = frozenset({"fedmed.data.nhsa.schema", "fedmed.data.nhsa.glossary"})
+PUBLIC_WORDS = frozenset(
+    {"fedmed.data", "fedmed.data.nhsa", "fedmed.data.nhsa.schema", "fedmed.data.nhsa.glossary"}
+)
 
 HEAVY = ("torch", "matplotlib", "flwr", "tenseal", "dp_accounting", "opacus", "sklearn", "scipy", "pyarrow")
 MOST_LINES_OF_A_MODULE = 500

@@ -48,14 +48,14 @@ def question_lines(document: Document, page: Path) -> list[RenderableType]:
 
 
 def _table(section: Section) -> Table:
-    """One table of the page; a second line of a cell stands behind it."""
+    """One table of the page."""
     table = Table(title=section.heading, title_justify="left", box=box.SIMPLE, header_style="bold")
     for place, heading in enumerate(section.columns):
         is_number = bool(section.rows) and section.rows[0][place].is_number
         # Folded, since a number cut short reads as another number.
         table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
     for row in section.rows[:SHOWN_ROWS]:
-        table.add_row(*(Text(f"{cell.text} ({cell.note})" if cell.note else cell.text) for cell in row))
+        table.add_row(*(Text(f"{cell.text}\n{cell.note}" if cell.note else cell.text) for cell in row))
     return table
 
 

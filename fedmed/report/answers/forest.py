@@ -16,6 +16,7 @@ COLOUR = "#0072B2"
 NOISE_COLOUR = "#E69F00"
 MOST_RATIO = 1000.0
 """Ratios outside 1/1000 .. 1000 are drawn at the edge of the axis with an arrow; the table has the number."""
+_NARROW = 0.02
 _STEPS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 0.7, 1, 1.4, 2, 5, 10, 20, 100, 1000)
 
 
@@ -129,7 +130,10 @@ def _draw_row(axes: Axes, at: float, *, row: ForestRow, ends: tuple[float, float
 
 def _write_row(axes: Axes, at: int, *, row: ForestRow, is_wide: bool) -> None:
     """The name, and the figures in words."""
-    figures = f"{ratio_text(row.estimate)} ({ratio_text(row.low)} to {ratio_text(row.high)})"
+    # An interval of two equal ends would say less than is known.
+    digits = 3 if row.high - row.low < _NARROW else 2
+    estimate, low, high = (ratio_text(v, digits=digits) for v in (row.estimate, row.low, row.high))
+    figures = f"{estimate} ({low} to {high})"
     across = axes.get_yaxis_transform()
     if is_wide:
         axes.text(-0.03, at, mark(at), transform=across, ha="right", va="center")
@@ -139,10 +143,10 @@ def _write_row(axes: Axes, at: int, *, row: ForestRow, is_wide: bool) -> None:
     axes.text(1.0, at - 0.22, figures, transform=across, ha="right", va="center", fontsize=11, color=INK)
 
 
-def ratio_text(value: float) -> str:
-    """An effect with two digits after the point, or fewer where it is large; not finite as a sign."""
+def ratio_text(value: float, *, digits: int = 2) -> str:
+    """An effect with so many digits after the point, or none where it is large; not finite as a sign."""
     if not math.isfinite(value):
         return "∞" if value > 0 else "−∞" if value < 0 else "?"
     size = abs(value)
-    text = f"{size:.2f}" if size < 99.95 else f"{size:,.0f}" if size < 1e6 else f"{size:.1e}"
-    return f"−{text}" if value < 0 and text != "0.00" else text
+    text = f"{size:.{digits}f}" if size < 99.95 else f"{size:,.0f}" if size < 1e6 else f"{size:.1e}"
+    return f"−{text}" if value < 0 and float(text.replace(",", "")) else text

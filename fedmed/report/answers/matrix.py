@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Shade = tuple[float, float, float]
+"""Red, green, blue, 0 to 1."""
+
 # Light enough at both ends that dark figures can be read on every shade.
 _LIGHT, _DARK = (0.925, 0.953, 0.976), (0.416, 0.667, 0.851)
+_HOME = (0.91, 0.92, 0.93)
 MOST_FIGURES = 14
 """Above so many columns the figures do not fit; the shades stay, and the table has the numbers."""
 
@@ -35,7 +39,7 @@ def flow_plot(
 
     Guarantees:
         Shades follow the root of the value over cells off the diagonal, so that those who stay at home do
-        not drown those who travel; a cell on the diagonal is shaded as the largest at most.
+        not drown those who travel; between the same places the diagonal has a grey of its own.
     """
     labels = tuple(plot_label(text) for text in (*names[0], *names[1], *axes_names))
 
@@ -66,7 +70,9 @@ def _draw(
     largest = max(off, default=max((v for row in cells for v in row if v), default=1.0))
     for r, row in enumerate(cells):
         for c, value in enumerate(row):
-            _draw_cell(axes, (c, r), value=value, largest=largest, size=_size(is_wide, columns))
+            is_home = is_square and r == c
+            shade = _HOME if is_home else _shade(value or 0.0, largest)
+            _draw_cell(axes, (c, r), value=value, shade=shade, size=_size(is_wide, columns))
     _names(axes, rows, columns, size=11.5 if is_wide else 10)
     axes.text(
         0, -32 / step, f"{mark(rows + columns + 1)} →", ha="left", va="center", fontsize=11, color=MUTED
@@ -84,8 +90,17 @@ def _size(is_wide: bool, columns: int) -> float | None:
     return 11.5 if columns <= 6 and is_wide else 10.0
 
 
+def _shade(value: float, largest: float) -> Shade:
+    """The darker, the more; nobody is white."""
+    if not value:
+        return (1.0, 1.0, 1.0)
+    share = min(1.0, max(0.0, value / largest)) ** 0.5
+    red, green, blue = (a + (b - a) * share for a, b in zip(_LIGHT, _DARK, strict=True))
+    return (red, green, blue)
+
+
 def _draw_cell(
-    axes: Axes, corner: tuple[int, int], *, value: float | None, largest: float, size: float | None
+    axes: Axes, corner: tuple[int, int], *, value: float | None, shade: Shade, size: float | None
 ) -> None:
     """One cell: a shade and its figure, or hatching."""
     from matplotlib.patches import Rectangle
@@ -96,8 +111,6 @@ def _draw_cell(
             Rectangle((c, r), 1, 1, facecolor="white", edgecolor=RULE, hatch="////", linewidth=1.5)
         )
         return
-    share = min(1.0, max(0.0, value / largest)) ** 0.5
-    shade = tuple(a + (b - a) * share for a, b in zip(_LIGHT, _DARK, strict=True)) if value else (1, 1, 1)
     axes.add_patch(Rectangle((c, r), 1, 1, facecolor=shade, edgecolor="white", linewidth=1.5))
     if size is not None:
         axes.text(c + 0.5, r + 0.5, short(value), ha="center", va="center", fontsize=size, color=INK)

@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Iterator
 
 from fedmed.report.answers.answer import Answer, Document
+from fedmed.report.answers.meanings import meanings_section
 from fedmed.report.answers.tables import table_section
 from fedmed.report.page import Tile
 from fedmed.report.sheet import Cell, Section, Sheet, render_sheet
@@ -87,11 +88,12 @@ def _tiles(document: Document, answer: Answer) -> Iterator[Tile]:
 
 
 def _sections(document: Document, answer: Answer) -> Iterator[Section]:
-    """Figures, tables, how to read, who contributed, privacy."""
+    """Figures, tables, what the columns mean, how to read, who contributed, privacy."""
     for figure in answer.figures:
         yield Section(name=figure.plot.name, heading=figure.heading, lead=figure.hint, plots=(figure.plot,))
     for table in answer.tables:
         yield table_section(table)
+    yield from meanings_section(document)
     yield Section(name="reading", heading="How to read it", sentences=answer.notes)
     yield _protection(document)
     yield _transport(document)

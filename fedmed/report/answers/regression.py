@@ -98,7 +98,7 @@ def _finding(effects: tuple[ForestRow, ...], *, family: str, ratio: str) -> str:
     name = NAMES[family][0].upper() + NAMES[family][1:]
     if not clear:
         return f"{name}: no term's interval leaves out a {ratio} of 1."
-    named = ", ".join(f"{row.name} {ratio_text(row.estimate)}" for row in clear[:3])
+    named = ", ".join(f"{ratio_text(row.estimate)} ({row.name})" for row in clear[:3])
     return f"{name}. Farthest from a {ratio} of 1: {named}."
 
 
@@ -149,7 +149,7 @@ def _finite(value: Value) -> Value:
 _MODEL = (
     ("rows", "Rows", 0),
     ("events", "Events", 0),
-    ("log_likelihood", "Log-likelihood", 2),
+    ("log_likelihood", "Log likelihood", 2),
     ("deviance", "Deviance", 2),
     ("dispersion", "Dispersion", 4),
     ("aic", "AIC", 2),
@@ -168,7 +168,10 @@ def _model_table(result: Document) -> TidyTable:
         heading="The fit",
         fields=(
             Field(name="family", heading="Family"),
-            *(Field(name=name, heading=heading, decimals=digits) for name, heading, digits in known),
+            *(
+                Field(name=name, heading=heading, decimals=digits, is_brief=name != "rounds")
+                for name, heading, digits in known
+            ),
         ),
         rows=((str(result["family"]), *(_finite(line[name]) for name, _, _ in known)),),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from fedmed.report.answers.answer import Answer, Document, Field, Figure, TidyTable, Value
 from fedmed.report.answers.matrix import flow_plot
+from fedmed.report.answers.meanings import unit_of
 from fedmed.report.answers.months import Month, month_plot
 from fedmed.report.units import count, plural
 
@@ -57,7 +58,8 @@ def statistics_answer(document: Document) -> Answer:
     Guarantees:
         Every row of a statistic stands in its file. The page leaves out rows of `OTHERS` that hold nothing.
     """
-    found = tuple(document["result"]["statistics"])
+    # Amounts are said in their unit; a column that nobody knows stands for its own.
+    found = tuple({**one, "unit": unit_of(document, one["unit"])} for one in document["result"]["statistics"])
     figures: list[Figure] = []
     for one in found:
         if one["kind"] == "flow":
@@ -132,9 +134,8 @@ def _lead(one: Document) -> str:
         "sampling": "The 95 % interval holds the rate's own variation, and the noise if there is any.",
         "none": "Exact.",
     }[one["interval"]]
-    return (
-        f"{by}Unit: {_unit_text(one).lower() if one['unit'] in ('persons', 'rows') else one['unit']}. {what}"
-    )
+    unit = "A ratio, without a unit" if one["unit"] == "1" else f"Unit: {one['unit']}"
+    return f"{by}{unit}. {what}"
 
 
 def _cells(one: Document) -> list[tuple[tuple[str, ...], float]]:
@@ -163,16 +164,20 @@ def _finding(found: tuple[Document, ...]) -> str:
     name = _title(one)
     if not cells:
         return f"{name}: no cell may be shown."
-    field = Field(name="estimate", heading="", decimals=_decimals(one))
-    if len(cells) == 1:
-        return f"{name}: {_figure(cells[0][1], field)} {one['unit']}."
     cells.sort(key=lambda pair: pair[1])
-    low, high = cells[0], cells[-1]
-    names = ", ".join(one["by"])
-    return (
-        f"{name} by {names}: from {_figure(low[1], field)} ({', '.join(low[0])}) to "
-        f"{_figure(high[1], field)} ({', '.join(high[0])}), unit {one['unit']}."
-    )
+    if len(cells) == 1:
+        return f"{name}: {_said(one, cells[0])}."
+    low, high = _said(one, cells[0]), _said(one, cells[-1])
+    return f"{name} by {' and '.join(one['by'])}: from {low} to {high}."
+
+
+def _said(one: Document, cell: tuple[tuple[str, ...], float]) -> str:
+    """A cell's figure with its unit, and behind it which cell it is."""
+    levels, value = cell
+    figure = _figure(value, Field(name="estimate", heading="", decimals=_decimals(one)))
+    unit = "" if one["unit"] == "1" else f" {one['unit']}"
+    where = ", ".join(f"{axis} {level}" for axis, level in zip(one["by"], levels, strict=True))
+    return f"{figure}{unit} ({where})" if where else f"{figure}{unit}"
 
 
 def _figure(value: float, field: Field) -> str:
@@ -190,8 +195,8 @@ def _flow(one: Document) -> Figure:
     away = sum(v for (a, b), v in values.items() if v is not None and a != b)
     return Figure(
         heading=f"{_title(one)}: from {origin} to {place}",
-        hint="Rows: from; columns: to. The darker, the more; who stays at home is on the diagonal. Hatched: "
-        "not shown.",
+        hint="Rows: from; columns: to. Grey, on the diagonal: who stays at home. Blue: who travels; the "
+        "darker, the more. Hatched: not shown.",
         plot=flow_plot(
             cells,
             names=(tuple(rows), tuple(columns)),

@@ -26,7 +26,7 @@ def survival_answer(document: Document) -> Answer:
     axis = str(result.get("time", "time"))
     return Answer(
         finding=_finding(curves, result, axis=axis),
-        tables=(_table(groups, axis=axis, level=level), *_log_rank_table(result)),
+        tables=(_table(groups, axis=axis, level=level, by=result.get("by")), *_log_rank_table(result)),
         figures=(
             Figure(
                 heading="Share without the event",
@@ -69,12 +69,17 @@ def _last(curve: Steps) -> tuple[float, float] | None:
     return shown[-1] if shown else None
 
 
+def _common_end(curves: tuple[Steps, ...]) -> float | None:
+    """The last time that every curve shows; None when one shows nothing."""
+    ends = [last[0] for curve in curves if (last := _last(curve)) is not None]
+    return min(ends) if len(ends) == len(curves) and ends else None
+
+
 def _finding(curves: tuple[Steps, ...], result: Document, *, axis: str) -> str:
     """Shares at the last time that every curve shows, and whether groups differ."""
-    ends = [last[0] for curve in curves if (last := _last(curve)) is not None]
-    if len(ends) < len(curves):
+    time = _common_end(curves)
+    if time is None:
         return "Not every curve may be shown: too few persons or events."
-    time = min(ends)
     shares = ", ".join(
         f"{100 * share:.1f} %{f' ({curve.name})' if len(curves) > 1 else ''}"
         for curve in curves
@@ -105,11 +110,11 @@ def _words(curves: tuple[Steps, ...]) -> str:
     return "Survival curves; " + "; ".join(parts)
 
 
-def _table(groups: tuple[Document, ...], *, axis: str, level: str) -> TidyTable:
+def _table(groups: tuple[Document, ...], *, axis: str, level: str, by: str | None) -> TidyTable:
     """The survival table: a row a group and time."""
     names = ("time", "at_risk", "events", "survival", "low", "high")
     fields = (
-        Field(name="group", heading="Group"),
+        Field(name="group", heading=by or "Group"),
         Field(name="time", heading=axis, decimals=0),
         Field(name="at_risk", heading="At risk", unit="persons", decimals=0),
         Field(name="events", heading="Events", unit="persons", decimals=0),
@@ -152,11 +157,14 @@ def _log_rank_table(result: Document) -> tuple[TidyTable, ...]:
 
 
 def _tiles(curves: tuple[Steps, ...], result: Document) -> Iterator[tuple[str, str, str]]:
-    """Persons at the start, the last share, the test."""
+    """The share of each curve at the last time of all, so that tiles compare; the test."""
+    common = _common_end(curves)
     for curve in curves[:4]:
         last = _last(curve)
-        value = ABSENT if last is None else f"{100 * last[1]:.1f} %"
-        at = "" if last is None else f"without the event after {last[0]:g}"
+        time = last[0] if last is not None and common is None else common
+        share = None if time is None else _share_at(curve, time)
+        value = ABSENT if share is None else f"{100 * share:.1f} %"
+        at = "" if share is None else f"without the event after {time:g}"
         yield ("All persons" if len(curves) == 1 else curve.name), value, at
     test = result.get("log_rank")
     if test:

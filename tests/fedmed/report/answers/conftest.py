@@ -30,6 +30,10 @@ NOISY: Mapping[str, Any] = {
     "delta": 1e-6,
     "fallback_epsilon": 1.42,
 }
+COLUMNS: Mapping[str, Any] = {
+    "medfee_sumamt": {"en": "Total cost", "zh": "医疗费总额", "unit": "yuan", "codes": {}},
+    "hosp_lv": {"en": "Level", "zh": "医院等级", "unit": "", "codes": {"1": "primary", "2": "<second>"}},
+}
 NODES = ["shanghai", "jiangsu", "zhejiang", "anhui"]
 
 
@@ -168,6 +172,7 @@ def make_document() -> Make:
                 "owner": "tests",
                 "digest": "ab" * 32,
             },
+            "columns": COLUMNS,
             "privacy": dict(EXACT if exact else NOISY),
             "aggregation": {
                 "scheme": "threshold",

@@ -26,12 +26,13 @@ def test_the_constant_is_no_effect(make_document: Make) -> None:
     assert answer.tables[0].column("ratio")[0] is None
     assert "intercept" not in answer.figures[0].plot.wide
     assert "gend: 2" in answer.figures[0].plot.wide
-    assert "age 1.02" in answer.finding
+    assert "1.02 (age)" in answer.finding
 
 
 def test_survival_says_where_the_curves_end_and_whether_they_differ(make_document: Make) -> None:
     answer = answer_of(make_document("survival"))
     assert "78.5 % (hosp_lv 3)" in answer.finding
+    assert answer.tiles[0][1:] == ("78.5 %", "without the event after 360")
     assert "p < 0.0001" in answer.finding
     assert len(answer.tables[0].rows) == 24
 
@@ -43,6 +44,13 @@ def test_a_result_of_another_version_is_refused(make_document: Make) -> None:
         answer_of(make_document("survival", change=lambda d: d["study"].update(kind="training")))
 
 
+def test_tiles_of_curves_compare_them_at_one_time(make_document: Make) -> None:
+    """The first curve ends a month early: all tiles stand at its end, as the finding does."""
+    answer = answer_of(make_document("survival", change=lambda d: d["result"]["curves"][0]["points"].pop()))
+    assert {note for _, _, note in answer.tiles[:2]} == {"without the event after 330"}
+    assert [value in answer.finding for _, value, _ in answer.tiles[:2]] == [True, True]
+
+
 def test_every_kind_of_question_but_training_has_a_reader() -> None:
     assert set(READERS) == {kind.value for kind in StudyKind} - {"training"}
 
@@ -50,7 +58,8 @@ def test_every_kind_of_question_but_training_has_a_reader() -> None:
 def test_a_statistic_says_its_extremes_and_its_alarms(make_document: Make) -> None:
     answer = answer_of(make_document("statistics"))
     assert answer.finding == (
-        "Mean cost by chapter, hosp_lv: from 7,000.00 (J<, 1) to 12,000.25 (I, 2), unit medfee_sumamt."
+        "Mean cost by chapter and hosp_lv: from 7,000.00 yuan (chapter J<, hosp_lv 1) to 12,000.25 yuan "
+        "(chapter I, hosp_lv 2)."
     )
     assert [figure.plot.name for figure in answer.figures] == ["flow-stays", "months-fund-0"]
     assert "Warned of: 2024-04." in answer.figures[1].hint

@@ -25,6 +25,13 @@ def test_a_linear_axis_holds_no_effect() -> None:
     assert "5.00 (4.00 to 6.00)" in plot.wide
 
 
+def test_a_narrow_interval_shows_its_two_ends() -> None:
+    plot = forest_plot(
+        (row("age", 1.0127, 1.0122, 1.0131),), name="f", axis="Rate ratio", is_ratio=True, description="d"
+    )
+    assert "1.013 (1.012 to 1.013)" in plot.wide
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

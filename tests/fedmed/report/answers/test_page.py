@@ -34,3 +34,12 @@ def test_contributors_are_those_of_every_round(make_document: Make) -> None:
         document["aggregation"]["contributors"].append(["shanghai", "jiangsu", "zhejiang"])
 
     assert contributors(make_document("survival", change=lose)) == ("shanghai", "jiangsu", "zhejiang")
+
+
+def test_a_page_says_what_columns_and_codes_mean(make_document: Make) -> None:
+    document = make_document("statistics")
+    page = render_answer(document, answer_of(document))
+    assert "Total cost 医疗费总额" in page
+    assert "1 primary, 2 &lt;second&gt;" in page
+    document.pop("columns")
+    assert "What the columns mean" not in render_answer(document, answer_of(document))
