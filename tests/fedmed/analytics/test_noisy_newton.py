@@ -72,15 +72,17 @@ def test_intervals_count_the_noise_and_the_averaged_rounds() -> None:
 
 
 @pytest.mark.slow
-def test_noise_intervals_hold_the_estimate_without_noise_in_95_percent_of_runs() -> None:
-    rows = stays(2000)
-    truth = [line.estimate for line in table(rows, noise=0.0).coefficients]
-    held = [
-        [a.noise_low <= b <= a.noise_high for a, b in zip(found.coefficients, truth, strict=True)]
-        for found in (table(rows, noise=6.0, seed=seed) for seed in range(80))
-    ]
-    # As if the three terms of a run were one draw: beyond 5 standard deviations in about 1e-6 of seeds.
-    assert abs(np.mean(held) - 0.95) < 5 * np.sqrt(0.95 * 0.05 / 80)
+def test_noise_intervals_of_each_term_hold_the_estimate_without_noise_in_95_percent_of_runs() -> None:
+    rows, runs = stays(1000), 200
+    due = np.array([line.estimate for line in table(rows, noise=0.0).coefficients])
+    found = [table(rows, noise=3.0, seed=seed).coefficients for seed in range(runs)]
+    held = [[a.noise_low <= b <= a.noise_high for a, b in zip(lines, due, strict=True)] for lines in found]
+    off = np.array([[line.estimate for line in lines] for lines in found]) - due
+    stated = np.array([[line.noise_error for line in lines] for lines in found])
+    # Three terms, beyond 5.5 standard errors: less than one false alarm in a million choices of the seeds.
+    assert np.all(np.abs(np.mean(held, axis=0) - 0.95) < 5.5 * np.sqrt(0.95 * 0.05 / runs))
+    ratio = np.std(off, axis=0) / np.sqrt(np.mean(stated**2, axis=0))
+    assert np.all(np.abs(ratio - 1) < 5.5 / np.sqrt(2 * runs))
 
 
 def test_noise_that_hides_the_information_ends_with_a_diagnosis() -> None:

@@ -115,6 +115,17 @@ def test_the_stated_noise_of_log_survival_is_that_of_repeated_draws():
 
 
 @pytest.mark.slow
+def test_noise_intervals_of_each_point_hold_the_curve_without_noise_in_95_percent_of_runs():
+    counts = np.array([[40.0, 50.0, 60.0, 300.0], [80.0, 60.0, 70.0, 40.0]])
+    due, held = kaplan_meier(counts).survival, []
+    for seed in range(1000):
+        curve = kaplan_meier(noisy(counts, noise=4.0, seed=seed), noise_variance=16.0)
+        held.append((curve.noise_low <= due) & (due <= curve.noise_high))
+    # Four points, beyond 5.5 standard errors: less than one false alarm in a million choices of the seeds.
+    assert np.all(np.abs(np.mean(held, axis=0) - 0.95) < 5.5 * np.sqrt(0.95 * 0.05 / 1000))
+
+
+@pytest.mark.slow
 def test_noise_alone_seldom_looks_like_a_difference():
     half = np.array([[40.0, 50.0, 60.0, 300.0], [30.0, 30.0, 30.0, 30.0]])
     counts = np.stack([half, half])
