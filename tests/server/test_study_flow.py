@@ -159,6 +159,7 @@ def assert_as_computed_directly(here: Run) -> None:
         (3, Scheme.THRESHOLD, MLP),
         (3, Scheme.PLAIN, {}),
         (3, Scheme.PLAIN, MLP),
+        pytest.param(3, Scheme.CKKS, MLP, marks=pytest.mark.slow),
         (5, Scheme.THRESHOLD, MLP),
         pytest.param(9, Scheme.THRESHOLD, {}, marks=pytest.mark.slow),
         (9, Scheme.PLAIN, MLP),
