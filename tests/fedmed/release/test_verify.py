@@ -17,7 +17,8 @@ from fedmed.errors import ReleaseBroken, UnknownVersion
 from fedmed.messages import Roster
 from fedmed.protocol.steps import LOST, Phase, Reply
 from fedmed.release.bundle import CONTENTS, MANIFEST, SIGNATURE, Material, make_bundle
-from fedmed.release.verify import Verified, verify
+from fedmed.release.found import Verified
+from fedmed.release.verify import verify
 from fedmed.types import Scheme
 from tests.federation import COORDINATOR, identity_of
 from tests.fedmed.release.conftest import run_material
@@ -243,3 +244,30 @@ def test_a_study_without_encryption_holds_without_a_ceremony() -> None:
     material = run_material(scheme=Scheme.PLAIN)
     held = [one.name for one in verify(make_bundle(material, identity_of(COORDINATOR)))]
     assert held == [name for name in CHECKED if name != "ceremony"]
+
+
+def test_a_study_under_a_shared_key_holds_and_its_openers_saw_and_said_the_same() -> None:
+    """Scheme ``ckks``: the sums that openers were shown and gave are in the release by their digests."""
+    material = run_material(scheme=Scheme.CKKS)
+    held = [one.name for one in verify(make_bundle(material, identity_of(COORDINATOR)))]
+    assert held == list(CHECKED)
+    phases = [json.loads(line) for line in material.exchanges]
+    at = [document["phase"] for document in phases].index("open")
+
+    def refused_with(change: Callable[[list[Any]], None]) -> str:
+        document = json.loads(material.exchanges[at])
+        change(document["asked"])
+        line = json.dumps(document, separators=(",", ":")).encode() + b"\n"
+        lines = (*material.exchanges[:at], line, *material.exchanges[at + 1 :])
+        changed = dataclasses.replace(material, exchanges=lines)
+        return refused(make_bundle(changed, identity_of(COORDINATOR)))
+
+    def another_sum(asked: list[Any]) -> None:
+        asked[0]["parts"][2]["digest"] = bytes(32).hex()
+
+    def no_sum(asked: list[Any]) -> None:
+        for group in asked:
+            del group["parts"][2:]
+
+    assert "different sums" in refused_with(another_sum)
+    assert "does not open" in refused_with(no_sum)
