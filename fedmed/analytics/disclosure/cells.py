@@ -9,6 +9,7 @@ get variables too: what four provinces have more than three of them is the fourt
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -154,12 +155,13 @@ def _one_pass(cells: Iterable[Cell], values: Mapping[str, frozenset[str]]) -> It
             column, chosen = condition
             families.setdefault((column, cell - {condition}), {})[chosen] = cell
     known = frozenset(cells)
+    cut = functools.cache(_atoms)  # thousands of families are cut alike
     for (column, rest), sets in families.items():
         if rest in known:
             sets = {**sets, values[column]: rest}
         elif sum(map(len, sets)) == len(frozenset().union(*sets)):
             continue  # disjoint, and no sum of them: nothing follows from anything
-        atoms = _atoms(tuple(sets))
+        atoms = cut(tuple(sets))
         for chosen, whole in sets.items():
             inside = atoms[chosen]
             if len(inside) > 1:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -67,11 +67,14 @@ def too_narrow(quantity: Quantity, net: Net, blank: Flags, *, good: Flags) -> Ve
         The verdict. A programme that fails counts as too narrow, and so do cells that were not reached
         together in components where asking for each would take too long.
     """
-    is_target = net.open_at(blank) & ((quantity.needs > 0) | ~net.is_known) & ~good
-    narrow, above = np.zeros_like(blank), np.zeros_like(blank)
+    is_open = net.open_at(blank)
+    is_target = is_open & ((quantity.needs > 0) | ~net.is_known) & ~good
+    seen, values = _worked_out(quantity, net, ~is_open)
+    narrow = is_target & seen & (values > 0) & (values < quantity.wanted)
+    above = np.zeros_like(blank)
     audited: list[_Component] = []
     free = _Freedom(net, blank)
-    for component, rules in _components(net, blank, is_target):
+    for component, rules in _components(net, ~seen, is_target):
         if len(component) <= MOST_AUDITED and len(component) * rules <= MOST_WORK:
             audited.append((component, rules))
             continue
@@ -79,13 +82,36 @@ def too_narrow(quantity: Quantity, net: Net, blank: Flags, *, good: Flags) -> Ve
             sums = free.above(cell)
             narrow[cell] = bool(sums)
             above[list(sums)] = True
-    narrow |= _narrow_by_programme(quantity, net, audited, is_target)
+    known = replace(quantity, values=values)
+    narrow |= _narrow_by_programme(known, net, audited, is_target)
     return Verdict(narrow=narrow, above=above, good=good | (is_target & ~narrow))
 
 
-def _components(net: Net, blank: Flags, is_target: Flags) -> list[_Component]:
+def _worked_out(quantity: Quantity, net: Net, seen: Flags) -> tuple[Flags, IntArray]:
+    """What follows without any programme: the only blank of an equation, and all that is left of zero.
+
+    Returns:
+        Cells that are seen or worked out, and the numbers of these; both of the net's cells.
+    """
+    values = np.where(seen, quantity.values, 0)
+    rules, places = net.signed.nonzero()
+    signs = np.where(net.wholes[rules] == places, -1, 1)
+    while True:
+        short = -(net.signed @ values)
+        waits = ~seen[places]
+        alone = waits & (np.bincount(rules[waits], minlength=len(net.wholes)) == 1)[rules]
+        alone &= signs * short[rules] >= 0
+        nothing = waits & (signs > 0) & (seen[net.wholes] & (short == 0))[rules]
+        if not (alone | nothing).any():
+            return seen, values
+        values[places[alone]] = (signs * short[rules])[alone]
+        seen = seen.copy()
+        seen[places[alone | nothing]] = True
+
+
+def _components(net: Net, unseen: Flags, is_target: Flags) -> list[_Component]:
     """Blanks that hang together by equations, more than one shown sum, and how many equations."""
-    cells = np.flatnonzero(net.open_at(blank) & (np.diff(net.touches.indptr) > 0))
+    cells = np.flatnonzero(unseen & (np.diff(net.touches.indptr) > 0))
     links = net.touches[cells]
     size = len(cells)
     graph = csr_matrix((size + len(net.wholes),) * 2, dtype=np.int64)
@@ -94,7 +120,7 @@ def _components(net: Net, blank: Flags, is_target: Flags) -> list[_Component]:
         ends = (rows, columns + size)
         graph = csr_matrix((np.ones(len(rows), dtype=np.int64), ends), shape=graph.shape)
     count, labels = connected_components(graph, directed=False)
-    whole_shown = ~net.open_at(blank)[net.wholes]
+    whole_shown = ~unseen[net.wholes]
     rules = np.bincount(labels[size:], minlength=count)
     # One shown sum alone: the caller looked at what its blanks add up to.
     one_sum = (rules == 1) & (np.bincount(labels[size:], weights=whole_shown, minlength=count) == 1)

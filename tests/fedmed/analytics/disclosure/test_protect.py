@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.optimize import linprog
+from scipy.sparse import csr_matrix
 
 from fedmed.analytics.disclosure.cells import Dimension
 from fedmed.analytics.disclosure.protect import protect
@@ -213,3 +215,39 @@ def test_the_choice_does_not_depend_on_the_order_of_levels():
 def test_a_minimum_outside_its_bounds_is_refused(minimum):
     with pytest.raises(ConfigError, match="5 to 30"):
         protect([], minimum=minimum)
+
+
+def least_and_most(hidden, persons, cells):
+    """What somebody who sees all else, and the sums of rows and columns, knows about some hidden cells."""
+    rows, columns = np.nonzero(hidden)
+    size = len(rows)
+    ends = np.concatenate([rows, len(persons) + columns]), np.tile(np.arange(size), 2)
+    matrix = csr_matrix((np.ones(2 * size), ends), shape=(sum(persons.shape), size))
+    unseen = np.where(hidden, persons, 0)
+    right = np.concatenate([unseen.sum(axis=1), unseen.sum(axis=0)])
+    for cell in cells:
+        goal = (np.arange(size) == np.flatnonzero((rows == cell[0]) & (columns == cell[1]))[0]).astype(float)
+        found = [linprog(s * goal, A_eq=matrix, b_eq=right, bounds=(0, None)) for s in (1, -1)]
+        assert [f.status for f in found] == [0, 0]
+        yield found[0].fun, -found[1].fun
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.04, 1 / 3])
+def test_ten_thousand_cells_keep_their_sums_and_hide_no_more_than_they_must(share):
+    generator = np.random.default_rng(20261122)
+    persons = generator.integers(20, 400, (100, 100))
+    is_small = generator.random(persons.shape) < share
+    persons[is_small] = generator.integers(0, MINIMUM, np.count_nonzero(is_small))
+    axes = tuple(
+        Dimension(column=column, levels={str(v): frozenset({str(v)}) for v in range(100)}) for column in "ab"
+    )
+    (shown,) = protect([count(persons, axes)], minimum=MINIMUM)
+    assert all(np.all(shown.states[PERSONS, kept] == State.SHOWN) for kept in ((), (0,), (1,)))
+    states = shown.states[PERSONS, (0, 1)]
+    assert np.all(states[is_small] != State.SHOWN)
+    assert np.count_nonzero(states == State.COMPLEMENTARY) <= 50
+    few = np.argwhere((persons > 0) & is_small)
+    asked = few[generator.choice(len(few), 20, replace=False)]
+    for (_, high), cell in zip(least_and_most(states != State.SHOWN, persons, asked), asked, strict=True):
+        assert high >= MINIMUM - 1e-4 > persons[tuple(cell)]
