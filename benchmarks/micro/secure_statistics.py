@@ -1,21 +1,28 @@
-"""Time a statistics study over four nodes in simulation against a pooled group-by of the same rows.
+"""Time statistics studies in simulation against a pooled group-by of the same rows.
 
-Rows, persons and money by 100 x 100 cells, exact and with noise, through the whole encrypted path; DuckDB
-groups the same rows on one machine in the same run, so the ratio is the price of not pooling them.
-``study_s`` is all but the ceremony, which a federation does once an epoch.
+Rows, persons and money by 100 x 100 cells through the whole encrypted path; DuckDB groups the same rows on
+one machine in the same run, so the ratio is the price of not pooling them. Exact studies go through
+disclosure control: ``flat`` asks for the cells alone, nearly all of them small; ``few`` and ``third`` ask for
+the sums of rows, columns and all as well, with one person a row, and with a twenty-fifth or a third of the
+cells small, so that what is hidden must not be worked out from what is shown. ``study_s`` is all but the
+ceremony, which a federation does once an epoch; ``processor_s`` is all with the ceremony, and hardly grows
+when others use the machine; ``peak_mib`` is the most memory of the process until then.
 
-    python benchmarks/micro/secure_statistics.py [--json] [--rows 25000] [--levels 99] [--repeats 3]
+    python benchmarks/micro/secure_statistics.py [--json] [--nodes 4] [--rows 100000] [--levels 99]
+        [--repeats 3]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,33 +38,74 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from facts import facts
 
 SEED = 20_240_601
-NODES = ("shanghai", "jiangsu", "zhejiang", "anhui")
-ROWS_OF_A_PERSON = 5
-PACKAGES = ("duckdb", "flwr", "numpy", "pyarrow", "tenseal")
+PACKAGES = ("duckdb", "flwr", "numpy", "pyarrow", "scipy", "tenseal")
 POOLED = "SELECT a, b, count(*), count(DISTINCT psn_no), sum(cost) FROM pooled GROUP BY a, b"
+SMALL = 0.1
+"""How often a small cell is met, against any other one."""
 
 
-def made_up_rows(rows: int, levels: int) -> dict[str, pa.Table]:
-    """Rows of every node, several of each person."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One kind of study.
+
+    Attributes:
+        name: What the results call it.
+        rows_of_a_person: How many rows each person has.
+        small_share: Share of the cells that few rows fall into.
+        has_sums: Whether sums of rows, columns and all cells are asked for.
+        noise: With noise instead of exact.
+        weight: Rows, in multiples of those asked for.
+    """
+
+    name: str
+    rows_of_a_person: int = 5
+    small_share: float = 0.0
+    has_sums: bool = False
+    noise: bool = False
+    weight: int = 1
+
+
+CASES = (
+    Case(name="flat"),
+    Case(name="few", rows_of_a_person=1, small_share=0.04, has_sums=True, weight=3),
+    Case(name="third", rows_of_a_person=1, small_share=1 / 3, has_sums=True, weight=3),
+    Case(name="noise", noise=True),
+)
+
+
+def node_names(nodes: int) -> tuple[str, ...]:
+    """Keys of so many nodes."""
+    return tuple(f"province{place:02}" for place in range(1, nodes + 1))
+
+
+def made_up_rows(case: Case, nodes: int, rows: int, levels: int) -> dict[str, pa.Table]:
+    """Rows of every node; all of them together are ``rows`` times the case's weight."""
+    chances = np.where(np.random.default_rng(SEED).random(levels**2) < case.small_share, SMALL, 1.0)
     found = {}
-    for place, node in enumerate(NODES):
+    for place, node in enumerate(node_names(nodes)):
         draw = np.random.default_rng([SEED, place])
+        count = case.weight * rows // nodes
+        cells = draw.choice(levels**2, count, p=chances / chances.sum())
         found[node] = pa.table(
             {
-                "psn_no": [f"{node}{r // ROWS_OF_A_PERSON}" for r in range(rows)],
-                "a": [str(v) for v in draw.integers(0, levels, rows)],
-                "b": [str(v) for v in draw.integers(0, levels, rows)],
-                "cost": np.round(draw.gamma(2.0, 500.0, rows), 2),
+                "psn_no": [f"{node}{r // case.rows_of_a_person}" for r in range(count)],
+                "a": [str(v) for v in cells // levels],
+                "b": [str(v) for v in cells % levels],
+                "cost": np.round(draw.gamma(2.0, 500.0, count), 2),
             }
         )
     return found
 
 
-def study(rows: int, levels: int, *, noise: bool) -> StudySpec:
-    """Rows, persons and money by two columns."""
+def study(case: Case, nodes: int, rows: int, levels: int) -> StudySpec:
+    """Rows, persons and money by two columns, and by each of them where the case says so."""
     by = [{"column": name, "levels": [str(v) for v in range(levels)]} for name in "ab"]
     value = {"column": "cost", "low": 0, "high": 100_000, "decimals": 2}
-    protection: dict[str, object] = {"epsilon": 1.0} if noise else {"protection": "exact"}
+    protection: dict[str, object] = {"epsilon": 1.0} if case.noise else {"protection": "exact"}
+    asked: dict[str, list[dict[str, object]]] = {"": by}
+    if case.has_sums:
+        asked |= {"_by_a": by[:1], "_by_b": by[1:], "_all": []}
+    persons = case.weight * rows // nodes // case.rows_of_a_person
     return study_from_document(
         {
             "study": {
@@ -70,13 +118,22 @@ def study(rows: int, levels: int, *, noise: bool) -> StudySpec:
             },
             "data": {
                 "dataset": "setl",
-                "max_rows_per_person": ROWS_OF_A_PERSON,
-                "declared_persons": dict.fromkeys(NODES, max(100, rows // ROWS_OF_A_PERSON)),
+                "max_rows_per_person": case.rows_of_a_person,
+                "declared_persons": dict.fromkeys(node_names(nodes), max(100, persons)),
             },
             "privacy": protection,
             "statistics": [
-                {"name": "stays", "kind": "cross_table", "unit": "rows", "by": by},
-                {"name": "money", "kind": "sum", "value": value, "by": by},
+                entry
+                for end, axes in asked.items()
+                for entry in (
+                    {
+                        "name": f"stays{end}",
+                        "kind": "cross_table" if len(axes) == 2 else "count",
+                        "unit": "rows",
+                        "by": axes,
+                    },
+                    {"name": f"money{end}", "kind": "sum", "value": value, "by": axes},
+                )
             ],
         }
     )
@@ -96,15 +153,16 @@ def pooled_seconds(tables: Mapping[str, pa.Table]) -> float:
 def once(spec: StudySpec, tables: Mapping[str, pa.Table]) -> dict[str, float]:
     """One study and one group-by."""
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         document = run_question(spec, tables, folder=Path(folder))
-        whole = time.perf_counter() - began
+        whole, busy = time.perf_counter() - began, time.process_time() - busy
     if document["aggregation"]["attempts"] != 1:
         raise RuntimeError("the study needed a second attempt; run again on a calmer machine")
     seconds = document["seconds"]
     pooled = pooled_seconds(tables)
     return {
         "study_s": whole - seconds["ceremony"],
+        "processor_s": busy,
         "ceremony_s": seconds["ceremony"],
         "contribute_s": seconds["contribute"],
         "open_s": seconds["open"],
@@ -113,14 +171,16 @@ def once(spec: StudySpec, tables: Mapping[str, pa.Table]) -> dict[str, float]:
     }
 
 
-def measure(*, rows: int, levels: int, noise: bool, repeats: int) -> dict[str, Any]:
+def measure(case: Case, *, nodes: int, rows: int, levels: int, repeats: int) -> dict[str, Any]:
     """Medians, least and greatest of several runs."""
-    spec, tables = study(rows, levels, noise=noise), made_up_rows(rows, levels)
+    spec, tables = study(case, nodes, rows, levels), made_up_rows(case, nodes, rows, levels)
     found = [once(spec, tables) for _ in range(repeats)]
     row: dict[str, Any] = {
-        "protection": "noise" if noise else "exact",
+        "case": case.name,
+        "nodes": nodes,
         "cells": (levels + 1) ** 2,
-        "rows": 4 * rows,
+        "rows": sum(table.num_rows for table in tables.values()),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     for name in found[0]:
         values = [one[name] for one in found]
@@ -132,30 +192,32 @@ def measure(*, rows: int, levels: int, noise: bool, repeats: int) -> dict[str, A
 def table(document: Mapping[str, Any]) -> str:
     """The document for people."""
     lines = [
-        f"{'':<8}{'cells':>8}{'rows':>9}{'study s':>9}{'contribute':>12}{'open':>7}{'pooled':>8}{'ratio':>7}"
+        f"{'':<7}{'nodes':>6}{'cells':>7}{'rows':>8}{'study s':>9}{'processor s':>13}{'contribute':>12}"
+        f"{'open':>7}{'pooled':>8}{'ratio':>7}{'MiB':>6}"
     ]
     for row in document["rows"]:
         lines.append(
-            f"{row['protection']:<8}{row['cells']:>8}{row['rows']:>9}{row['study_s']:>9.2f}"
-            f"{row['contribute_s']:>12.2f}{row['open_s']:>7.2f}{row['pooled_s']:>8.3f}{row['ratio']:>7.1f}"
+            f"{row['case']:<7}{row['nodes']:>6}{row['cells']:>7}{row['rows']:>8}{row['study_s']:>9.2f}"
+            f"{row['processor_s']:>13.2f}{row['contribute_s']:>12.2f}{row['open_s']:>7.2f}"
+            f"{row['pooled_s']:>8.3f}{row['ratio']:>7.1f}{row['peak_mib']:>6}"
         )
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="Time a statistics study against a pooled group-by.")
+    parser = argparse.ArgumentParser(description="Time statistics studies against a pooled group-by.")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--rows", type=int, default=25_000, help="rows of each of four nodes")
+    parser.add_argument("--nodes", type=int, nargs="+", default=[4], help="one or several numbers of nodes")
+    parser.add_argument("--rows", type=int, default=100_000, help="rows of all nodes together")
     parser.add_argument("--levels", type=int, default=99, help="levels of either axis, besides all others")
     parser.add_argument("--repeats", type=int, default=3)
     settings = parser.parse_args(arguments)
     sizes = {"rows": settings.rows, "levels": settings.levels, "repeats": settings.repeats}
-    rows = [measure(noise=noise, **sizes) for noise in (False, True)]
     document = {
         "benchmark": "secure_statistics",
         **facts(PACKAGES, seed=SEED, repeats=settings.repeats),
-        "rows": rows,
+        "rows": [measure(case, nodes=nodes, **sizes) for nodes in settings.nodes for case in CASES],
     }
     print(json.dumps(document, indent=1) if settings.json else table(document))
 
