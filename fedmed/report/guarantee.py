@@ -80,12 +80,18 @@ def _company(result: Result) -> tuple[str, str]:
             "guarantee does not count on it.",
             f"If all other {noun}s collude, epsilon {fallback}",
         )
+    key = f", or one {noun} uses the key that all hold" if _shares_a_key(result) else ""
     return (
         f"This holds with up to {dropouts} and up to {colluders} among the {count(len(result.nodes))} "
         f"{noun}s: noise that is lost or known to an attacker is not counted.",
-        f"If all other {noun}s collude, only the noise of a person's own {noun} is left. Then epsilon "
+        f"If all other {noun}s collude{key}, only the noise of a person's own {noun} is left. Then epsilon "
         f"{fallback}",
     )
+
+
+def _shares_a_key(result: Result) -> bool:
+    """Whether one key, which every province holds, opens every upload."""
+    return result.aggregation.scheme is Scheme.CKKS
 
 
 def privacy_facts(result: Result) -> tuple[Fact, ...]:
@@ -185,7 +191,7 @@ def limits(result: Result) -> tuple[str, ...]:
             "There is no formal proof of the protocol's composition and no outside cryptographer has read it "
             "yet (SECURITY.md)."
         )
-    if result.aggregation.scheme is Scheme.CKKS:
+    if _shares_a_key(result):
         said.append(
             f"Scheme ckks is for comparison: every {noun} holds the one key and can open any upload that it "
             f"gets hold of; the coordinator with one {noun} opens everything (SECURITY.md)."

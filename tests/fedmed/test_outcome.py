@@ -104,6 +104,12 @@ def test_scheme_plain_has_no_threshold_and_no_margin() -> None:
     assert result.aggregation.margin_bits is None
 
 
+def test_scheme_ckks_has_a_threshold_of_answers_and_the_margin_of_its_set() -> None:
+    *_, result = made(Scheme.CKKS)
+    assert (result.aggregation.threshold, result.aggregation.parameter_set) == (3, "ckks400")
+    assert (result.aggregation.margin_bits or 0) > 1
+
+
 def test_seconds_and_phases_add_up_to_the_federated_part() -> None:
     _, _, run, result = made()
     assert [p.phase for p in result.phases] == ["ceremony", "contribute", "open", "combine", "baselines"]

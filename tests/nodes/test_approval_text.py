@@ -86,6 +86,16 @@ def test_what_is_dangerous_stands_out() -> None:
         assert said in text
 
 
+def test_a_key_that_all_provinces_hold_is_told_in_both_languages() -> None:
+    spec = small_study(scheme=Scheme.CKKS)
+    remarks = ("every province holds the key to every upload: one that gets hold of this",)
+    review = review_of(spec, remarks=remarks)
+    text = lines_of(review)
+    for said in ("holds the key and can open any upload", "持有同一密钥", "取得本节点上传内容或与协调方串通"):
+        assert said in text
+    assert approval_document(review, study_digest(review.canonical))["leaves"]["shared_key"]
+
+
 def test_exact_sums_are_called_what_they_are() -> None:
     review = review_of(small_question())
     text = lines_of(review)

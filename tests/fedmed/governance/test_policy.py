@@ -187,6 +187,14 @@ def test_plain_and_continue_are_remarked_upon() -> None:
     assert len(judge(spec, policy).remarks) == 3
 
 
+def test_ckks_is_refused_by_default_and_remarked_upon_where_it_is_listed() -> None:
+    spec = study(scheme="ckks")
+    with pytest.raises(StudyRefused, match="schemes"):
+        decide(spec, POLICY, declared_persons=500, today=TODAY)
+    policy = dataclasses.replace(POLICY, schemes=frozenset({Scheme.CKKS}))
+    assert any("holds the key to every upload" in remark for remark in judge(spec, policy).remarks)
+
+
 @pytest.mark.parametrize(
     "change",
     [

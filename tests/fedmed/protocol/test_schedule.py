@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fedmed.aggregation.encoding import CHUNK_COEFFICIENTS, sensitivity
+from fedmed.crypto.ckks_parameters import CIPHERTEXT_BYTES
 from fedmed.crypto.parameters import RING_DEGREE
 from fedmed.errors import ConfigError
 from fedmed.plans.stage import PLAIN_SET
@@ -84,6 +85,15 @@ def test_scheme_plain_has_no_ring_and_the_same_numbers() -> None:
     assert plain.bytes_per_value == 8.0
     same = ("grid", "limit", "tail", "values", "field_bits", "noise_scale")
     assert all(getattr(plain.layout, name) == getattr(threshold.layout, name) for name in same)
+
+
+def test_scheme_ckks_has_the_same_numbers_and_whole_ciphertexts() -> None:
+    ckks, threshold = (schedule_for(small_study(scheme=scheme)) for scheme in (Scheme.CKKS, Scheme.THRESHOLD))
+    assert ckks.layout.parameter_set == "ckks400"
+    assert ckks.bytes_per_value * ckks.layout.values == CIPHERTEXT_BYTES
+    same = ("grid", "limit", "tail", "values", "field_bits", "noise_scale")
+    assert all(getattr(ckks.layout, name) == getattr(threshold.layout, name) for name in same)
+    assert ckks.planned_events == threshold.planned_events
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,11 @@ def test_a_plain_run_says_that_the_coordinator_could_read_everything(make_result
     assert any("not encrypted" in w and "1.44" in w for w in findings(result).warnings)
 
 
+def test_a_ckks_run_says_that_every_province_holds_the_key(make_result: Make) -> None:
+    result = make_result(lambda d: d["aggregation"].update(scheme="ckks"))
+    assert any("holds the key to every upload" in w and "1.44" in w for w in findings(result).warnings)
+
+
 def test_an_undisturbed_run_has_nothing_that_went_wrong(make_result: Make) -> None:
     assert went_wrong(make_result()) == ()
 

@@ -70,7 +70,18 @@ def test_under_plain_the_coordinator_reads_every_upload(make_result: Make) -> No
     assert set(sights(result)["Key shares"].values()) == {"no"}
 
 
-@pytest.mark.parametrize("scheme", ["threshold", "plain"])
+def test_under_ckks_every_province_can_open_any_upload_and_every_page_says_so(make_result: Make) -> None:
+    result = make_result(lambda d: d["aggregation"].update(scheme="ckks"))
+    upload = sights(result)["One province's upload, opened"]
+    assert upload["Coordinator"] == upload["Reader of the model"] == "no"
+    assert upload["Coordinator with any one province"] == upload["Any other province"] == "exposed"
+    assert sights(result)["The key"]["Any other province"] == "exposed"
+    assert "holds the one key" in " ".join(limits(result))
+    assert "the key that all hold" in " ".join(privacy_statement(result))
+    assert "the key that all hold" not in " ".join(privacy_statement(make_result()))
+
+
+@pytest.mark.parametrize("scheme", ["threshold", "ckks", "plain"])
 @pytest.mark.parametrize("colluders", [0, 1, 2])
 def test_no_audience_but_the_province_sees_its_rows(make_result: Make, scheme: str, colluders: int) -> None:
     def change(document: dict[str, dict[str, object]]) -> None:
