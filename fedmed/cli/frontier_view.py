@@ -52,6 +52,7 @@ def _table(found: Frontier) -> Table:
     clips = several_settings(found.points)
     for point in found.points:
         name = point.mode.value
+        name += "" if point.scheme.value == "threshold" else f", {point.scheme.value}"
         name += f", clip {point.clip_norm:g}, {point.aggregations} sums" if clips else ""
         name += f", {point.setting.words}" if several else ""
         table.add_row(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from fedmed.report.frontier_result import Advice, FrontierPoint, Level, Setting, baseline_of
 from fedmed.report.units import byte_size, difference, duration, metric, metric_gap, ratio
 from fedmed.report.units import epsilon as epsilon_text
+from fedmed.types import Scheme
 
 TOLERANCE = 0.005
 """AUC that is not worth a larger epsilon. Means over three seeds differ by less than this from chance alone
@@ -53,6 +54,19 @@ def advise(
     )
 
 
+def _trust(chosen: FrontierPoint) -> Iterator[str]:
+    """Whom a choice trusts with single uploads; accuracy is the same under every scheme."""
+    words = {
+        Scheme.CKKS: "every province holds the key to every upload",
+        Scheme.PLAIN: "the coordinator reads every upload",
+    }
+    if chosen.scheme in words:
+        yield (
+            f"Careful: under scheme {chosen.scheme.value} {words[chosen.scheme]}. Scheme threshold opens the "
+            "same sums, so run it with that; what differs here between schemes is chance, bytes and time."
+        )
+
+
 def _studies(number: int) -> str:
     """``1 such study fits``, ``4 such studies fit``."""
     return "1 such study fits" if number == 1 else f"{number} such studies fit"
@@ -77,6 +91,7 @@ def _reasons(
     yield from _against(chosen, levels)
     yield _province_and_privacy(chosen)
     yield from _calibration(chosen, within)
+    yield from _trust(chosen)
     if chosen.size_bytes is not None and chosen.seconds is not None:
         yield (
             f"One study moves {byte_size(chosen.size_bytes)} over all provinces and took "

@@ -228,8 +228,9 @@ def _meaning(frontier: Frontier) -> tuple[str, ...]:
         "published.",
         f"{frontier.encrypted_runs} of {frontier.runs} federated runs were really encrypted: one for each "
         "layout of the sums, and its bytes and seconds stand for the others. These ran the same clipping, "
-        "noise, encoding and decoding with sums in the clear: the scheme threshold opens exactly the same "
-        "integers, so accuracy does not depend on it. Seconds hold for this machine with other runs beside.",
+        "noise, encoding and decoding with sums in the clear: schemes threshold and ckks open exactly the "
+        "same integers, so accuracy does not depend on them. Seconds hold for this machine with other runs "
+        "beside.",
         "Provinces of another number than the study names are dealt by chance, so differences between "
         "provinces are gone there.",
     )

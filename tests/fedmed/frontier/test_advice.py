@@ -56,3 +56,11 @@ def test_a_choice_whose_probabilities_are_off_is_advised_with_a_warning() -> Non
     assert text.startswith("Careful: it ranks persons")
     assert "run mode aggregate at epsilon 1: AUC 0.800, expected over observed 1.10." in text
     assert "Careful" not in " ".join(advice((federated(1.0, 0.80),)).reasons)
+
+
+def test_a_choice_that_trusts_more_than_threshold_does_is_advised_with_a_warning() -> None:
+    for scheme, whom in (("ckks", "every province holds the key"), ("plain", "the coordinator reads")):
+        text = " ".join(advice((federated(1.0, 0.82, scheme=scheme),)).reasons)
+        assert f"Careful: under scheme {scheme} {whom}" in text
+        assert "Scheme threshold opens the same sums" in text
+    assert "scheme" not in " ".join(advice((federated(1.0, 0.82),)).reasons)

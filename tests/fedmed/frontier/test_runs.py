@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fedmed.aggregation.contract import Opening
+from fedmed.aggregation.ckks_node import CkksContributor
+from fedmed.aggregation.combiners import combiner_for
+from fedmed.aggregation.contract import Contributor, Opening
 from fedmed.aggregation.encoding import decode, encode
-from fedmed.aggregation.plain_coordinator import PlainCombiner
 from fedmed.aggregation.plain_node import PlainContributor
-from fedmed.aggregation.threshold_coordinator import ThresholdCombiner
 from fedmed.aggregation.threshold_node import ThresholdContributor, insecure_epoch_keys
+from fedmed.crypto.ckks_secret import CkksKeys
 from fedmed.frontier.grid import Choice, Grid
 from fedmed.frontier.runs import Baselines, Ground, Study, in_the_clear, run
 from fedmed.frontier.tasks import all_tasks, pending, task_key
@@ -73,10 +74,13 @@ def choice(**changes: object) -> Choice:
 
 def opened(kind: Scheme, layout: Layout, sums: np.ndarray, noise: np.ndarray, *, clip: float) -> np.ndarray:
     """What the coordinator decodes from these sums and this noise."""
-    ring = kind is Scheme.THRESHOLD
     keys = insecure_epoch_keys(NODES, 3, source=insecure_source(1))
-    nodes = [ThresholdContributor(k) for k in keys] if ring else [PlainContributor()] * NODES
-    combiner = ThresholdCombiner(layout) if ring else PlainCombiner(layout)
+    nodes: list[Contributor] = {
+        Scheme.THRESHOLD: [ThresholdContributor(k) for k in keys],
+        Scheme.CKKS: [CkksContributor(CkksKeys(bytes(32), point=p, threshold=3)) for p in (1, 2, 3, 4)],
+        Scheme.PLAIN: [PlainContributor()] * NODES,
+    }[kind]
+    combiner = combiner_for(kind)(layout)
     for node, values, shares in zip(nodes, sums, noise, strict=True):
         fields = encode(ClippedSum(values=values.copy(), clip_norm=clip), shares, layout, clip_norm=clip)
         combiner.add_contribution(node.contribute(fields, plan_digest=PLAN, layout=layout))
@@ -89,6 +93,7 @@ def opened(kind: Scheme, layout: Layout, sums: np.ndarray, noise: np.ndarray, *,
                     contributors=[1, 2, 3, 4],
                     openers=[1, 2, 3],
                     headers_digest=HEADERS,
+                    sums=combiner.sums(),
                 )
             )
         )
@@ -96,20 +101,22 @@ def opened(kind: Scheme, layout: Layout, sums: np.ndarray, noise: np.ndarray, *,
 
 
 def test_sums_of_the_fast_path_equal_the_encrypted_ones_bit_for_bit() -> None:
-    ring, clear = (schedule_for(spec).layout for spec in (SPEC, in_the_clear(SPEC)))
+    aggregation = SPEC.aggregation.model_copy(update={"scheme": Scheme.CKKS})
+    shared_key = SPEC.model_copy(update={"aggregation": aggregation})
+    ring, shared, clear = (schedule_for(spec).layout for spec in (SPEC, shared_key, in_the_clear(SPEC)))
     assert [
         (layout.grid, layout.limit, layout.tail, layout.values, layout.noise_scale)
-        for layout in (ring, clear)
-    ] == [(ring.grid, ring.limit, ring.tail, ring.values, ring.noise_scale)] * 2
+        for layout in (ring, shared, clear)
+    ] == [(ring.grid, ring.limit, ring.tail, ring.values, ring.noise_scale)] * 3
     rng = np.random.default_rng(1)
     sums = rng.normal(0, 5, (NODES, ring.values))
     law = DiscreteGaussian(ring.noise_scale)
     noise = np.stack([law.sample(ring.values, insecure_source(i)) for i in range(NODES)])
     found = [
         opened(kind, layout, sums, noise, clip=SPEC.privacy.clip_norm)
-        for kind, layout in ((Scheme.THRESHOLD, ring), (Scheme.PLAIN, clear))
+        for kind, layout in ((Scheme.THRESHOLD, ring), (Scheme.CKKS, shared), (Scheme.PLAIN, clear))
     ]
-    assert found[0].tobytes() == found[1].tobytes()
+    assert found[0].tobytes() == found[1].tobytes() == found[2].tobytes()
 
 
 def test_an_encrypted_run_tells_bytes_and_seconds_and_the_fast_path_does_not() -> None:
