@@ -248,21 +248,22 @@ def _packed(values: int, carrier: Carrier, *, grid: float, limit: int, noise_sca
     )
 
 
-def rehearsal_layout(parameter_set_name: str, payload_bits: int) -> Layout:
-    """Layout of a ceremony's rehearsal: one full chunk whose contributions are all zero fields.
+def rehearsal_layout(parameter_set_name: str, payload_bits: int, *, values: int | None = None) -> Layout:
+    """Layout of a ceremony's rehearsal: one chunk whose contributions are all zero fields.
 
     Fields are as wide as fit, so that garbage in almost any payload bit shows.
 
     Args:
         parameter_set_name: Recorded in the layout.
         payload_bits: Bits that one coefficient carries.
+        values: Fewer than fill the chunk, where less shows a wrong key as well.
     """
     fields = -(-payload_bits // _WIDEST_FIELD)
     return Layout(
         grid=1.0,
         limit=1,
         tail=0,
-        values=CHUNK_COEFFICIENTS * fields,
+        values=CHUNK_COEFFICIENTS * fields if values is None else values,
         field_bits=payload_bits // fields,
         fields=fields,
         parameter_set=parameter_set_name,

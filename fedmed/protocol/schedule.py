@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fedmed.aggregation.allowance import default_allowance
 from fedmed.aggregation.encoding import Carrier, rehearsal_layout
-from fedmed.crypto.ckks_parameters import PAYLOAD_BITS, ckks_set_for
+from fedmed.crypto.ckks_parameters import PAYLOAD_BITS, SLOTS, ckks_set_for, limbs_of
 from fedmed.crypto.parameters import RING_DEGREE, parameter_set_for
 from fedmed.errors import ConfigError
 from fedmed.messages import Roster
@@ -318,6 +318,8 @@ def rehearsal_terms(
     transcript, roster_digest, epoch_id = digests
     nodes = len(roster.members)
     name, payload_bits = parameter_set_name(nodes, roster.threshold, scheme)
+    # A key that all share is right or wrong as a whole, so that one ciphertext shows it.
+    values = SLOTS // limbs_of(payload_bits)[0] if scheme is Scheme.CKKS else None
     return Terms(
         study_digest=transcript,
         roster=roster,
@@ -327,7 +329,7 @@ def rehearsal_terms(
             Stage(
                 kind=RoundKind.REHEARSAL,
                 rounds=rehearsal_rounds(roster),
-                layout=rehearsal_layout(name, payload_bits),
+                layout=rehearsal_layout(name, payload_bits, values=values),
                 clip_norm=1.0,
                 event=None,
                 input_values=0,

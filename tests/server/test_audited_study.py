@@ -41,7 +41,9 @@ def drive(
     return federation.drive(steps, garble=garble)
 
 
-@pytest.mark.parametrize("scheme", list(Scheme))
+@pytest.mark.parametrize(
+    "scheme", [Scheme.THRESHOLD, Scheme.PLAIN, pytest.param(Scheme.CKKS, marks=pytest.mark.slow)]
+)
 def test_an_honest_study_passes_and_its_model_has_the_models_size(scheme: Scheme) -> None:
     outcome = drive(fresh_federation(), scheme=scheme)
     assert outcome.audit is not None
