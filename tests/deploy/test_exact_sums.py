@@ -96,7 +96,7 @@ def sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[F
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", [Scheme.THRESHOLD, Scheme.PLAIN])
+@pytest.mark.parametrize("scheme", list(Scheme))
 def test_deployed_custodians_give_exactly_the_simulations_sums(
     sockets: tuple[Federation, LocalGrid], scheme: Scheme
 ) -> None:

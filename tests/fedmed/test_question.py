@@ -111,11 +111,14 @@ def test_ten_thousand_cells_over_four_nodes_take_two_phases_and_two_seconds(tmp_
 
 
 @pytest.mark.slow
-def test_money_of_a_hundred_trillion_fen_a_node_is_exact_through_the_encrypted_path(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["threshold", "ckks"])
+def test_money_of_a_hundred_trillion_fen_a_node_is_exact_through_the_encrypted_path(
+    tmp_path: Path, scheme: str
+) -> None:
     value = {"column": "cost", "low": -1e12, "high": 1e12, "decimals": 2}
     entry = {"name": "fund", "kind": "sum", "value": value, "by": BY[1:]}
     variance = {"name": "spread", "kind": "variance", "value": {**value, "low": 0, "high": 1e7}}
-    spec = small_question(statistics=[entry, variance], aggregation__scheme="threshold", **ALL)
+    spec = small_question(statistics=[entry, variance], aggregation__scheme=scheme, **ALL)
     fen = np.random.default_rng(2).integers(-(10**14), 10**14, (4, 10))
     fen[:, 0] = 10**14 - 1
     tables = {
