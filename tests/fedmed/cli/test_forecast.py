@@ -58,6 +58,7 @@ def test_what_is_said_to_do_does() -> None:
     assert told(noisy(ReadyStudy.GLM, persons=many))["forecast"]["prospect"] == "visible"
 
 
+@pytest.mark.slow
 def test_curves_are_foretold_too() -> None:
     delta = "delta = 1e-6"
     assert told(noisy(ReadyStudy.SURVIVAL, delta=delta))["forecast"]["prospect"] == "visible"
