@@ -68,7 +68,7 @@ ARROWS = {
     "audit_document": ARROWS["protocol"] | {"programs", "report"},
     "question": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report", "outcome"},
     # The release bundle: it reads what the protocol signed, so it stands above it.
-    "release": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report", "outcome"},
+    "release": ARROWS["protocol"] | {"protocol", "phase_record", "programs", "report", "outcome", "question"},
 }
 # An edge: what can be wrong with a machine or a home; it recomputes margins and proves the kernel.
 ARROWS = {**ARROWS, "doctor": ROOMS_BELOW_MODELS | {"models"} | STUDY}
@@ -121,7 +121,9 @@ DOORS: Mapping[str, frozenset[str]] = {
     "statsmodels": frozenset({"fedmed.data.rand_hie"}),
     "matplotlib": frozenset({"fedmed.report"}),
     "jinja2": frozenset({"fedmed.supervision.units", "fedmed.report"}),
-    "rich": frozenset({"fedmed.report.terminal", "fedmed.report.live", "fedmed.cli"}),
+    "rich": frozenset(
+        {"fedmed.report.terminal", "fedmed.report.answers.terminal", "fedmed.report.live", "fedmed.cli"}
+    ),
     "typer": frozenset(
         {
             "fedmed.cli",

@@ -135,10 +135,9 @@ def _show_answer(document: Mapping[str, Any], *, page: Path, as_json: bool) -> N
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False))
         return
-    from fedmed.cli.question_view import question_lines
+    from fedmed.report.answers.terminal import show_answer
 
-    for line in question_lines(document, page):
-        Console().print(line)
+    show_answer(document, page=page)
 
 
 @contextlib.contextmanager

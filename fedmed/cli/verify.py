@@ -16,7 +16,7 @@ from fedmed.errors import ConfigError, FedMedError, ReleaseBroken
 from fedmed.types import DIGEST_BYTES
 
 if TYPE_CHECKING:
-    from fedmed.release.verify import Verified
+    from fedmed.release.found import Verified
 
 # A study of 400 nodes, 40 aggregations and a large model stays below; a ZIP bomb does not.
 MOST_BYTES: Final = 4 << 30

@@ -21,6 +21,10 @@ from fedmed.types import FloatArray
 
 TRIAL = "trial"
 """Name of the point that the next round computes on, shape (parameters,)."""
+ALPHA = "alpha"
+"""Name of the spread of a negative binomial with noise, shape (1,)."""
+INPUTS = "inputs"
+"""Name in a round's trace of what the round after it computes on, shape (stage.input_values,)."""
 _LIKELIHOOD = 2  # place of the log-likelihood among the scalars of a generalised linear model
 
 
@@ -53,9 +57,8 @@ class ExactRegressionProgram:
         return fit_of(state).is_over
 
     def trace(self, state: Arrays) -> Arrays:
-        """See `Program.trace`: nothing; sums of single rounds are not shown."""
-        del state
-        return {}
+        """See `Program.trace`: what the next round computes on, which nodes are sent; no sum is shown."""
+        return {INPUTS: state[TRIAL]}
 
     def document(self, state: Arrays) -> Mapping[str, object]:
         """See `Program.document`: coefficients and the line about the model.
@@ -87,9 +90,7 @@ class NoisyRegressionProgram:
     def inputs(self, state: Arrays, stage: Stage) -> bytes:
         """See `Program.inputs`: the trial point, and alpha of the negative binomial."""
         del stage
-        if bounded_model(self.spec).family is Family.NEGATIVE_BINOMIAL:
-            return same_bytes(np.concatenate([state[TRIAL], state["alpha"]]))
-        return same_bytes(state[TRIAL])
+        return same_bytes(self._next(state))
 
     def absorb(self, state: Arrays, opened: OpenedSum) -> Arrays:
         """See `Program.absorb`: the point that the rounds so far point to."""
@@ -110,9 +111,14 @@ class NoisyRegressionProgram:
         return False
 
     def trace(self, state: Arrays) -> Arrays:
-        """See `Program.trace`: the state holds all rounds."""
-        del state
-        return {}
+        """See `Program.trace`: what the next round computes on."""
+        return {INPUTS: self._next(state)}
+
+    def _next(self, state: Arrays) -> FloatArray:
+        """What the next round computes on."""
+        if bounded_model(self.spec).family is Family.NEGATIVE_BINOMIAL:
+            return np.concatenate([state[TRIAL], state[ALPHA]])
+        return state[TRIAL]
 
     def document(self, state: Arrays) -> Mapping[str, object]:
         """See `Program.document`: coefficients with two intervals, and the line about the model.
@@ -128,6 +134,21 @@ class NoisyRegressionProgram:
             "coefficients": [asdict(line) for line in table.coefficients],
             "model": _noisy_line(table),
         }
+
+
+def at_inputs(state: Arrays, inputs: FloatArray) -> Arrays:
+    """The state as if its next round computed on exactly these inputs.
+
+    Newton's step is linear algebra, whose last digits differ from machine to machine: who follows a fit that
+    was made elsewhere goes on from the very point that was sent.
+
+    Args:
+        state: Of one of the programs here.
+        inputs: Shape (stage.input_values,): the trial point, then alpha if the model has one.
+    """
+    size = len(state[TRIAL])
+    after = {**state, TRIAL: inputs[:size]}
+    return after if len(inputs) == size else {**after, ALPHA: inputs[size:]}
 
 
 def _head(spec: RegressionStudy) -> Mapping[str, object]:

@@ -8,19 +8,24 @@
     roster.bin          who took part, with which keys
     exchanges.jsonl     every phase: signed messages whole, payloads by digest and size
     sums.safetensors    the opened sum of every aggregation, as integers
-    model.safetensors   the model
+    model.safetensors   the model of a training study
+    inputs.safetensors  what each round of a regression computed on
+    earlier.json        what was published before an exact statistics study, by which its blanks are decided
     result.json         the result document
     README.md           what all this shows and what it does not
 
 The opened sums are in the bundle on purpose: with them anybody recomputes every optimiser step, and so the
 model, bit by bit. They say nothing new to those who took part, because each province was sent the parameters
-after every sum; for all others they are what epsilon counts: noisy sums, released once each. Ciphertexts,
-opening shares and sealed key shares are not in it, not even those that the coordinator has: who holds a
-release has less than the coordinator, against whom PROTOCOL.md section 7 protects.
+after every sum; for all others they are what epsilon counts: noisy sums, released once each. Sums without
+noise are another matter: they hold every cell that the result leaves blank, so the release of an exact study
+is as confidential as the sums themselves. Ciphertexts, opening shares and sealed key shares are not in it,
+not even those that the coordinator has: who holds a release has less than the coordinator, against whom
+PROTOCOL.md section 7 protects.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,9 +39,15 @@ from fedmed.errors import FedMedError, ReleaseBroken, UnknownVersion
 from fedmed.messages import Roster
 from fedmed.protocol import envelope
 from fedmed.release.exchange import Exchange
-from fedmed.report.result import Result
-from fedmed.study import StudySpec, from_canonical_bytes, study_digest
-from fedmed.types import WordArray, digest
+from fedmed.study import (
+    RegressionStudy,
+    StatisticsStudy,
+    StudySpec,
+    TrainingStudy,
+    from_canonical_bytes,
+    study_digest,
+)
+from fedmed.types import FloatArray, WordArray, digest
 
 T = TypeVar("T")
 
@@ -44,7 +55,11 @@ FORMAT: Final = "fedmed/release/1"
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 STUDY, ROSTER, EXCHANGES = "study.json", "roster.bin", "exchanges.jsonl"
 SUMS, MODEL, RESULT, README = "sums.safetensors", "model.safetensors", "result.json", "README.md"
-CONTENTS: Final = (STUDY, ROSTER, EXCHANGES, SUMS, MODEL, RESULT, README)
+INPUTS, EARLIER = "inputs.safetensors", "earlier.json"
+COMMON: Final = (STUDY, ROSTER, EXCHANGES, SUMS, RESULT, README)
+CONTENTS: Final = (*COMMON, MODEL)
+"""Files of the release of a training study."""
+_KNOWN: Final = (*CONTENTS, INPUTS, EARLIER)
 
 _README: Final = """\
 # Release of the study {title}
@@ -60,15 +75,34 @@ What a successful check shows:
 - every contribution and every opening answer is signed, belongs to one plan, and keeps the protocol's rules;
 - no plan of the study is missing between the first and the last one, and none was used twice;
 - layout and noise are those that the study gives, and the privacy spent is what this many plans cost;
-- the model is what the opened sums give, step by step and bit by bit.
+- {outcome}
 
 What it cannot show: that the coordinator sent no further plan after the last one, or gave two readers two
 endings (compare with the provinces' audit logs: `fedmed node log --verify`); that the opened sums are those
 of the contributions named here, except that provinces computed on every model before the last one; that the
 rows behind the contributions are right; scores, times and byte counts in the result.
 
-The bundle holds no ciphertext, no opening share and no key. The sums are noisy sums that epsilon counts.
+The bundle holds no ciphertext, no opening share and no key. {sums}
 """
+_MODEL_HOLDS: Final = "the model is what the opened sums give, step by step and bit by bit."
+_RESULT_HOLDS: Final = "the result, every number and every blank, is what the opened sums give."
+_NOISY_SUMS: Final = "The sums are noisy sums that epsilon counts."
+_EXACT_SUMS: Final = (
+    "THE SUMS ARE EXACT and hold every number that the result leaves blank: show this bundle only to those "
+    "who may see the sums."
+)
+
+
+def contents_of(spec: StudySpec) -> tuple[str, ...]:
+    """The files of the release of a study, besides manifest and signature."""
+    match spec:
+        case TrainingStudy():
+            return CONTENTS
+        case RegressionStudy():
+            return (*COMMON, INPUTS)
+        case StatisticsStudy() if spec.privacy.is_exact:
+            return (*COMMON, EARLIER)
+    return COMMON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,16 +114,20 @@ class Material:
         roster: The roster that the provinces pinned.
         exchanges: Lines of `fedmed.release.exchange.Exchange`, in order.
         sums: Opened fields of each aggregation, in order, uint64.
-        model: Bytes of the safetensors file.
         result: Bytes of the result document.
+        model: Bytes of the safetensors file of a training study.
+        inputs: What each round of a regression computed on, in order.
+        earlier: Records of what was published before an exact statistics study, in order.
     """
 
     canonical: bytes
     roster: Roster
     exchanges: Sequence[bytes]
     sums: Sequence[WordArray]
-    model: bytes
     result: bytes
+    model: bytes = b""
+    inputs: Sequence[FloatArray] = ()
+    earlier: Sequence[Mapping[str, Any]] = ()  # Any: JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +142,8 @@ class Release:
         roster_digest: Its digest.
         exchanges: All phases in order.
         sums: Opened fields of each aggregation.
-        tensors: Arrays of the model file, by name.
-        result: The result document.
+        ended: When the result says that the study ended.
+        files: The bytes of each file, for what only its kind of study has.
     """
 
     spec: StudySpec
@@ -115,8 +153,8 @@ class Release:
     roster_digest: bytes
     exchanges: tuple[Exchange, ...]
     sums: tuple[WordArray, ...]
-    tensors: Mapping[str, Any]  # numpy arrays of whatever type the file says
-    result: Result
+    ended: datetime.datetime
+    files: Mapping[str, bytes]
 
 
 def make_bundle(material: Material, identity: Identity) -> dict[str, bytes]:
@@ -132,21 +170,20 @@ def make_bundle(material: Material, identity: Identity) -> dict[str, bytes]:
     Guarantees:
         The same material gives the same bytes.
     """
-    from safetensors.numpy import save
-
     spec, study = from_canonical_bytes(material.canonical), study_digest(material.canonical)
     roster_id = wire.roster_digest(material.roster)
-    readme = _README.format(title=" ".join(spec.title.split()), study=study.hex(), roster=roster_id.hex())
-    sums = {f"{n:04d}": np.ascontiguousarray(s) for n, s in enumerate(material.sums, start=1)}
-    files = {
+    made = {
         STUDY: material.canonical,
         ROSTER: wire.encode_roster(material.roster),
         EXCHANGES: b"".join(material.exchanges),
-        SUMS: save(sums, metadata={"study": study.hex()}),
+        SUMS: _numbered(material.sums, study=study),
         MODEL: material.model,
+        INPUTS: _numbered(material.inputs, study=study),
+        EARLIER: json.dumps(list(material.earlier), ensure_ascii=False).encode(),
         RESULT: material.result,
-        README: readme.encode(),
+        README: _readme(spec, study=study, roster_id=roster_id),
     }
+    files = {name: made[name] for name in contents_of(spec)}
     manifest = _manifest(files, study=study, roster_id=roster_id)
     return {
         MANIFEST: manifest,
@@ -155,6 +192,26 @@ def make_bundle(material: Material, identity: Identity) -> dict[str, bytes]:
         ),
         **files,
     }
+
+
+def _readme(spec: StudySpec, *, study: bytes, roster_id: bytes) -> bytes:
+    """What the release shows, for people."""
+    text = _README.format(
+        title=" ".join(spec.title.split()),
+        study=study.hex(),
+        roster=roster_id.hex(),
+        outcome=_MODEL_HOLDS if isinstance(spec, TrainingStudy) else _RESULT_HOLDS,
+        sums=_EXACT_SUMS if spec.privacy.is_exact else _NOISY_SUMS,
+    )
+    return text.encode()
+
+
+def _numbered(arrays: Sequence[WordArray | FloatArray], *, study: bytes) -> bytes:
+    """Vectors of the rounds, in order, as a safetensors file."""
+    from safetensors.numpy import save
+
+    named = {f"{n:04d}": np.ascontiguousarray(a) for n, a in enumerate(arrays, start=1)}
+    return save(named, metadata={"study": study.hex()})
 
 
 def _manifest(files: Mapping[str, bytes], *, study: bytes, roster_id: bytes) -> bytes:
@@ -198,14 +255,14 @@ def check_manifest(files: Mapping[str, bytes], roster: Roster) -> None:
         raise ReleaseBroken(f"{MANIFEST} is not one that FedMed writes") from None
     if version != FORMAT:
         raise UnknownVersion(f"this release is not of format {FORMAT}; use the FedMed that wrote it")
-    for name in sorted({*named, *CONTENTS} | (set(files) - {MANIFEST, SIGNATURE})):
+    for name in sorted({*named, *COMMON} | (set(files) - {MANIFEST, SIGNATURE})):
         if name not in files:
             raise ReleaseBroken(f"{name} is missing from the release")
-        if name not in named or name not in CONTENTS:
+        if name not in named or name not in _KNOWN:
             raise ReleaseBroken(f"{name} does not belong to the release")
         if named[name] != {"size": len(files[name]), "digest": _file_digest(files[name])}:
             raise ReleaseBroken(f"{name} is not the file that the manifest names: it was altered")
-    held = {name: files[name] for name in CONTENTS}
+    held = {name: data for name, data in files.items() if name not in (MANIFEST, SIGNATURE)}
     study = study_digest(files[STUDY])
     if manifest != _manifest(held, study=study, roster_id=wire.roster_digest(roster)):
         raise ReleaseBroken(f"{MANIFEST} names another study or roster, or is not in its canonical form")
@@ -224,23 +281,37 @@ def _check_signature(files: Mapping[str, bytes], roster: Roster, *, study: bytes
 
 
 def read_release(files: Mapping[str, bytes]) -> Release:
-    """Read all files of a bundle.
+    """Read what the release of every study has.
 
     Raises:
-        ReleaseBroken: names the file that is not what it should be.
+        ReleaseBroken: names the file that is not what it should be, or does not belong to this kind of study.
     """
-    roster, canonical, result = read_roster(files), _file(files, STUDY), _file(files, RESULT)
+    roster, canonical = read_roster(files), _file(files, STUDY)
+    spec = _read(STUDY, lambda: from_canonical_bytes(canonical))
+    due = contents_of(spec)
+    for name in sorted({*due} | (set(files) - {MANIFEST, SIGNATURE})):
+        _file(files, name)
+        if name not in due:
+            raise ReleaseBroken(f"{name} does not belong to the release of a {spec.kind.value} study")
     return Release(
-        spec=_read(STUDY, lambda: from_canonical_bytes(canonical)),
+        spec=spec,
         study_digest=study_digest(canonical),
         canonical=canonical,
         roster=roster,
         roster_digest=wire.roster_digest(roster),
         exchanges=tuple(_exchanges(_file(files, EXCHANGES))),
-        sums=_sums(_file(files, SUMS)),
-        tensors=_tensors(MODEL, _file(files, MODEL)),
-        result=_read(RESULT, lambda: Result.from_json(result)),
+        sums=read_vectors(files, SUMS, np.uint64),
+        ended=_ended(_file(files, RESULT)),
+        files=files,
     )
+
+
+def _ended(result: bytes) -> datetime.datetime:
+    """When the result says that the study ended."""
+    try:
+        return datetime.datetime.fromisoformat(json.loads(result)["created"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ReleaseBroken(f"{RESULT} does not say when the study ended") from None
 
 
 def _exchanges(data: bytes) -> Iterator[Exchange]:
@@ -252,23 +323,27 @@ def _exchanges(data: bytes) -> Iterator[Exchange]:
             raise ReleaseBroken(f"{EXCHANGES}, line {number}: {fault}") from None
 
 
-def _sums(data: bytes) -> tuple[WordArray, ...]:
-    """Opened fields in the order of aggregations."""
-    tensors = _tensors(SUMS, data)
+def read_vectors(files: Mapping[str, bytes], name: str, kind: type[np.generic]) -> tuple[Any, ...]:
+    """Vectors of the rounds, in order; Any: numpy arrays of the type ``kind``.
+
+    Raises:
+        ReleaseBroken: the file does not hold such vectors, one a round.
+    """
+    tensors = read_tensors(files, name)
     if sorted(tensors) != [f"{n:04d}" for n in range(1, len(tensors) + 1)]:
-        raise ReleaseBroken(f"{SUMS} does not hold one sum for each aggregation")
-    if any(t.dtype != np.uint64 or t.ndim != 1 for t in tensors.values()):
-        raise ReleaseBroken(f"{SUMS} must hold vectors of unsigned 64-bit integers")
-    return tuple(tensors[name] for name in sorted(tensors))
+        raise ReleaseBroken(f"{name} does not hold one vector for each aggregation")
+    if any(t.dtype != kind or t.ndim != 1 for t in tensors.values()):
+        raise ReleaseBroken(f"{name} must hold vectors of type {kind.__name__}")
+    return tuple(tensors[each] for each in sorted(tensors))
 
 
-def _tensors(name: str, data: bytes) -> dict[str, Any]:  # numpy arrays
-    """Arrays of a safetensors file."""
+def read_tensors(files: Mapping[str, bytes], name: str) -> dict[str, Any]:  # numpy arrays
+    """Arrays of a safetensors file of the release; raises `ReleaseBroken`."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
-        return dict(load(data))
+        return dict(load(_file(files, name)))
     except (SafetensorError, ValueError, KeyError, TypeError):
         raise ReleaseBroken(f"{name} is no safetensors file that can be read") from None
 

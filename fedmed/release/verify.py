@@ -8,59 +8,44 @@ hide from a single reader is said in the bundle's README (`fedmed.release.bundle
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 import numpy as np
 
 from fedmed import wire
 from fedmed.errors import FedMedError, ReleaseBroken
 from fedmed.messages import NO_EPOCH
-from fedmed.outcome import privacy_part
-from fedmed.phase_record import spent
-from fedmed.plans.training import model_of
 from fedmed.programs.by_kind import program_for
-from fedmed.programs.contract import Arrays, OpenedSum, decoded
-from fedmed.programs.training import PARAMETERS
+from fedmed.programs.contract import Arrays, OpenedSum, decoded, same_bytes
+from fedmed.programs.regression import at_inputs
 from fedmed.protocol import envelope
 from fedmed.protocol.schedule import Schedule, Terms, schedule_for, terms_for
 from fedmed.protocol.steps import PhaseKind
+from fedmed.release.answered import result_holds
 from fedmed.release.audit import follow_audit
 from fedmed.release.bundle import (
+    INPUTS,
     MANIFEST,
-    MODEL,
-    RESULT,
     SUMS,
     Release,
     check_manifest,
     read_release,
     read_roster,
+    read_vectors,
 )
 from fedmed.release.ceremony import follow_ceremony, is_ceremony
 from fedmed.release.exchange import Exchange
+from fedmed.release.found import Verified
 from fedmed.release.rounds import Rounds, follow_contribution, follow_nonces, follow_opening
 from fedmed.release.trail import Trail, answers_of_all, asked_of_all, named, need, take_nonce
+from fedmed.release.trained import model_holds
 from fedmed.report.units import plural
-from fedmed.study import as_training
+from fedmed.study import RegressionStudy, TrainingStudy
 from fedmed.types import FloatArray
 
-# Epsilon comes out of Fourier transforms whose last digits differ from machine to machine.
-EPSILON_TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
-    """One thing that holds.
-
-    Attributes:
-        name: What was checked, a word or two.
-        detail: What was found, one line for people.
-    """
-
-    name: str
-    detail: str
+INPUTS_TOLERANCE: Final = 1e-6
+"""Newton's step is linear algebra, whose last digits differ from machine to machine."""
 
 
 def verify(files: Mapping[str, bytes], *, roster_digest: bytes | None = None) -> Iterator[Verified]:
@@ -122,7 +107,7 @@ def _follow(release: Release) -> Iterator[Verified]:
     """Everything after the files themselves."""
     with named("study"):
         schedule = schedule_for(release.spec)
-    trail = Trail.begin(release.roster, today=_ended(release))
+    trail = Trail.begin(release.roster, today=release.ended.date())
     exchanges = release.exchanges
     count = next((at for at, e in enumerate(exchanges) if not is_ceremony(e)), len(exchanges))
     epoch_id = NO_EPOCH
@@ -150,12 +135,10 @@ def _follow(release: Release) -> Iterator[Verified]:
             )
         told = f"{len(found.scores)} canaries of {plural(len(found.nodes), 'province')}"
         yield Verified(name="audit", detail=f"{told}, coins as sealed, {len(found.checks)} checks hold")
-    yield from _outcome(release, schedule, rounds, walk.state)
-
-
-def _ended(release: Release) -> datetime.date:
-    """The day on which the result says that the study ended."""
-    return datetime.datetime.fromisoformat(release.result.created).date()
+    if isinstance(release.spec, TrainingStudy):
+        yield from model_holds(release, release.spec, schedule=schedule, rounds=rounds, state=walk.state)
+    else:
+        yield from result_holds(release, schedule=schedule, rounds=rounds, state=walk.state)
 
 
 def _terms(release: Release, schedule: Schedule, epoch_id: bytes) -> Terms:
@@ -180,12 +163,31 @@ def _proposed(release: Release, trail: Trail, exchange: Exchange, *, epoch_id: b
     return trail
 
 
+def read_inputs(release: Release) -> tuple[FloatArray, ...]:
+    """What each round of a regression computed on; other kinds need none. Raises `ReleaseBroken`."""
+    if not isinstance(release.spec, RegressionStudy):
+        return ()
+    return read_vectors(release.files, INPUTS, np.float64)
+
+
+def check_inputs(sent: FloatArray, due: FloatArray) -> None:
+    """A point that was sent is the one that the sums give, up to the arithmetic of another machine.
+
+    Raises:
+        ReleaseBroken: it has another length, or a coordinate differs by more than `INPUTS_TOLERANCE`.
+    """
+    need(len(sent) == len(due), "it has another length")
+    near = np.allclose(sent, due, rtol=INPUTS_TOLERANCE, atol=INPUTS_TOLERANCE)
+    need(near, "it is not what the sums so far give")
+
+
 class _Walk:
     """Follows the rounds and takes the program's steps alongside, so that inputs can be checked."""
 
     def __init__(self, release: Release) -> None:
         self._release = release
         self._program = program_for(release.spec)
+        self._sent = read_inputs(release)
         self.state: Arrays = self._program.begin()
 
     def rounds(self, rounds: Rounds, exchanges: tuple[Exchange, ...]) -> Rounds:
@@ -198,8 +200,7 @@ class _Walk:
                     self._step(rounds, stepped)
                     stepped += 1
                 due = min(stepped + 1, rounds.terms.aggregations)
-                inputs = self._program.inputs(self.state, rounds.terms.stage(due))
-                rounds = follow_contribution(rounds, exchange, inputs=inputs)
+                rounds = follow_contribution(rounds, exchange, inputs=self._inputs(rounds, due))
             elif exchange.kind is PhaseKind.OPEN:
                 rounds = follow_opening(rounds, exchange)
             else:
@@ -213,6 +214,18 @@ class _Walk:
         ended = opened == planned or self._program.is_finished(self.state)
         need(ended, f"{opened} aggregations are opened, the study plans {planned}")
         return rounds
+
+    def _inputs(self, rounds: Rounds, due: int) -> bytes:
+        """What the next plan must compute on; a regression goes on from the very point that was sent."""
+        own = self._program.inputs(self.state, rounds.terms.stage(due))
+        if not isinstance(self._release.spec, RegressionStudy):
+            return own
+        with named(f"{INPUTS}, round {due}"):
+            need(due <= len(self._sent), "it is missing")
+            sent: FloatArray = self._sent[due - 1]
+            check_inputs(sent, np.frombuffer(own, dtype="<f8"))
+        self.state = at_inputs(self.state, sent)
+        return same_bytes(sent)
 
     def _step(self, rounds: Rounds, at: int) -> None:
         """Decode one opened sum and take the program's step."""
@@ -250,73 +263,3 @@ def _closed(release: Release, rounds: Rounds, exchange: Exchange) -> None:
         (signed,) = asked_of_all(release.roster, exchange, 1)
         statement = rounds.trail.hear_coordinator(signed, envelope.STUDY_END, context=release.study_digest)
         need(statement.content == rounds.terms.epoch_id, "another key epoch was ended")
-
-
-def _outcome(release: Release, schedule: Schedule, rounds: Rounds, state: Arrays) -> Iterator[Verified]:
-    """The model and the result are what the rounds give."""
-    with named("study"):
-        spec = as_training(release.spec)
-    parameters: FloatArray = state[PARAMETERS]
-    due = model_of(spec).split(parameters)
-    need(
-        list(release.tensors) == sorted(due) or set(release.tensors) == set(due), f"{MODEL} has other arrays"
-    )
-    for name, array in due.items():
-        same = release.tensors[name].dtype == np.float64 and np.array_equal(release.tensors[name], array)
-        need(same, f"{MODEL}: {name} is not what the opened sums give")
-    yield Verified(name="model", detail=f"{len(parameters)} parameters, bit by bit what the sums give")
-    plans = len(rounds.attempts)
-    with named(RESULT):
-        _check_privacy(release, schedule, plans)
-        _check_rest(release, schedule, rounds)
-    detail = f"epsilon {spent(schedule, plans):.6f} spent of {schedule.epsilon:g}, recomputed"
-    yield Verified(name="privacy", detail=detail)
-    yield Verified(
-        name="result", detail="study, nodes, sets and attempts agree; scores and times are not covered"
-    )
-
-
-def _check_privacy(release: Release, schedule: Schedule, plans: int) -> None:
-    """Every figure of the guarantee is the one that the accountant gives for this many plans."""
-    due = privacy_part(as_training(release.spec), schedule, plans).model_dump()
-    told = release.result.privacy.model_dump()
-    for name, value in due.items():
-        need(_agree(told[name], value), f"privacy.{name} is not what {plans} plans of this study give")
-
-
-def _agree(told: Any, due: Any) -> bool:  # Any: figures and words of a document
-    """Equal, or equal within `EPSILON_TOLERANCE`."""
-    if isinstance(due, float) and isinstance(told, float):
-        return abs(told - due) <= EPSILON_TOLERANCE * abs(due)
-    return bool(told == due)
-
-
-def _check_rest(release: Release, schedule: Schedule, rounds: Rounds) -> None:
-    """Study, nodes, sets and counts of the result are those of the exchanges."""
-    result, spec = release.result, release.spec
-    told, sums = result.study, result.aggregation
-    named_sets = tuple(tuple(spec.nodes[p - 1] for p in a.contributors) for a in rounds.opened)
-    pairs = {
-        "study": (
-            (told.id, told.title, told.digest, told.purpose, told.owner),
-            (spec.id, spec.title, release.study_digest.hex(), spec.purpose, spec.owner),
-        ),
-        "nodes": (
-            tuple((n.key, n.point, n.declared_persons) for n in result.nodes),
-            tuple((n, p, spec.data.declared_persons[n]) for p, n in enumerate(spec.nodes, start=1)),
-        ),
-        "aggregation.contributors": (sums.contributors, tuple(dict.fromkeys(named_sets))),
-        "aggregation": (
-            (sums.scheme, sums.nodes, sums.aggregations, sums.attempts, sums.values, sums.parameter_set),
-            (
-                spec.aggregation.scheme,
-                len(spec.nodes),
-                len(rounds.opened),
-                len(rounds.attempts),
-                schedule.layout.values,
-                schedule.layout.parameter_set,
-            ),
-        ),
-    }
-    for name, (found, due) in pairs.items():
-        need(found == due, f"{name} is not what the exchanges show")

@@ -14,6 +14,7 @@ import typer
 from fedmed_server import key_commands, machine_commands, review_commands
 
 if TYPE_CHECKING:
+    from fedmed.study import StudySpec
     from fedmed_server.home import Home
 
 app = typer.Typer(help="Run the coordinator: its keys, its processes, its studies.", no_args_is_help=True)
@@ -161,6 +162,9 @@ def export(
         Path | None,
         typer.Option(metavar="FILE.zip|FOLDER", help="New file or folder. [release.zip in the run's folder]"),
     ] = None,
+    exact_sums: Annotated[
+        bool, typer.Option("--exact-sums", help="Of an exact study: the release may hold its exact sums.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the release of a finished study, for anybody to check with fedmed verify."""
@@ -169,7 +173,7 @@ def export(
     from fedmed_server.export import study_roster
 
     place = _home(home)
-    written = write(place, study, out=out)
+    written = write(place, study, out=out, exact_sums=exact_sums)
     digest = wire.roster_digest(study_roster(place, study)).hex()
     told = {"study": study, "release": str(written), "roster_digest": digest}
     typer.echo(json.dumps(told, ensure_ascii=False) if as_json else f"wrote {written}")
@@ -227,17 +231,16 @@ def _follow(place: Home, study: str, *, run_id: int | None, as_json: bool) -> in
 
 
 def _show(place: Home, study: str, *, as_json: bool) -> None:
-    """The result of a finished study; of a kind without a report page, where its document lies."""
+    """The result of a finished study, as ``fedmed study run`` shows that of a simulated one."""
     from fedmed.report.terminal import show_summary
     from fedmed.report.write import PAGE_NAME
     from fedmed.study import TrainingStudy
-    from fedmed_server.delivery import RESULT_FILE, deliver, deliver_question
+    from fedmed_server.delivery import deliver
     from fedmed_server.study_status import read_study
 
     spec, folder = read_study(place, study), place.run_folder(study)
     if not isinstance(spec, TrainingStudy):
-        document = deliver_question(folder, spec)
-        typer.echo(document if as_json else f"finished; what it computed is in {folder / RESULT_FILE}")
+        _show_answer(place, spec, as_json=as_json)
         return
     result = deliver(folder, spec)
     if as_json:
@@ -245,6 +248,22 @@ def _show(place: Home, study: str, *, as_json: bool) -> None:
         return
     show_summary(result, page=folder / PAGE_NAME)
     typer.echo(f"Release  fedmed server export {place.path} {study}")
+
+
+def _show_answer(place: Home, spec: StudySpec, *, as_json: bool) -> None:
+    """The result of a finished study of another kind than training."""
+    from fedmed.report.answers.files import PAGE_NAME
+    from fedmed.report.answers.terminal import show_answer
+    from fedmed_server.delivery import deliver_question
+
+    folder = place.run_folder(spec.id)
+    document = deliver_question(folder, spec)
+    if as_json:
+        typer.echo(document)
+        return
+    show_answer(json.loads(document), page=folder / PAGE_NAME)
+    if not spec.privacy.is_exact:  # the release of an exact one is confidential: whoever needs it asks for it
+        typer.echo(f"Release  fedmed server export {place.path} {spec.id}")
 
 
 def _watch(place: Home) -> int:

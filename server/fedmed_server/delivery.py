@@ -18,6 +18,7 @@ from fedmed.plans.training import model_of
 from fedmed.protocol.schedule import schedule_for
 from fedmed.question import question_document
 from fedmed.report import model_card
+from fedmed.report.answers.files import answer_files
 from fedmed.report.audit_page import AUDIT_DOCUMENT, AUDIT_PAGE, render_audit
 from fedmed.report.audit_result import AuditResult
 from fedmed.report.page import render_html
@@ -65,7 +66,9 @@ def deliver(folder: Path, spec: StudySpec) -> Result:
 
 
 def deliver_question(folder: Path, spec: StudySpec) -> str:
-    """The result of a finished study of another kind than training; written if it is not there yet.
+    """The result of a finished study of another kind than training, with its page, tables and figures.
+
+    They are written if they are not there yet, the same as a simulation's (`fedmed.report.answers.files`).
 
     Args:
         folder: The run's folder.
@@ -76,6 +79,10 @@ def deliver_question(folder: Path, spec: StudySpec) -> str:
 
     Raises:
         ConfigError: the study is not finished.
+
+    Guarantees:
+        ``result.json`` is written last: where it is, page, Parquet, CSV and SVG are. Only the owner can read
+        them.
     """
     if (folder / RESULT_FILE).exists():
         return read_private(folder / RESULT_FILE).decode()
@@ -87,6 +94,8 @@ def deliver_question(folder: Path, spec: StudySpec) -> str:
         # What may be shown was decided once, together with all that was published before.
         "result": json.loads(read_private(folder / OUTCOME_FILE))["result"],
     }
+    for name, content in answer_files(document).items():
+        replace_private(folder / name, content)
     text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
     replace_private(folder / RESULT_FILE, text.encode())
     return text

@@ -57,13 +57,35 @@ def publish(register: Path, folder: Path, spec: StudySpec, state: Arrays) -> Map
         path = register / f"{digest}.json"
         entries = _entries(register)
         order = entries[digest]["order"] if digest in entries else len(entries)
-        before = [e["record"] for e in entries.values() if e["order"] < order and _is_same_data(e, spec)]
-        made = published(spec, state, earlier=before)
+        made = published(spec, state, earlier=_before(entries, spec, order=order))
         if digest not in entries:
             entry = {"order": order, **_data_of(spec), "record": made.record}
             replace_private(path, json.dumps(entry, ensure_ascii=False).encode())
     replace_private(folder / STATES_FILE, json.dumps(made.states, ensure_ascii=False, indent=1).encode())
     return statistics_document(spec, made.tables)
+
+
+def earlier_records(register: Path, spec: StatisticsStudy) -> tuple[Mapping[str, Any], ...]:
+    """Records of what was published of the same data before an exact study, as its blanks were decided by.
+
+    Args:
+        register: Folder of the register.
+        spec: A published study.
+
+    Raises:
+        IntegrityError: the register cannot be read, or does not know the study.
+    """
+    digest, entries = study_digest(canonical_bytes(spec)).hex(), _entries(register)
+    if digest not in entries:
+        raise IntegrityError(
+            f"study {spec.id} is not in {register}: restore the register of published tables"
+        )
+    return tuple(_before(entries, spec, order=entries[digest]["order"]))
+
+
+def _before(entries: Mapping[str, Mapping[str, Any]], spec: StudySpec, *, order: int) -> list[Any]:
+    """Records of the same data with a lower place in the order."""
+    return [e["record"] for e in entries.values() if e["order"] < order and _is_same_data(e, spec)]
 
 
 def _data_of(spec: StudySpec) -> dict[str, Any]:

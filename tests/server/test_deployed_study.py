@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from fedmed.cli.verify import read_files
 from fedmed.crypto.supernode_key import make_supernode_key, supernode_pem
 from fedmed.errors import BudgetExceeded, ConfigError, StudyRefused, TooFewNodes
 from fedmed.messages import Member, Roster
@@ -20,6 +22,7 @@ from fedmed.privacy.ledger_record import Mechanism
 from fedmed.programs.statistics import result_tables
 from fedmed.protocol.schedule import schedule_for
 from fedmed.protocol.steps import Phase, Reply, Steps
+from fedmed.release.verify import verify
 from fedmed.study import StatisticsStudy, study_from_document, to_toml
 from fedmed.types import Mode
 from fedmed.wire import encode_roster
@@ -33,6 +36,7 @@ from fedmed_server.deployed_study import (
     run_order,
 )
 from fedmed_server.driver import GridDriver
+from fedmed_server.export import export
 from fedmed_server.files import create_private, private_folder, replace_private
 from fedmed_server.home import Home
 from tests.federation import (
@@ -232,6 +236,14 @@ def test_a_question_is_deployed_like_a_training_study_killed_and_resumed(tmp_pat
     document = deliver_question(folder, spec)
     assert json.loads(document)["result"] == told["result"]
     assert deliver_question(folder, spec) == document, "the same whenever it is made"
+    written = {"report.html", "rows.csv", "rows.parquet", "visits.csv", "visits.parquet", "result.json"}
+    assert written <= {path.name for path in folder.iterdir()}
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in folder.iterdir() if path.is_file())
+    with pytest.raises(ConfigError, match="--exact-sums"):
+        export(home, "small", out=None)
+    release = export(home, "small", out=None, exact_sums=True)
+    assert stat.S_IMODE(release.stat().st_mode) == 0o600
+    assert [one.name for one in verify(read_files(release))][-2:] == ["privacy", "result"]
     for node in federation.nodes.values():
         (record,) = node.effects.store.ledger()
         assert (record.mechanism, record.noise_multiplier) == (Mechanism.EXACT_SUM, 0.0)

@@ -36,9 +36,7 @@ def write_answer(folder: Path, document: Document) -> Path:
     Raises:
         ConfigError: the folder cannot be written to, or the document is of an unknown kind.
     """
-    answer = answer_of(document)
-    contents = {**_table_files(answer), **_figure_files(answer)}
-    contents[PAGE_NAME] = render_answer(document, answer).encode()
+    contents = answer_files(document)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
@@ -50,6 +48,17 @@ def write_answer(folder: Path, document: Document) -> Path:
             f"cannot write to {folder}: {fault.strerror}; choose a folder that can be written"
         ) from fault
     return folder / PAGE_NAME
+
+
+def answer_files(document: Document) -> Mapping[str, bytes]:
+    """The files of `write_answer` by name, the page last, for a caller that writes them in its own way.
+
+    Raises:
+        ConfigError: the document is of an unknown kind.
+    """
+    answer = answer_of(document)
+    page = render_answer(document, answer).encode()
+    return {**_table_files(answer), **_figure_files(answer), PAGE_NAME: page}
 
 
 def arrow_table(table: TidyTable) -> pa.Table:

@@ -9,6 +9,7 @@ from fedmed.cli.check import check_document
 from fedmed.cli.edge import run
 from fedmed.study import canonical_bytes, load_study, study_digest
 from tests.small_province import small_study
+from tests.small_question import small_question
 
 
 @pytest.fixture
@@ -111,3 +112,12 @@ def test_local_steps_are_shown_with_those_that_all_homes_charge() -> None:
     assert isinstance(shown, dict)
     assert (shown["local_steps"], shown["charged_steps"], shown["sample_rate"]) == (3, 3, 0.5)
     assert shown["fallback_epsilon"] == shown["epsilon_of_plan"]
+
+
+def test_the_check_of_an_exact_question_names_no_epsilon() -> None:
+    told = check_document(small_question(aggregation__scheme="threshold"))
+    privacy = told["privacy"]
+    assert isinstance(privacy, dict)
+    assert not {"epsilon", "delta", "fallback_epsilon"} & set(privacy)
+    assert "exact" in privacy["protection"]
+    assert "planned epsilon" not in str(told["who_can_decrypt"])

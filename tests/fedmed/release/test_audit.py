@@ -10,7 +10,8 @@ import pytest
 
 from fedmed.errors import ReleaseBroken
 from fedmed.release.bundle import Material, make_bundle
-from fedmed.release.verify import Verified, verify
+from fedmed.release.found import Verified
+from fedmed.release.verify import verify
 from fedmed.types import Scheme
 from tests.federation import COORDINATOR, identity_of
 from tests.fedmed.release.conftest import run_material

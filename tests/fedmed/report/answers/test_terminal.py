@@ -5,9 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fedmed.cli.check import check_document
-from fedmed.cli.question_view import SHOWN_ROWS, question_lines
-from tests.small_question import small_question
+from fedmed.report.answers.terminal import SHOWN_ROWS, question_lines
 
 
 def shown(document: dict[str, Any], *, width: int = 100) -> str:
@@ -59,15 +57,6 @@ def test_noise_is_said_with_its_epsilon() -> None:
 
 def test_a_long_table_says_where_the_rest_is() -> None:
     assert "... 2 rows more in cost.csv" in shown(document([1.0] * (SHOWN_ROWS + 2), exact=True))
-
-
-def test_the_check_of_an_exact_question_names_no_epsilon() -> None:
-    told = check_document(small_question(aggregation__scheme="threshold"))
-    privacy = told["privacy"]
-    assert isinstance(privacy, dict)
-    assert not {"epsilon", "delta", "fallback_epsilon"} & set(privacy)
-    assert "exact" in privacy["protection"]
-    assert "planned epsilon" not in str(told["who_can_decrypt"])
 
 
 def test_a_narrow_terminal_folds_numbers_and_cuts_none():

@@ -1,22 +1,28 @@
-"""What ``fedmed study run`` prints of a study that is no training: the page's tables, for a terminal."""
+"""What a terminal shows of a study that is no training: the page's tables, narrower."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from fedmed.report.answers.answer import Document
+from fedmed.report.answers.by_kind import answer_of
+from fedmed.report.answers.tables import table_section
+from fedmed.report.sheet import Section
 from fedmed.report.units import delta, epsilon
 
-if TYPE_CHECKING:
-    from fedmed.report.sheet import Section
-
 SHOWN_ROWS = 20
+
+
+def show_answer(document: Document, *, page: Path) -> None:
+    """Print `question_lines` on stdout; raises what they raise."""
+    console = Console()
+    for line in question_lines(document, page):
+        console.print(line)
 
 
 def question_lines(document: Document, page: Path) -> list[RenderableType]:
@@ -33,9 +39,6 @@ def question_lines(document: Document, page: Path) -> list[RenderableType]:
     Raises:
         ConfigError: nobody knows how to show this document.
     """
-    from fedmed.report.answers.by_kind import answer_of
-    from fedmed.report.answers.tables import table_section
-
     answer = answer_of(document)
     lines: list[RenderableType] = [Text(str(document["study"]["title"]), style="bold"), Text(answer.finding)]
     for table in answer.tables:
