@@ -74,7 +74,7 @@ def too_narrow(quantity: Quantity, net: Net, blank: Flags, *, good: Flags) -> Ve
     above = np.zeros_like(blank)
     audited: list[_Component] = []
     free = _Freedom(net, blank)
-    for component, rules in _components(net, ~seen, is_target):
+    for component, rules in _components(net, is_open, seen=seen, is_target=is_target):
         if len(component) <= MOST_AUDITED and len(component) * rules <= MOST_WORK:
             audited.append((component, rules))
             continue
@@ -109,8 +109,9 @@ def _worked_out(quantity: Quantity, net: Net, seen: Flags) -> tuple[Flags, IntAr
         seen[places[alone | nothing]] = True
 
 
-def _components(net: Net, unseen: Flags, is_target: Flags) -> list[_Component]:
+def _components(net: Net, is_open: Flags, *, seen: Flags, is_target: Flags) -> list[_Component]:
     """Blanks that hang together by equations, more than one shown sum, and how many equations."""
+    unseen = ~seen
     cells = np.flatnonzero(unseen & (np.diff(net.touches.indptr) > 0))
     links = net.touches[cells]
     size = len(cells)
@@ -120,10 +121,10 @@ def _components(net: Net, unseen: Flags, is_target: Flags) -> list[_Component]:
         ends = (rows, columns + size)
         graph = csr_matrix((np.ones(len(rows), dtype=np.int64), ends), shape=graph.shape)
     count, labels = connected_components(graph, directed=False)
-    whole_shown = ~unseen[net.wholes]
     rules = np.bincount(labels[size:], minlength=count)
-    # One shown sum alone: the caller looked at what its blanks add up to.
-    one_sum = (rules == 1) & (np.bincount(labels[size:], weights=whole_shown, minlength=count) == 1)
+    # One shown sum alone: the caller looked at what its blanks add up to; not so once one is worked out.
+    as_shown = ~is_open[net.wholes] & (net.touches.T @ (is_open & seen).astype(np.int64) == 0)
+    one_sum = (rules == 1) & (np.bincount(labels[size:], weights=as_shown, minlength=count) == 1)
     asked = np.bincount(labels[:size], weights=is_target[cells], minlength=count) > 0
     order = np.argsort(labels[:size], kind="stable")
     starts = np.searchsorted(labels[:size][order], np.arange(count + 1))

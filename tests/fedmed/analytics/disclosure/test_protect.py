@@ -189,6 +189,26 @@ def test_persons_in_several_cells_are_not_added_up():
     assert shown.shown("visits").tolist() == [None, None, 600]
 
 
+def test_a_complementary_blank_that_another_table_gives_away_hides_nothing():
+    """35 persons, of whom the sexes of region 31 add up to 25: the other two regions have ten together."""
+    sexes = Dimension(column="sex", levels={"m": frozenset({"m"}), "f": frozenset()})
+    tables = [
+        count(35, (), name="all"),
+        count([25, 5, 5], (REGION,), name="region", with_margins=False),
+        ExactTable(
+            name="sexes",
+            dimensions=(sexes,),
+            where={CONTRIBUTORS: frozenset(NODES), "region": frozenset({"31"})},
+            persons=np.array([12, 13]),
+            is_partition=True,
+            with_margins=False,
+        ),
+    ]
+    assert_nothing_small_is_known(protect(tables, minimum=MINIMUM), MINIMUM)
+    first = protect(tables[:1], minimum=MINIMUM)
+    assert_nothing_small_is_known([*first, *protect(tables[1:], minimum=MINIMUM, earlier=first)], MINIMUM)
+
+
 def test_where_every_cell_is_small_nothing_but_blanks_is_left():
     (shown,) = protect([count(np.full((3, 3), 1), (REGION, DISEASE))], minimum=MINIMUM)
     assert all(n is None for n in shown.shown(PERSONS).ravel())
