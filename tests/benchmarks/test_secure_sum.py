@@ -13,13 +13,14 @@ def test_a_toy_run_prints_one_document(benchmark: ModuleType, capsys: pytest.Cap
     document = json.loads(capsys.readouterr().out)
     assert {"commit", "machine", "versions", "repeats", "seed", "rows"} <= set(document)
     rows = {row["scheme"]: row for row in document["rows"]}
-    assert set(rows) == {"threshold", "ckks", "plain"}
+    assert set(rows) == {"threshold", "ckks", "ckks-exact", "plain"}
     for row in rows.values():
         assert set(row) >= COLUMNS
         assert row["nodes"] == 3
         for name in benchmark.TIMES:
             assert row["spread"][name]["min"] <= row[name] <= row["spread"][name]["max"]
     assert rows["threshold"]["max_abs_error"] == rows["plain"]["max_abs_error"] == 0
+    assert rows["ckks-exact"]["max_abs_error"] == 0
     assert 0 < rows["ckks"]["max_abs_error"] < 1e-3
     assert rows["threshold"]["bytes_up_per_value"] == pytest.approx(2 * 28 / 5, abs=0.01)
     (ratio,) = document["ratios_threshold_to_ckks"]
@@ -27,7 +28,7 @@ def test_a_toy_run_prints_one_document(benchmark: ModuleType, capsys: pytest.Cap
     assert "threshold" in benchmark.table(document)
 
 
-@pytest.mark.parametrize("scheme", ["threshold", "plain"])
+@pytest.mark.parametrize("scheme", ["threshold", "plain", pytest.param("ckks-exact", marks=pytest.mark.slow)])
 def test_our_schemes_are_timed_on_exact_sums(benchmark: ModuleType, scheme: str) -> None:
     row = benchmark.measure(scheme, values=100, nodes=4, repeats=1)
     assert row["max_abs_error"] == 0
