@@ -64,6 +64,19 @@ def test_plain_says_that_the_coordinator_sees_uploads(
     assert "every upload" in document["who_can_decrypt"][0]["what"]  # type: ignore[index]
 
 
+def test_ckks_says_that_every_province_holds_the_key(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = study.read_text(encoding="utf-8").replace('scheme = "threshold"', 'scheme = "ckks"')
+    threshold = checked(study, capsys)
+    study.write_text(text, encoding="utf-8")
+    document = checked(study, capsys)
+    told = {row["who"]: row["what"] for row in document["who_can_decrypt"]}  # type: ignore[index]
+    assert "no upload singly" in told["coordinator"]
+    assert told["coordinator with any one province"].startswith("every upload")
+    assert "it holds the key" in told["any province"]
+    assert 0 < document["bytes_per_node"]["ceremony_up"] < threshold["bytes_per_node"]["ceremony_up"]
+    assert document["bytes_per_node"]["rounds_down"] > threshold["bytes_per_node"]["rounds_down"]
+
+
 def test_people_get_tables(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["study", "check", str(study)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
