@@ -10,6 +10,7 @@ from typing import Any
 
 from fedmed.errors import ConfigError
 from fedmed.governance.audit_chain import AuditKind
+from fedmed.types import Scheme
 from fedmed_nodes.books import Books
 from fedmed_nodes.ceremony_desk import EpochRecord, end_epochs, epoch_key
 from fedmed_nodes.home import Home
@@ -24,12 +25,14 @@ class HeldEpoch:
         is_active: Its ceremony was concluded; the shares of another one serve nothing.
         polynomials_opened: Of at most 4,096.
         last_day: Day after which the shares are destroyed; None for a ceremony that a crash stopped.
+        scheme: Whose keys they are; of ``ckks`` the whole key lies here.
     """
 
     id: str
     is_active: bool
     polynomials_opened: int
     last_day: datetime.date | None
+    scheme: Scheme = Scheme.THRESHOLD
 
 
 def held_epochs(home: Home) -> tuple[HeldEpoch, ...]:
@@ -45,6 +48,7 @@ def held_epochs(home: Home) -> tuple[HeldEpoch, ...]:
                     is_active=record is not None and record.is_active,
                     polynomials_opened=0 if record is None else record.polynomials_opened,
                     last_day=None if record is None else record.last_day,
+                    scheme=Scheme.THRESHOLD if record is None else record.scheme,
                 )
             )
     return tuple(sorted(found, key=lambda epoch: (epoch.last_day or datetime.date.min, epoch.id)))
@@ -93,6 +97,7 @@ def epoch_document(found: Sequence[HeldEpoch]) -> dict[str, Any]:
                 "active": epoch.is_active,
                 "polynomials_opened": epoch.polynomials_opened,
                 "last_day": None if epoch.last_day is None else epoch.last_day.isoformat(),
+                "scheme": epoch.scheme.value,
             }
             for epoch in found
         ]
@@ -103,6 +108,7 @@ def epoch_lines(found: Sequence[HeldEpoch]) -> str:
     """The epochs for a terminal."""
     lines = [
         f"{epoch.id}\n  {'active' if epoch.is_active else 'not active'}, "
+        f"{'the key that every province holds, ' if epoch.scheme is Scheme.CKKS else ''}"
         f"{epoch.polynomials_opened} polynomials opened, "
         f"{'last day ' + epoch.last_day.isoformat() if epoch.last_day else 'of a ceremony that was stopped'}"
         for epoch in found

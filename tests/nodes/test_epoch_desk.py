@@ -9,6 +9,7 @@ import pytest
 
 from fedmed.errors import ConfigError
 from fedmed.governance.audit_chain import AuditKind
+from fedmed.types import Scheme
 from fedmed_nodes.books import open_books
 from fedmed_nodes.ceremony_desk import EpochRecord, epoch_key
 from fedmed_nodes.epoch_desk import end_chosen, epoch_document, epoch_lines, held_epochs
@@ -26,7 +27,8 @@ def test_epochs_are_listed_and_ended_for_good(tmp_path: Path) -> None:
     assert epoch_lines(held_epochs(home)) == "no key shares lie here"
     with open_books(home) as books:
         for number, epoch in enumerate((FIRST, SECOND)):
-            record = EpochRecord(last_day=DAY, is_active=True, polynomials_opened=number)
+            scheme = (Scheme.THRESHOLD, Scheme.CKKS)[number]
+            record = EpochRecord(last_day=DAY, is_active=True, polynomials_opened=number, scheme=scheme)
             books.logbook.write(AuditKind.CEREMONY, puts={epoch_key(epoch): record.to_bytes()})
         for epoch in (FIRST, SECOND, CRASHED):
             books.secrets.put(epoch, b"share")
@@ -34,6 +36,8 @@ def test_epochs_are_listed_and_ended_for_good(tmp_path: Path) -> None:
     assert [epoch.id[:2] for epoch in found] == ["03", "01", "02"]
     assert "of a ceremony that was stopped" in epoch_lines(found)
     assert epoch_document(found)["epochs"][2]["polynomials_opened"] == 1
+    assert [one["scheme"] for one in epoch_document(found)["epochs"]] == ["threshold", "threshold", "ckks"]
+    assert epoch_lines(found).count("the key that every province holds") == 1
     with open_books(home) as books:
         with pytest.raises(ConfigError, match="or give --all"):
             end_chosen(books, [], everything=False)
