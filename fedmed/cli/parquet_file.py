@@ -19,7 +19,7 @@ def write_provinces(path: Path, *, people: int, seed: int) -> int:
     """Write all four provinces to one file.
 
     Args:
-        path: Must not exist; it appears only when it is complete.
+        path: Ends in ``.parquet`` and must not exist; it appears only when it is complete.
         people: Insured persons in all, 500 to 5,000,000.
         seed: Equal seeds give equal rows.
 
@@ -27,8 +27,11 @@ def write_provinces(path: Path, *, people: int, seed: int) -> int:
         Rows written.
 
     Raises:
-        ConfigError: ``people`` is out of range, or the file exists or cannot be written; nothing is left.
+        ConfigError: ``people`` is out of range, or the file is named as another format, exists or cannot be
+            written; nothing is left.
     """
+    if path.suffix != ".parquet":
+        raise ConfigError(f"{path} is written as Parquet: call it {path.with_suffix('.parquet').name}")
     if path.exists():
         raise ConfigError(f"{path} exists; choose another name")
     chunks = generate(people=people, seed=seed)

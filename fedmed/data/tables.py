@@ -6,8 +6,12 @@ the first block would make a file's meaning depend on its order. No message quot
 
 from __future__ import annotations
 
+import codecs
 import difflib
+import gzip
+import zlib
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +23,9 @@ from fedmed.errors import DataContractError
 
 DIRECT_IDENTIFIERS = ("psn_name", "certno")
 """Columns that name a person outright; a table with one of them is refused at import."""
+
+_PARQUET: Final = b"PAR1"  # the first bytes of every Parquet file
+_BLOCK_BYTES: Final = 1 << 20
 
 # Arrow's own messages quote the cell that they could not read, so they are never passed on.
 _UNREADABLE = (pa.ArrowException, OSError, UnicodeError)
@@ -94,6 +101,7 @@ def nearest(name: str, names: list[str]) -> str:
 
 def _read_csv(path: Path) -> pa.Table:
     """Read text columns block by block, counting rows with a wrong number of fields."""
+    _check_text(path)
     header = _header(path)
     ragged = 0
 
@@ -124,6 +132,26 @@ def _read_csv(path: Path) -> pa.Table:
             f"{path.name}: {ragged} rows have another number of fields than the header; correct the export"
         )
     return table
+
+
+def _check_text(path: Path) -> None:
+    """Refuse what is not UTF-8 before Arrow reads it: its handler of ragged rows prints a trace there."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    opened = gzip.open if path.name.lower().endswith(".gz") else open
+    try:
+        with opened(path, "rb") as file:
+            if file.read(len(_PARQUET)) == _PARQUET:
+                raise DataContractError(f"{path.name}: holds Parquet; call it {path.stem}.parquet")
+            file.seek(0)
+            while block := file.read(_BLOCK_BYTES):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        raise DataContractError(
+            f"{path.name}: not UTF-8; convert it (of a Chinese export: iconv -f GB18030 -t UTF-8)"
+        ) from None
+    except (OSError, EOFError, zlib.error):
+        raise DataContractError(f"{path.name}: cannot be read to its end; export it again") from None
 
 
 def _header(path: Path) -> list[str]:

@@ -29,6 +29,14 @@ def test_a_number_out_of_range_writes_nothing(tmp_path: Path, people: str) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_named_as_another_format_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["data", "generate", "--people", "600", str(tmp_path / "x.csv")]) == 2
+    assert "call it x.parquet" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_existing_file_and_a_missing_folder_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     path.write_bytes(b"mine")

@@ -50,8 +50,8 @@ def test_parquet_keeps_its_types(tmp_path):
         ("x,psn_name\n1,Confidential\n", "column psn_name identifies persons directly"),
         ("x,CertNo\n1,Confidential\n", "column CertNo identifies persons directly"),
         ("x,y\n1,2\nConfidential\n3,4,5\n", "2 rows have another number of fields"),
-        (b"x,y\n1,\xff\xfeConfidential\n", "not readable as CSV"),
-        (b"x,\xff\n1,Confidential\n", "no readable header"),
+        (b"x,y\n1,\xff\xfeConfidential\n", "not UTF-8"),
+        (b"x,\xff\n1,Confidential\n", "not UTF-8"),
     ],
 )
 def test_unfit_csv_is_refused_without_quoting_a_cell(tmp_path, text, message):
@@ -70,8 +70,23 @@ def test_unfit_files_of_other_kinds_are_refused(tmp_path):
         read_table(write(tmp_path, "x\n1\n", "t.xlsx"))
     with pytest.raises(DataContractError, match="not readable as Parquet"):
         read_table(write(tmp_path, "no parquet at all", "t.parquet"))
-    with pytest.raises(DataContractError, match=r"not readable as CSV|no readable header"):
+    with pytest.raises(DataContractError, match="cannot be read to its end"):
         read_table(write(tmp_path, b"\x1f\x8b broken", "t.csv.gz"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("person,city\n1,上海\n".encode("gb18030"), "iconv -f GB18030"),
+        (b"x,y\n1,2\n\xc8,\xc8,3\n", "not UTF-8"),  # a ragged row, which Arrow would hand back as text
+        (b"x\n1\n" + b"\xe4\xb8", "not UTF-8"),  # cut in the middle of a character
+        (b"PAR1 and so on", "call it table.parquet"),
+    ],
+)
+def test_a_csv_that_is_no_utf8_text_is_refused_without_a_trace(tmp_path, capsys, content, message):
+    with pytest.raises(DataContractError, match=message):
+        read_table(write(tmp_path, content, "table.csv"))
+    assert capsys.readouterr().err == ""
 
 
 def test_identifiers_in_parquet_are_refused(tmp_path):
