@@ -64,6 +64,7 @@ def test_plain_says_that_the_coordinator_sees_uploads(
     assert "every upload" in document["who_can_decrypt"][0]["what"]  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_ckks_says_that_every_province_holds_the_key(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = study.read_text(encoding="utf-8").replace('scheme = "threshold"', 'scheme = "ckks"')
     threshold = checked(study, capsys)
