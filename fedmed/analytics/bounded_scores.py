@@ -71,6 +71,8 @@ class BoundedModel:
         mean_high: Public upper bound likewise.
         rows_per_person: Most rows of a person.
         times: Intervals of Cox's model; 0 otherwise.
+        exposure: Public bounds of the exposure whose log is the rows' offset; ones where there is none. The
+            bounds of the expected outcome hold with the exposure in it, so sensitivity does not ask for them.
     """
 
     design: Design
@@ -81,6 +83,7 @@ class BoundedModel:
     mean_high: float = 1.0
     rows_per_person: int = 1
     times: int = 0
+    exposure: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         require(
@@ -161,7 +164,7 @@ class BoundedModel:
         if self.family is None:  # half of all persons have an event by the end
             start[: self.segments] = math.log(0.5 / self.times)
         elif self.family is not Family.LOGISTIC:
-            start[0] = math.log(self.mean_low * self.mean_high) / 2
+            start[0] = (math.log(self.mean_low * self.mean_high) - math.log(math.prod(self.exposure))) / 2
         return start
 
     def node_sum(self, inputs: FloatArray, rows: ModelRows) -> ClippedSum:

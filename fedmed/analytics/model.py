@@ -6,6 +6,7 @@ fixed point and the Newton iteration know one thing only.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,7 @@ class Model:
         low: Public lower bound of the outcome.
         high: Public upper bound of the outcome.
         times: Points of the public grid of Cox's model; 0 otherwise.
+        exposure: Public bounds of the exposure whose log is the rows' offset; ones where there is none.
     """
 
     design: Design
@@ -60,11 +62,18 @@ class Model:
     low: float = 0.0
     high: float = 1.0
     times: int = 0
+    exposure: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         require(
             (self.family is None) == (self.times > 0), "Cox's model has a grid of times, others have none"
         )
+        require(0 < self.exposure[0] <= self.exposure[1], "bounds of the exposure must be > 0 and rise")
+
+    @property
+    def typical_offset(self) -> float:
+        """Middle of the public bounds of the offset; 0 without an exposure."""
+        return (math.log(self.exposure[0]) + math.log(self.exposure[1])) / 2
 
     @property
     def coefficients(self) -> int:
@@ -92,7 +101,9 @@ class Model:
         if (
             self.family is Family.GAMMA
         ):  # the sums stay within range: y / mean is at most the root of high / low
-            start[0] = (np.log(self.low) + np.log(self.high)) / 2
+            start[0] = (np.log(self.low) + np.log(self.high)) / 2 - self.typical_offset
+        elif self.exposure != (1.0, 1.0):  # nobody's expectation is above 1, however long the exposure
+            start[0] = -math.log(self.exposure[1])
         return start
 
     def row_bounds(self) -> FloatArray:

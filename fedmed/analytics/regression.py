@@ -96,7 +96,7 @@ def _start_at_mean(fit: Fit, found: Evaluation, model: Model) -> Fit:
     if not (has_log_link and model.design.intercept and found.rows > 0 and found.outcome > 0):
         return fit
     direction = np.zeros_like(fit.state.best)
-    direction[0] = np.log(found.outcome / found.rows) - fit.state.best[0]
+    direction[0] = np.log(found.outcome / found.rows) - model.typical_offset - fit.state.best[0]
     return replace(fit, state=replace(fit.state, direction=direction, trial=fit.state.best + direction))
 
 

@@ -29,6 +29,7 @@ def exact_model(spec: RegressionStudy) -> Model:
         low=low,
         high=high,
         times=0 if fit.time is None else fit.time.intervals,
+        exposure=_exposure_bounds(spec),
     )
 
 
@@ -47,6 +48,7 @@ def bounded_model(spec: RegressionStudy) -> BoundedModel:
         mean_high=1.0 if mean_high is None else mean_high,
         rows_per_person=fit.max_rows_per_person,
         times=0 if fit.time is None else fit.time.intervals,
+        exposure=_exposure_bounds(spec),
     )
 
 
@@ -131,6 +133,12 @@ def _outcome_bounds(spec: RegressionStudy) -> tuple[float, float]:
     outcome = spec.regression.outcome
     low = 0.0 if outcome is None or outcome.low is None else outcome.low
     return low, 1.0 if outcome is None or outcome.high is None else outcome.high
+
+
+def _exposure_bounds(spec: RegressionStudy) -> tuple[float, float]:
+    """Public bounds of the exposure; ones where there is none."""
+    exposure = spec.regression.exposure
+    return (1.0, 1.0) if exposure is None else (exposure.low, exposure.high)
 
 
 def _most_rows(spec: RegressionStudy) -> int:

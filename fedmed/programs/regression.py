@@ -159,6 +159,7 @@ def _head(spec: RegressionStudy) -> Mapping[str, object]:
         "exact": spec.privacy.is_exact,
         "family": fit.family,
         "outcome": fit.time.event if fit.time is not None else fit.outcome.column if fit.outcome else "",
+        "exposure": None if fit.exposure is None else fit.exposure.column,
         "scale": _scale(fit.family, is_exact=spec.privacy.is_exact),
         "confidence": fit.confidence,
         "ties": "efron" if is_cox and spec.privacy.is_exact else None,

@@ -14,7 +14,7 @@ from fedmed.study.sections import (
     Table,
     default_spare_attempts,
 )
-from fedmed.study.terms import OutcomeTable, TermTable, TimeTable
+from fedmed.study.terms import ExposureTable, OutcomeTable, TermTable, TimeTable
 from fedmed.types import Mode, Protection
 
 EXACT_ROUNDS = 25
@@ -33,6 +33,8 @@ class FitTable(Table):
         family: ``logistic``, ``poisson``, ``negative_binomial``, ``gamma``, or ``cox`` for times to an event.
         outcome: What is explained; none for ``cox``.
         time: Times and events of ``cox``; none for the others.
+        exposure: What a row's expected outcome is proportional to; for ``poisson``, ``negative_binomial`` and
+            ``gamma``. None = every row counts as one unit.
         terms: What explains it, in the order of the coefficients. A constant is added except for ``cox``.
         max_rows_per_person: Rows of one person that count (>= 1; 1 for ``cox``); of a person with more some
             are left out, by a rule that depends on that person's rows alone.
@@ -46,6 +48,7 @@ class FitTable(Table):
     family: Literal["logistic", "poisson", "negative_binomial", "gamma", "cox"]
     outcome: OutcomeTable | None = None
     time: TimeTable | None = None
+    exposure: ExposureTable | None = None
     terms: Annotated[tuple[TermTable, ...], Field(min_length=1, max_length=MOST_TERMS)]
     max_rows_per_person: Annotated[int, Field(ge=1, le=1000)] = 1
     rounds: Annotated[int, Field(ge=2, le=200)]
@@ -64,13 +67,18 @@ class FitTable(Table):
             raise ValueError("family cox takes one row a person: leave max_rows_per_person out")
         if self.outcome is not None:
             _check_outcome(self.outcome, self.family)
+        if self.exposure is not None and self.family in ("logistic", "cox"):
+            raise ValueError(
+                f"family {self.family} takes no exposure: use poisson, negative_binomial or gamma, whose "
+                "expected outcome it multiplies, or make it a term"
+            )
         return self
 
     @model_validator(mode="after")
     def _columns_differ(self) -> Self:
         names = list(self.columns)
         if len(set(names)) < len(names):
-            raise ValueError("the columns of terms, outcome and time must differ")
+            raise ValueError("the columns of terms, outcome, exposure and time must differ")
         return self
 
     @property
@@ -80,6 +88,8 @@ class FitTable(Table):
             yield self.outcome.column
         if self.time is not None:
             yield from (self.time.column, self.time.event)
+        if self.exposure is not None:
+            yield self.exposure.column
         yield from (term.column for term in self.terms)
 
 

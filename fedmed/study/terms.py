@@ -61,6 +61,29 @@ class OutcomeTable(Table):
     mean_high: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
+class ExposureTable(Table):
+    """``regression.exposure``: how long or how much of a row was there to be counted.
+
+    Its logarithm is added to the linear predictor, so coefficients are about the expected outcome per unit of
+    exposure: visits a month for persons insured for different numbers of months.
+
+    Attributes:
+        column: Name of the column; a row where it is missing or not above 0 falls out.
+        low: Public lower bound (> 0), in the column's unit; smaller values count as it.
+        high: Public upper bound likewise.
+    """
+
+    column: Line
+    low: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    high: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"exposure: low must be < high, got {self.low:g} and {self.high:g}")
+        return self
+
+
 class TimeTable(Table):
     """``time`` of a survival analysis: when each person left, and why, on a public grid.
 

@@ -51,7 +51,10 @@ def regression_answer(document: Document) -> Answer:
         tables=(_coefficients(lines, ratio=ratio, level=level, has_noise=has_noise), _model_table(result)),
         figures=_forest(effects, ratio=ratio, level=level) if effects else (),
         tiles=tuple(_tiles(result)),
-        notes=tuple(_notes(ratio, what, level=level, has_noise=has_noise)),
+        notes=(
+            *_notes(ratio, what, level=level, has_noise=has_noise),
+            *_exposure_note(result.get("exposure")),
+        ),
     )
 
 
@@ -167,7 +170,7 @@ def _model_table(result: Document) -> TidyTable:
         name="model",
         heading="The fit",
         fields=(
-            Field(name="family", heading="Family"),
+            Field(name="family", heading="Family", is_brief=False),
             *(
                 Field(name=name, heading=heading, decimals=digits, is_brief=name != "rounds")
                 for name, heading, digits in known
@@ -230,3 +233,12 @@ def _notes(ratio: str, what: str, *, level: str, has_noise: bool) -> Iterator[st
             "without any row leaving them."
         )
     yield f"Intervals are Wald's at {level}, from estimate and standard error; p is two-sided."
+
+
+def _exposure_note(exposure: str | None) -> Iterator[str]:
+    """What an exposure does."""
+    if exposure:
+        yield (
+            f"The expected outcome is proportional to {exposure}, as the study declared: the intercept is "
+            "about one unit of it, and ratios compare outcomes a unit."
+        )

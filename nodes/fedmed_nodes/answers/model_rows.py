@@ -17,7 +17,7 @@ from fedmed.analytics.design import BoolArray, Design
 from fedmed.analytics.families import Family
 from fedmed.analytics.model import ModelRows
 from fedmed.data.columns import as_numbers, as_text, column
-from fedmed.study.terms import OutcomeTable, TimeTable
+from fedmed.study.terms import ExposureTable, OutcomeTable, TimeTable
 from fedmed.types import FloatArray, IntArray
 from fedmed_nodes.gathering import as_written, named_rows, person_keys
 
@@ -75,6 +75,15 @@ def outcomes(rows: pa.Table, table: OutcomeTable, family: Family) -> tuple[Float
     low, high = table.low, table.high
     bounded = numbers if low is None and high is None else np.clip(numbers, low, high)
     return np.where(admitted, bounded, 0.0), admitted
+
+
+def offsets(rows: pa.Table, table: ExposureTable | None) -> tuple[FloatArray, BoolArray]:
+    """Log of the exposure within its public bounds, and which rows have one; zeros where none is declared."""
+    if table is None:
+        return np.zeros(rows.num_rows), np.ones(rows.num_rows, dtype=np.bool_)
+    numbers = as_numbers(column(rows, table.column), name=table.column, unfit="silence")
+    usable = np.isfinite(numbers) & (numbers > 0)
+    return np.log(np.where(usable, np.clip(numbers, table.low, table.high), 1.0)), usable
 
 
 def times(rows: pa.Table, table: TimeTable) -> tuple[IntArray, FloatArray, BoolArray]:

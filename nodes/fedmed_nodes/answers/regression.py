@@ -17,7 +17,7 @@ from fedmed.plans.stage import Stage
 from fedmed.privacy.clipping import ClippedSum
 from fedmed.study.regression import RegressionStudy
 from fedmed.types import FloatArray
-from fedmed_nodes.answers.model_rows import coded_terms, grouped, named_parts, outcomes, times
+from fedmed_nodes.answers.model_rows import coded_terms, grouped, named_parts, offsets, outcomes, times
 from fedmed_nodes.sources import RowSource, require_persons
 
 LARGEST_PARAMETER = 2.0**40
@@ -82,12 +82,13 @@ def _coded(rows: pa.Table, spec: RegressionStudy) -> tuple[ModelRows, npt.NDArra
         places, outcome, has_outcome = times(rows, fit.time)
     elif fit.outcome is not None:
         outcome, has_outcome = outcomes(rows, fit.outcome, Family(fit.family))
-    usable &= has_outcome
+    offset, has_exposure = offsets(rows, fit.exposure)
+    usable &= has_outcome & has_exposure
     part = ModelRows(
         matrix=matrix[usable],
         outcome=outcome[usable],
         places=places[usable],
-        offset=np.zeros(int(usable.sum())),
+        offset=offset[usable],
         starts=np.arange(int(usable.sum()) + 1),
     )
     return part, usable

@@ -28,10 +28,16 @@ def rows(count: int = 60, *, outcome: str = "counts") -> ModelRows:
     )
 
 
+@pytest.mark.parametrize("exposed", [False, True])
 @pytest.mark.parametrize("family", list(Family))
-def test_sums_are_the_likelihoods_derivatives_while_nobody_is_at_a_bound(family: Family) -> None:
+def test_sums_are_the_likelihoods_derivatives_while_nobody_is_at_a_bound(
+    family: Family, exposed: bool
+) -> None:
     model = BoundedModel(design=DESIGN, family=family, low=1, high=50, mean_low=1, mean_high=100)
     data = rows(outcome="events" if family is Family.LOGISTIC else "counts")
+    if exposed:
+        months = np.random.default_rng(3).uniform(1, 12, len(data.outcome))
+        data = dataclasses.replace(data, offset=np.log(months))
     point, alpha = np.array([1.7, 0.2, -0.1]), 0.6
     inputs = np.append(point, alpha) if family is Family.NEGATIVE_BINOMIAL else point
     found = model.read(model.node_sum(inputs, data).values)

@@ -57,6 +57,32 @@ def test_an_exact_fit_through_four_custodians_equals_the_pooled_one(tmp_path: Pa
     assert document["privacy"]["epsilon"] is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["poisson", "negative_binomial"])
+def test_a_fit_with_exposure_equals_the_pooled_one(family: str, tmp_path: Path) -> None:
+    """Days of observation from 1 to 730, most of them short; bounds clamp two rows, and one row has none."""
+    frame, rng = small(600), np.random.default_rng(8)
+    frame["days"] = np.minimum(730.0, 1 + rng.exponential(60, len(frame)))
+    spread = rng.gamma(2, 0.5, len(frame))
+    drawn = rng.poisson(frame.days / 30 * np.exp(-1 + 0.02 * frame.age) * spread)
+    frame["visits"] = np.minimum(drawn.astype(float), 400)
+    frame.loc[[3, 5, 9], "days"] = (2000.0, 0.5, 0.0)
+    exposure = {"column": "days", "low": 1, "high": 730}
+    outcome = {"column": "visits", "high": 400}
+    result = ask(frame, tmp_path, family=family, outcome=outcome, exposure=exposure)["result"]
+    kept = frame[frame.days > 0]
+    x = np.column_stack([np.ones(len(kept)), kept.age, kept.level == "2"]).astype(float)
+    days = kept.days.clip(1, 730)
+    if family == "poisson":
+        due = sm.GLM(kept.visits, x, family=sm.families.Poisson(), exposure=days).fit(tol=1e-12)
+    else:
+        due = sm.NegativeBinomial(kept.visits, x, exposure=days).fit(disp=0, maxiter=200, gtol=1e-8)
+    found = fitted(result)[:3]
+    np.testing.assert_allclose(found, np.stack([due.params, due.bse], axis=1)[:3], rtol=1e-6, atol=1e-7)
+    assert result["model"]["log_likelihood"] == pytest.approx(due.llf, abs=1e-6)
+    assert (result["exposure"], result["model"]["rows"]) == ("days", len(frame) - 1)
+
+
 def diagnosed(frame: pd.DataFrame, folder: Path, match: str, **section: Any) -> None:
     """The study ends with a diagnosis and exit code 7, and leaves no result behind."""
     with pytest.raises(DataContractError, match=match) as caught:

@@ -11,6 +11,7 @@ from fedmed.errors import ConfigError
 from fedmed.study import canonical_bytes, from_canonical_bytes, load_study, to_toml
 from tests.small_regression import fitting
 
+MONTHS = {"column": "months", "low": 1, "high": 12}
 NODES = {f"node{i}": pa.table({"x": [0] * 50}) for i in range(1, 5)}
 AGE = {"column": "age", "low": 0, "high": 100}
 POISSON = {"family": "poisson", "outcome": {"column": "visits", "high": 50}, "terms": [AGE]}
@@ -24,6 +25,7 @@ MEANS = {"column": "visits", "high": 50, "mean_low": 1, "mean_high": 10}
     [
         ("regression", POISSON, None),
         ("regression", {**POISSON, "outcome": MEANS}, 1.0),
+        ("regression", {**POISSON, "exposure": MONTHS}, None),
         ("regression", COX, None),
         ("survival", {"time": TIME, "by": {"column": "sex", "levels": ["f", "m"]}}, None),
         ("survival", {"time": TIME}, 1.0),
@@ -47,6 +49,10 @@ def test_exact_and_noisy_fits_plan_their_own_rounds() -> None:
     [
         ({**POISSON, "family": "cox"}, None, "family cox needs time and no outcome"),
         ({**COX, "max_rows_per_person": 2}, None, "one row a person"),
+        ({**COX, "exposure": MONTHS}, None, "cox takes no exposure"),
+        ({**POISSON, "exposure": {**MONTHS, "high": 1}}, None, "low must be < high"),
+        ({**POISSON, "exposure": {**MONTHS, "low": 0}}, None, "must be > 0"),
+        ({**POISSON, "exposure": {**MONTHS, "column": "age"}}, None, "must differ"),
         ({**POISSON, "terms": [AGE, AGE]}, None, "must differ"),
         ({**POISSON, "terms": [{"column": "visits", "low": 0, "high": 1}]}, None, "must differ"),
         ({**POISSON, "terms": [{"column": "psn_no", "low": 0, "high": 1}]}, None, "person column"),

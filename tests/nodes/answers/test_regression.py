@@ -46,8 +46,10 @@ def visits(seed: int, persons: int = 30) -> pa.Table:
     )
 
 
-def question(family: str, *, rows: int = 1, epsilon: float | None = 8.0) -> RegressionStudy:
-    section = {"family": family, "terms": TERMS, **FAMILIES[family]}
+def question(
+    family: str, *, rows: int = 1, epsilon: float | None = 8.0, **changes: object
+) -> RegressionStudy:
+    section = {"family": family, "terms": TERMS, **FAMILIES[family], **changes}
     if epsilon is None and family != "cox":
         kept = {k: v for k, v in FAMILIES[family]["outcome"].items() if not k.startswith("mean")}
         section["outcome"] = kept
@@ -64,7 +66,11 @@ def answer(spec: RegressionStudy, table: pa.Table, inputs: FloatArray) -> Clippe
     return half_for(spec).read(source).answer(schedule_for(spec).stages[0], inputs)
 
 
-QUESTIONS = {family: question(family, rows=1 if family == "cox" else 2) for family in FAMILIES}
+MONTHS = {"column": "month", "low": 1, "high": 12}
+QUESTIONS = {
+    **{family: question(family, rows=1 if family == "cox" else 2) for family in FAMILIES},
+    "poisson with exposure": question("poisson", rows=2, exposure=MONTHS),
+}
 
 
 @pytest.mark.slow
@@ -93,6 +99,17 @@ def test_taking_a_person_away_moves_no_sum_by_more_than_its_bound(
         assert np.all(np.isfinite(whole.values))
         moved = float(np.linalg.norm(whole.values - rest.values))
         assert moved <= whole.clip_norm <= schedule_for(spec).stages[0].clip_norm
+
+
+def test_rows_without_an_exposure_fall_out_and_others_count_as_its_bounds() -> None:
+    spec = question("poisson", epsilon=None, exposure=MONTHS)
+    months = [None, 0.0, -3.0, float("nan"), 0.25, 6.0, 99.0]
+    columns = {"psn_no": [str(n) for n in range(7)], "age": [50.0] * 7, "level": ["1"] * 7}
+    table = pa.table({**columns, "visits": [1.0] * 7, "month": pa.array(months)})
+    source = TableSource(table, declared_persons=DECLARED, data_year=2026)
+    answerer = half_for(spec).read(source)
+    assert isinstance(answerer, RegressionAnswerer)
+    assert sorted(answerer.rows.offset) == pytest.approx(np.log([1, 6, 12]))
 
 
 def test_one_person_can_attain_most_of_the_bound() -> None:
