@@ -26,7 +26,9 @@ from fedmed_server.study_status import State, note_run, read_run, study_status
 _LOOK_S: Final = 0.5
 _LOOK_NODES_S: Final = 3.0
 # A look at Flower's own word for a run takes a process of a second or two: rarely, and only in silence.
-_ASK_FLOWER_S: Final = 30.0
+ASK_FLOWER_S: Final = 30.0
+AWAY_S: Final = 240.0
+"""Longest wait for a SuperLink: its supervisor may take 120 s to see it stand still, and then pause 60 s."""
 _FINISHED: Final = "finished"
 
 
@@ -152,19 +154,21 @@ def follow(
 
     Raises:
         FedMedError: what stopped the study, as the ServerApp left it.
-        ProcessFailed: the ServerApp was lost; the study can be resumed.
+        ProcessFailed: the ServerApp was lost, or the SuperLink is away for four minutes; the study can be
+            resumed.
     """
     folder, schedule = home.run_folder(spec.id), schedule_for(spec)
-    shown, ask_at = len(read_phases(folder)), time.monotonic() + _ASK_FLOWER_S
+    shown, flower = len(read_phases(folder)), FlowersWord(home, run_id)
     on_progress(Progress(phase="start", rounds=schedule.rounds))
     while True:
         # Flower is asked before the folder is read: what a run left with its end must not be missed.
-        is_over = time.monotonic() > ask_at and run_id is not None and _is_over(home, run_id)
+        is_over = flower.is_over()
         records = read_phases(folder)
         for count in range(shown + 1, len(records) + 1):
             on_progress(progress(spec, schedule, records[:count]))
-        if len(records) > shown or time.monotonic() > ask_at:
-            shown, ask_at = len(records), time.monotonic() + _ASK_FLOWER_S
+        if len(records) > shown:
+            shown = len(records)
+            flower.put_off()
         _raise_failure(folder)
         run = read_outcome(folder, spec)
         if run is not None:
@@ -173,6 +177,52 @@ def follow(
             raise ProcessFailed(f"the ServerApp of run {run_id} is gone without a result; launch with resume")
         while_waiting()
         time.sleep(_LOOK_S)
+
+
+class FlowersWord:
+    """Flower's word for whether a run is over: asked rarely, and waited for while a SuperLink comes back.
+
+    Guarantees:
+        A SuperLink that is away for less than `AWAY_S` ends no watching.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        run_id: int | None,
+        *,
+        status: Callable[[Home, int], str] = control.run_status,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Watch a run.
+
+        Args:
+            home: The coordinator's home.
+            run_id: Flower's id of the run; None when nobody knows it, then nobody is asked.
+            status: Asks Flower, as `control.run_status`.
+            now: A clock in seconds that never goes back.
+        """
+        self._home, self._run_id, self._status, self._now = home, run_id, status, now
+        self.put_off()
+
+    def put_off(self) -> None:
+        """The run goes on, so nobody need ask for a while."""
+        self._ask_at = self._now() + ASK_FLOWER_S
+        self._away_at = self._now() + AWAY_S
+
+    def is_over(self) -> bool:
+        """Whether the run is known to be over; raises `ProcessFailed` when nobody answered for too long."""
+        if self._run_id is None or self._now() <= self._ask_at:
+            return False
+        try:
+            is_over = self._status(self._home, self._run_id).startswith(_FINISHED)
+        except ProcessFailed:  # a SuperLink that was killed is on its way back, and the run goes on with it
+            if self._now() > self._away_at:
+                raise
+            self._ask_at = self._now() + ASK_FLOWER_S
+            return False
+        self.put_off()
+        return is_over
 
 
 def stop_study(home: Home, study: str) -> bool:
@@ -196,11 +246,6 @@ def stop_study(home: Home, study: str) -> bool:
         raise ConfigError(f"nobody noted the run of study {study}; stop the coordinator: fedmed server stop")
     control.stop_run(home, run_id)
     return True
-
-
-def _is_over(home: Home, run_id: int) -> bool:
-    """Whether Flower says that the run is over."""
-    return control.run_status(home, run_id).startswith(_FINISHED)
 
 
 def _raise_failure(folder: Path) -> None:
