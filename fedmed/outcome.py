@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ from fedmed.report.result import (
 from fedmed.study import TrainingStudy, canonical_bytes, study_digest, to_toml
 from fedmed.types import FloatArray
 
+FOLDER_MODE = 0o700
+"""Of a run's folder: it holds a model, or exact sums before anything of them was hidden."""
+_FILE_MODE = 0o600
 VERSIONED = ("fedmed", "flwr", "torch", "tenseal", "dp-accounting", "cryptography", "numpy")
 CHINESE_NAMES = {"shanghai": "上海", "jiangsu": "江苏", "zhejiang": "浙江", "anhui": "安徽"}
 
@@ -257,19 +261,44 @@ def write_run(
 ) -> None:
     """Write ``study.toml``, ``result.json``, ``model.safetensors`` and ``model_card.md``.
 
-    The result is written last, so that a folder with one is complete.
-
     Raises:
         OSError: the folder cannot be written.
-    """
-    from safetensors.numpy import save_file
 
+    Guarantees:
+        The result is written last, so that a folder with one is complete. A folder made here has mode 0700,
+        the model 0600.
+    """
     from fedmed.report import model_card
 
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     (folder / "study.toml").write_text(to_toml(spec), encoding="utf-8")
-    tensors = {name: np.ascontiguousarray(array) for name, array in model.split(parameters).items()}
+    tensors = dict(model.split(parameters))
     metadata = {"study": result.study.digest, "seed": str(seed), "kind": model.kind}
-    save_file(tensors, str(folder / "model.safetensors"), metadata=metadata)
+    write_arrays(folder / "model.safetensors", tensors, metadata=metadata)
     (folder / "model_card.md").write_text(model_card(result, model_words(model)), encoding="utf-8")
     (folder / "result.json").write_text(result.to_json(), encoding="utf-8")
+
+
+def write_arrays(path: Path, arrays: Arrays, *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write named arrays as a safetensors file that only its owner may read.
+
+    Args:
+        path: Replaced whole or not at all.
+        arrays: What it holds.
+        metadata: Words beside them.
+
+    Raises:
+        OSError: it cannot be written.
+
+    Guarantees:
+        Mode 0600 from the first byte on, whatever the umask and whatever lay there.
+    """
+    from safetensors.numpy import save
+
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with os.fdopen(os.open(draft, flags, _FILE_MODE), "wb") as file:
+        file.write(save(held, metadata=dict(metadata or {})))
+    draft.replace(path)

@@ -11,10 +11,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from fedmed.data.nhsa.glossary import glossary
-from fedmed.outcome import FederatedRun
+from fedmed.outcome import FOLDER_MODE, FederatedRun, write_arrays
 from fedmed.programs.by_kind import program_for
 from fedmed.programs.contract import Arrays
 from fedmed.protocol.schedule import Schedule
@@ -113,13 +111,13 @@ def write_question(folder: Path, spec: StudySpec, document: Mapping[str, object]
 
     Raises:
         OSError: the folder cannot be written.
-    """
-    from safetensors.numpy import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
+    Guarantees:
+        A folder made here has mode 0700 and the state 0600: of an exact study it holds what the result hides.
+    """
+    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     (folder / "study.toml").write_text(to_toml(spec), encoding="utf-8")
-    arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
-    save_file(arrays, str(folder / "state.safetensors"))
+    write_arrays(folder / "state.safetensors", state)
     # A line a section: indented numbers of ten thousand cells would take a line and a microsecond each.
     lines = (
         f" {json.dumps(k)}: {json.dumps(v, ensure_ascii=False, allow_nan=False)}" for k, v in document.items()

@@ -144,15 +144,17 @@ def _show_answer(document: Mapping[str, Any], *, page: Path, as_json: bool) -> N
 def owned_folder(folder: Path) -> Iterator[None]:
     """Make a run's folder and keep other runs out of it; said before anything is computed.
 
-    Folders that the run made and leaves empty are removed again.
+    Folders that the run made and leaves empty are removed again. The run's own is made with mode 0700.
 
     Raises:
         ConfigError: the folder cannot be written, or another run is writing to it.
     """
+    from fedmed.outcome import FOLDER_MODE
+
     lock = folder / LOCK_NAME
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         handle = lock.open("w")
     except OSError as fault:
         raise ConfigError(

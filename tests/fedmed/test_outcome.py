@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from fedmed.outcome import FederatedRun, make_result, write_run
+from fedmed.outcome import FOLDER_MODE, FederatedRun, make_result, write_run
 from fedmed.phase_record import PhaseTotals
 from fedmed.plans.training import model_of
 from fedmed.privacy.accounting import epsilon, fallback_epsilon
@@ -137,6 +139,20 @@ def test_the_written_folder_reads_back(tmp_path: Path) -> None:
     with safe_open(str(folder / "model.safetensors"), framework="np") as model:
         assert model.metadata() == {"study": result.study.digest, "seed": "7", "kind": "logistic"}
     assert "logistic" in (folder / "model_card.md").read_text()
+
+
+def test_only_the_owner_reads_a_runs_folder_and_its_model(tmp_path: Path) -> None:
+    """Whatever the umask, and although somebody had left a readable file of that name."""
+    spec, _, run, result = made()
+    before = os.umask(0)
+    try:
+        write_run(tmp_path / "run", spec, result, parameters=run.parameters, model=model_of(spec), seed=7)
+        (tmp_path / "run" / "model.safetensors").chmod(0o644)
+        write_run(tmp_path / "run", spec, result, parameters=run.parameters, model=model_of(spec), seed=7)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == FOLDER_MODE == 0o700
+    assert stat.S_IMODE((tmp_path / "run" / "model.safetensors").stat().st_mode) == 0o600
 
 
 def test_absent_arms_are_absent_and_never_null() -> None:

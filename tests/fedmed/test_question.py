@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def test_an_exact_question_gives_the_sums_of_all_nodes_to_the_last_fen(tmp_path:
     assert document["privacy"]["epsilon"] is None
     assert document["aggregation"]["attempts"] == 1
     assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8")) == document
+    assert stat.S_IMODE((tmp_path / "state.safetensors").stat().st_mode) == 0o600, "it holds hidden sums"
     assert load_study((tmp_path / "study.toml").read_text(encoding="utf-8")) == spec
 
 
