@@ -10,11 +10,11 @@ from fedmed.analytics.design import Design, Term
 from fedmed.analytics.families import Family
 from fedmed.analytics.fixed_point import FixedPoint, fixed_point
 from fedmed.analytics.model import Model
-from fedmed.plans.stage import Ground, Stage, noisy_stage
+from fedmed.plans.stage import Ground, Stage, noisy_stage, require_one_home
 from fedmed.privacy.accounting import noise_multiplier_for
 from fedmed.study.regression import RegressionStudy
 from fedmed.study.terms import TermTable
-from fedmed.types import RoundKind, require
+from fedmed.types import RoundKind
 
 _COX = "cox"
 
@@ -78,9 +78,9 @@ def stages(spec: RegressionStudy, ground: Ground) -> tuple[Stage, ...]:
         ConfigError: noise does not fit, or a person may appear at several nodes.
     """
     fit = spec.regression
-    require(
-        spec.privacy.max_nodes_per_person == 1,
-        "privacy.max_nodes_per_person must be 1: a regression counts a person once",
+    require_one_home(
+        spec.privacy.max_nodes_per_person,
+        because="standard errors rest on independent persons, and one at several nodes counts as many",
     )
     if spec.privacy.is_exact:
         model, limit = exact_model(spec), widest_limit(ground.carrier)

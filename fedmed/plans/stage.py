@@ -263,3 +263,21 @@ def _cost(event: PrivacyEvent | None) -> float:
     if event is None:
         return 0.0
     return event.count * event.sample_rate**2 * math.expm1(min(700.0, 1 / event.noise_multiplier**2))
+
+
+def require_one_home(homes: int, *, because: str) -> None:
+    """Refuse a study in which rows of one person may lie at several nodes.
+
+    Args:
+        homes: ``privacy.max_nodes_per_person``.
+        because: Why this kind of study cannot have it, one clause.
+
+    Raises:
+        ConfigError: it is not 1; says why, and what to do.
+    """
+    require(
+        homes == 1,
+        f"privacy.max_nodes_per_person must be 1, got {homes}: {because}, and no node can see that another "
+        "holds the same person. Let a person's rows lie at the node where the person is insured (feature "
+        "sets and stays are made so) and write 1, or ask by statistics with noise, which allow for several",
+    )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fedmed.aggregation.encoding import SumBounds, exact_layout
-from fedmed.plans.stage import Ground, Stage, noisy_stage
+from fedmed.plans.stage import Ground, Stage, noisy_stage, require_one_home
 from fedmed.privacy.accounting import noise_multiplier_for
 from fedmed.study.survival import SurvivalStudy
-from fedmed.types import RoundKind, require
+from fedmed.types import RoundKind
 
 WAYS_TO_LEAVE = 2
 """Censored, or with an event."""
@@ -25,9 +25,9 @@ def stages(spec: SurvivalStudy, ground: Ground) -> tuple[Stage, ...]:
     Raises:
         ConfigError: noise does not fit, or a person may appear at several nodes.
     """
-    require(
-        spec.privacy.max_nodes_per_person == 1,
-        "privacy.max_nodes_per_person must be 1: a curve counts a person once",
+    require_one_home(
+        spec.privacy.max_nodes_per_person,
+        because="a curve has one time and one end for a person, who would be at risk twice",
     )
     values = spec.survival.groups * WAYS_TO_LEAVE * spec.survival.time.intervals
     most_persons = max(spec.data.declared_persons.values())

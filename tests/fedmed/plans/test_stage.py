@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from fedmed.errors import ConfigError
 from fedmed.plans.stage import events_of, stage_of
 from fedmed.protocol.schedule import schedule_for
+from fedmed.study import study_from_document, to_toml
 from fedmed.types import RoundKind
 from tests.federation import AGGREGATIONS, EPSILON, SPARE_ATTEMPTS, small_study
 from tests.small_question import small_question
+from tests.small_regression import fitting
 
+AGE = {"column": "age", "low": 0, "high": 100}
+TIME = {"column": "month", "event": "died", "intervals": 12}
 EVALUATED = {"data__held_out": 0.3, "report__evaluation_epsilon": 0.3}
 
 
@@ -66,3 +72,20 @@ def test_an_audit_block_stands_behind_the_answer_and_leaves_the_noise_as_it_is()
     assert audited.event == bare.event
     with pytest.raises(ConfigError, match="behind the question's values"):
         replace(audited, canaries=audited.layout.values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "section", "why"),
+    [
+        ("regression", {"family": "cox", "time": TIME, "terms": [AGE]}, "standard errors rest on"),
+        ("survival", {"time": TIME}, "would be at risk twice"),
+    ],
+)
+def test_rows_of_one_person_at_several_nodes_are_refused_with_reason_and_remedy(
+    kind: str, section: dict[str, object], why: str
+) -> None:
+    nodes = {f"node{point}": pa.table({"x": [0] * 50}) for point in range(1, 5)}
+    document = tomllib.loads(to_toml(fitting(kind, section, nodes)))
+    document["privacy"]["max_nodes_per_person"] = 2
+    with pytest.raises(ConfigError, match=rf"got 2: .*{why}.*where the person is insured"):
+        schedule_for(study_from_document(document))
