@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fedmed.aggregation.ckks_layout import Part, added_tags, parts_of, read_part, write_part
+from fedmed.aggregation.ckks_answers import ANSWER_BYTES, read_answers
+from fedmed.aggregation.ckks_layout import added_tags, parts_of, read_part, write_part
 from fedmed.crypto.ckks import context_from, residues_of, vector_from
 from fedmed.crypto.ckks_parameters import TAG_PRIMES, named_ckks_set
 from fedmed.errors import CiphertextMalformed, OpeningOutOfBounds
@@ -69,11 +70,8 @@ class CkksCombiner:
 
     def add_opening(self, chunks: Sequence[bytes]) -> None:
         """Take one opener's chunks; raises as `add_contribution`."""
-        if [len(chunk) for chunk in chunks] != [8 * part.values for part in self._parts]:
-            raise CiphertextMalformed(f"an opening has {len(self._parts)} chunks of 8 bytes a value")
-        bound = np.uint64(1 << (self._layout.field_bits - 1))
-        if any(_fields(chunk, part).max() >= bound for chunk, part in zip(chunks, self._parts, strict=True)):
-            raise CiphertextMalformed(f"an opened field is {bound} or more: its guard bit is set")
+        if [len(chunk) for chunk in chunks] != [ANSWER_BYTES + 8 * part.values for part in self._parts]:
+            raise CiphertextMalformed(f"an opening has {len(self._parts)} chunks of the layout's sizes")
         self._opened.append(tuple(chunks))
 
     def total(self) -> WordArray:
@@ -83,16 +81,13 @@ class CkksCombiner:
             Shape (layout.values,), uint64.
 
         Raises:
-            OpeningOutOfBounds: nothing was contributed or opened yet, or two openers' answers differ.
+            OpeningOutOfBounds: nothing was contributed or opened yet, openers' answers differ or one is
+                missing, or a guard bit is set.
         """
         if not self._totals or not self._opened:
             raise OpeningOutOfBounds("a total needs contributions and openings: wait for the nodes")
-        first, *others = self._opened
-        if any(other != first for other in others):
-            raise OpeningOutOfBounds("openers of scheme ckks gave different sums: one of them is wrong")
-        return np.concatenate([_fields(c, part) for c, part in zip(first, self._parts, strict=True)])
-
-
-def _fields(chunk: bytes, part: Part) -> WordArray:
-    """Opened fields of one chunk."""
-    return np.frombuffer(chunk, "<u8", count=part.values).astype(np.uint64)
+        opened = b"".join(read_answers(several) for several in zip(*self._opened, strict=True))
+        fields = np.frombuffer(opened, "<u8").astype(np.uint64)
+        if bool(np.any(fields >> np.uint64(self._layout.field_bits - 1))):
+            raise OpeningOutOfBounds("a guard bit is set: more or larger contributions than the layout fits")
+        return fields

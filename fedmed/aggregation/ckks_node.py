@@ -8,20 +8,22 @@ Threat model, in plain words:
   between SuperNodes, from the coordinator's disk, from a backup of it. A node's own share of the noise is all
   that then protects a person: the fallback epsilon.
 * **The coordinator with any one province opens everything**, whatever the study says of colluders.
-* **The coordinator alone opens only sums over the agreed set.** It has no key, and a custodian opens nothing
-  but the sum of exactly the contributions whose signed headers it was shown: every contribution carries an
+* **The coordinator alone opens one sum an attempt, over the agreed set.** It has no key, and a custodian
+  decrypts nothing but the sum of exactly the contributions whose signed headers it was shown: each carries an
   authenticator under the epoch's key, bound to epoch, plan (study, round, attempt, layout, inputs) and
   contributor, that adds up as ciphertexts do. A single contribution, one counted twice, one of another
-  round, a scaled, altered or invented one is refused before it is decrypted (`SumForged`). This binds the
-  coordinator and the network, not the provinces: whoever holds the key can make authenticators.
+  round, a scaled, altered or invented one is refused before it is decrypted (`SumForged`). What is opened
+  leaves under a key of which each of T gives a share (`fedmed.aggregation.ckks_answers`), so that custodians
+  cannot be asked for different sets one by one. All this binds the coordinator and the network, not the
+  provinces: whoever holds the key can make authenticators.
 * **A malicious province** can spoil any sum, as in `threshold`; range and distance checks tell that it is
   spoilt, not by whom.
 
 CKKS is inexact, and an inexact opening tells its error and with it the key (Li and Micciancio 2021). So
 fields travel as whole numbers in slots, the worst error of a sum is below 1/4 (`CkksSet.error`), and what a
 custodian answers is rounded: exactly the sum of integers, a function of nothing else. The privacy accounting
-is that of `threshold`, unchanged: the noise is the same integers and CKKS adds none. One custodian suffices
-to open; ``threshold`` of them answer all the same, and their answers must be equal.
+is that of `threshold`, unchanged: the noise is the same integers and CKKS adds none. One custodian could
+open; ``threshold`` of them must answer all the same, and what they opened must be equal.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from typing import Any
 
 import numpy as np
 
+from fedmed.aggregation.ckks_answers import answer_tag, joined, write_answer
 from fedmed.aggregation.ckks_layout import (
     Part,
     check_fields,
@@ -47,10 +50,18 @@ from fedmed.crypto.ckks_secret import (
     check_sum,
     decrypted,
     encrypted,
+    free_share,
+    opening_key,
     secret_context,
     tag_of,
 )
-from fedmed.errors import LayoutMismatch, MessageMalformed, OpeningOutOfBounds, SetMalformed
+from fedmed.errors import (
+    LayoutMismatch,
+    MessageMalformed,
+    OpenersMiscounted,
+    OpeningOutOfBounds,
+    SetMalformed,
+)
 from fedmed.types import FloatArray, Layout, WordArray
 
 
@@ -95,24 +106,27 @@ class CkksContributor:
         """Open the sum of a set's contributions, if it is that.
 
         Returns:
-            For each chunk 8 bytes a value, little-endian: the sum in the clear.
+            For each chunk this custodian's share of a key, and under that key the sum, 8 bytes a value.
 
         Raises:
             MessageMalformed: not one sum a chunk.
-            SetMalformed: the set is empty or not strictly increasing.
+            SetMalformed: S or T is empty or not strictly increasing.
+            OpenersMiscounted: T has not ``threshold`` members, or this custodian is not one.
             LayoutMismatch: more contributors than the parameter set serves.
             CiphertextMalformed: a sum of another size, or with a residue out of range.
             SumForged: it is not the sum of this set's contributions to this plan.
             OpeningOutOfBounds: an opened slot is too far from a whole number, or a value beyond what so many
                 contributors can reach.
         """
-        parts, contributors = parts_of(asked.layout), list(asked.contributors)
+        parts, contributors, openers = parts_of(asked.layout), list(asked.contributors), list(asked.openers)
         if len(asked.sums) != len(parts):
             raise MessageMalformed(
                 f"an opening of scheme ckks shows {len(parts)} sums, got {len(asked.sums)}"
             )
-        if not contributors or contributors != sorted(set(contributors)):
-            raise SetMalformed("contributors must be a strictly increasing list of points, not empty")
+        if any(not points or points != sorted(set(points)) for points in (contributors, openers)):
+            raise SetMalformed("S and T must be strictly increasing lists of points, not empty")
+        if len(openers) != self._keys.threshold or self._keys.point not in openers:
+            raise OpenersMiscounted(f"openers must be {self._keys.threshold} custodians, me included")
         most = named_ckks_set(asked.layout.parameter_set).max_nodes
         if len(contributors) > most:
             raise LayoutMismatch(f"{asked.layout.parameter_set} serves {most} nodes, got {len(contributors)}")
@@ -124,7 +138,17 @@ class CkksContributor:
         place = place_of(asked.plan_digest, part)
         check_sum(self._keys, residues, tag, place=place, contributors=asked.contributors)
         slots = [decrypted(self._secret(), one) for one in residues]
-        return whole_fields(slots, part, asked.layout, contributors=len(asked.contributors)).tobytes()
+        fields = whole_fields(slots, part, asked.layout, contributors=len(asked.contributors))
+        question = answer_tag(asked, part.index)
+        key = opening_key(self._keys, question)
+        return write_answer(fields.tobytes(), key=key, share=self._share(asked.openers, question, key))
+
+    def _share(self, openers: Sequence[int], question: bytes, key: bytes) -> bytes:
+        """This opener's share: free for all but the last, whose share makes them give the key."""
+        *others, last = openers
+        if self._keys.point != last:
+            return free_share(self._keys, question, point=self._keys.point)
+        return joined([key, *(free_share(self._keys, question, point=point) for point in others)])
 
     def _secret(self) -> Any:
         """TenSEAL's context with the key, made once."""

@@ -34,6 +34,7 @@ from fedmed.errors import CiphertextMalformed, PlatformUnsupported
 from fedmed.types import WordArray
 
 _HEADER_BYTES = 16
+_FORMAT, _ZSTD = b"\x5e\xa1\x10\x04", 2  # SEAL's mark, size of its header, format 4; its compression
 _ID_BYTES = 32  # of parameters: a hash of ring and primes
 _SECRET_FIELD, _BOX_FIELD = 3, 2  # of TenSEAL's context and vector messages
 _WORDS = 2 * len(PRIMES) * RING_DEGREE
@@ -76,13 +77,17 @@ def template() -> Template:
         n_threads=1,
     )
     made.global_scale = 2.0**SCALE_BITS
-    plain = {"save_public_key": False, "save_galois_keys": False, "save_relin_keys": False}
-    whole: bytes = made.serialize(save_secret_key=True, **plain)
+    bare = {"save_public_key": False, "save_galois_keys": False, "save_relin_keys": False}
+    whole: bytes = made.serialize(save_secret_key=True, **bare)
     (secret_box,) = (value for field, value in proto_fields(whole) if field == _SECRET_FIELD)
     ((_, secret),) = proto_fields(secret_box)
     (box,) = _boxes(ts.ckks_vector(made, [0.0] * SLOTS).serialize())
+    if (box[: len(_FORMAT)], box[5]) != (_FORMAT, _ZSTD):
+        raise PlatformUnsupported(
+            "this SEAL writes a format that FedMed does not know; install tenseal 0.3.x"
+        )
     return Template(
-        keyless=made.serialize(save_secret_key=False, **plain),
+        keyless=made.serialize(save_secret_key=False, **bare),
         header=box[:5] + b"\0\0\0",
         data_level=_body(box)[:_ID_BYTES],
         key_level=_body(secret)[:_ID_BYTES],
@@ -151,14 +156,14 @@ def _body(box: bytes) -> bytes:
     return body
 
 
-def sealed_object(body: bytes) -> bytes:
+def written_object(body: bytes) -> bytes:
     """An uncompressed SEAL object with this body."""
     return template().header + struct.pack("<Q", _HEADER_BYTES + len(body)) + body
 
 
-def sealed_words(words: WordArray) -> bytes:
+def written_words(words: WordArray) -> bytes:
     """An array of words as SEAL writes it inside other objects."""
-    return sealed_object(struct.pack("<Q", words.size) + words.astype("<u8").tobytes())
+    return written_object(struct.pack("<Q", words.size) + words.astype("<u8").tobytes())
 
 
 def secret_object(ntt: WordArray) -> bytes:
@@ -168,7 +173,7 @@ def secret_object(ntt: WordArray) -> bytes:
         ntt: Shape (3, 8192), transform form, for the primes of the whole chain.
     """
     head = template().key_level + struct.pack("<Qd", ntt.size, 1.0)
-    return sealed_object(head + sealed_words(ntt))
+    return written_object(head + written_words(ntt))
 
 
 def context_from(secret_object: bytes | None = None) -> Any:
@@ -190,7 +195,7 @@ def vector_from(context: Any, residues: WordArray) -> Any:
         context: Of `context_from`.
         residues: Shape (2, 2, 8192): polynomial, prime, coefficient in transform form; each below its prime.
     """
-    box = sealed_object(template().data_level + _METADATA + sealed_words(residues))
+    box = written_object(template().data_level + _METADATA + written_words(residues))
     scale = varint(3 << 3 | 1) + struct.pack("<d", 2.0**SCALE_BITS)
     return tenseal().ckks_vector_from(
         context, proto_field(1, varint(SLOTS)) + proto_field(_BOX_FIELD, box) + scale

@@ -125,6 +125,16 @@ def decrypted(context: Any, residues: WordArray) -> FloatArray:
     return np.array(ckks.vector_from(context, residues).decrypt(), np.float64)
 
 
+def opening_key(keys: CkksKeys, tag: bytes) -> bytes:
+    """The key that hides an opened sum until all openers gave their shares; another one for every tag."""
+    return keys.derived("opening", tag)
+
+
+def free_share(keys: CkksKeys, tag: bytes, *, point: int) -> bytes:
+    """An opener's share of that key, uniform; the last opener's is what makes them give the key."""
+    return keys.derived("opening-share", tag, point.to_bytes(4, "little"))
+
+
 def tag_of(keys: CkksKeys, residues: WordArray, *, place: bytes, point: int) -> tuple[int, ...]:
     """Authenticator of one contributor's chunk.
 

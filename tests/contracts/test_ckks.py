@@ -4,6 +4,7 @@ import pytest
 from fedmed.aggregation.ckks_coordinator import CkksCombiner
 from fedmed.aggregation.ckks_node import CkksContributor
 from fedmed.crypto.ckks_secret import CkksKeys
+from fedmed.errors import OpeningOutOfBounds
 from tests.contracts.secure_sum_contract import NODES, SecureSumContract
 
 
@@ -27,6 +28,29 @@ class TestCkks(SecureSumContract):
 
     def combiner(self, layout):
         return CkksCombiner(layout)
+
+    def test_one_answer_less_or_one_twice_opens_nothing(self):
+        layout, points = self.layout(5), [1, 2, 3, 4]
+        nodes, fields = self.contributors(), self.vectors(layout, NODES)
+        contributions = self.contributed(nodes, fields, layout, points)
+        openings = self.opened(nodes, layout, contributions, points, [1, 2, 4])
+        assert np.array_equal(self.combined(layout, contributions, openings).total(), fields.sum(axis=0))
+        for left_out in range(3):
+            some = openings[:left_out] + openings[left_out + 1 :]
+            for wrong in (some, [*some, some[0]]):
+                with pytest.raises(OpeningOutOfBounds, match="share"):
+                    self.combined(layout, contributions, wrong).total()
+
+    def test_answers_to_two_questions_open_nothing(self):
+        layout, points = self.layout(5), [1, 2, 3, 4]
+        nodes, fields = self.contributors(), self.vectors(layout, NODES)
+        contributions = self.contributed(nodes, fields, layout, points)
+        whole = self.opened(nodes, layout, contributions, points, [1, 2, 3])
+        fewer = self.opened(nodes, layout, contributions[:3], points[:3], [1, 2, 3])
+        others = self.opened(nodes, layout, contributions, points, [1, 2, 4])
+        for mixed in ([whole[0], whole[1], fewer[2]], [whole[0], whole[1], others[2]]):
+            with pytest.raises(OpeningOutOfBounds, match="different"):
+                self.combined(layout, contributions, mixed).total()
 
     def test_equal_fields_give_unlike_contributions(self):
         layout, points = self.layout(500), [1, 2, 3, 4]

@@ -32,6 +32,7 @@ from fedmed.aggregation.ckks_layout import added_tags, parts_of, read_part, writ
 from fedmed.aggregation.ckks_node import CkksContributor
 from fedmed.crypto.ckks_parameters import PRIMES
 from fedmed.crypto.ckks_secret import CkksKeys
+from fedmed.errors import OpeningOutOfBounds
 from fedmed.protocol.steps import PhaseKind
 from fedmed.types import Scheme
 from tests.federation import Attempt, Trial, make_federation, make_trial, no_check
@@ -151,12 +152,35 @@ def test_without_the_authenticator_one_contribution_would_be_opened(
 ) -> None:
     trial, attempt = begun
     monkeypatch.setattr(ckks_node, "check_sum", no_check)
-    request, plan, *_ = trial.request(attempt, POINT, contributors=ALL, openers=T)
-    reply = trial.federation.ask(POINT, PhaseKind.OPEN, request, plan, *single(trial, attempt))
-    assert not reply.is_refusal
-    own = np.frombuffer(reply.parts[1], "<u8")
-    assert own.size == trial.layout.values
+    answers = []
+    for point in T:
+        request, plan, *_ = trial.request(attempt, point, contributors=ALL, openers=T)
+        reply = trial.federation.ask(point, PhaseKind.OPEN, request, plan, *single(trial, attempt))
+        assert not reply.is_refusal
+        answers.append(reply.parts)
+    own = trial.combine(list(attempt.contributions.values()), answers)
     assert own.max() <= 2 * trial.layout.offset  # node 1's own noisy sum, alone
+
+
+def test_custodians_cannot_be_asked_one_by_one_for_sets_that_differ_in_one_province(
+    begun: tuple[Trial, Attempt],
+) -> None:
+    """S and S without node 4 are both large enough; two quorums share a custodian, which answers once."""
+    trial, attempt = begun
+    without = (1, 2, 3)
+    asked = {1: ALL, 2: without, 3: ALL}
+    answers = {
+        point: trial.federation.ask(
+            point, PhaseKind.OPEN, *trial.request(attempt, point, contributors=contributors, openers=T)
+        )
+        for point, contributors in asked.items()
+    }
+    assert not any(reply.is_refusal for reply in answers.values()), "each answers what it is asked first"
+    with pytest.raises(OpeningOutOfBounds):
+        trial.combine(list(attempt.contributions.values()), [reply.parts for reply in answers.values()])
+    for point, contributors in ((2, ALL), (1, without), (3, without)):
+        again = trial.request(attempt, point, contributors=contributors, openers=T)
+        assert trial.federation.refused(point, PhaseKind.OPEN, *again) == "second_opening"
 
 
 def test_contributions_of_another_round_are_no_part_of_this_rounds_sum() -> None:
@@ -245,6 +269,7 @@ def test_the_sum_of_an_honest_round_is_that_of_plain() -> None:
     )
     begun = shared.begin()
     answers = shared.open(begun, contributors=ALL, openers=T)
-    assert len({parts[1:] for parts in answers.values()}) == 1, "all openers answer the same"
+    assert len({parts[1][32:] for parts in answers.values()}) == 1, "but for its share of a key"
+    assert len({parts[1][:32] for parts in answers.values()}) == 3
     total = shared.combine(list(begun.contributions.values()), list(answers.values()))
     assert np.array_equal(total, clear.round())

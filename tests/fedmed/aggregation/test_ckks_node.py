@@ -13,10 +13,17 @@ from fedmed.aggregation.ckks_node import CkksContributor, whole_fields
 from fedmed.aggregation.contract import Opening
 from fedmed.crypto.ckks_parameters import PRIMES, SLOTS, named_ckks_set
 from fedmed.crypto.ckks_secret import CkksKeys, decrypted, encrypted, secret_context
-from fedmed.errors import ConfigError, LayoutMismatch, MessageMalformed, OpeningOutOfBounds, SetMalformed
+from fedmed.errors import (
+    ConfigError,
+    LayoutMismatch,
+    MessageMalformed,
+    OpenersMiscounted,
+    OpeningOutOfBounds,
+    SetMalformed,
+)
 from fedmed.types import FloatArray, Layout
 
-KEYS = CkksKeys(bytes(range(32)), point=1, threshold=3)
+KEYS = CkksKeys(bytes(range(32)), point=1, threshold=1)
 PLAN = bytes(32)
 
 
@@ -93,6 +100,9 @@ def asked(given: Layout, **changes: object) -> Opening:
         ({"contributors": (2, 1)}, SetMalformed),
         ({"contributors": (1, 1, 2)}, SetMalformed),
         ({"contributors": tuple(range(1, 402))}, LayoutMismatch),
+        ({"openers": ()}, SetMalformed),
+        ({"openers": (2,)}, OpenersMiscounted),
+        ({"openers": (1, 2)}, OpenersMiscounted),
         ({"layout": replace(layout(), parameter_set="t8")}, ConfigError),
     ],
 )
@@ -123,7 +133,7 @@ def test_openers_that_answer_unlike_give_no_total() -> None:
     combiner.add_contribution(node.contribute(fields, plan_digest=PLAN, layout=given_))
     combiner.add_opening(node.open(asked(given_, contributors=(1,), sums=combiner.sums())))
     assert combiner.total().tolist() == [1, 2, 3]
-    combiner.add_opening((fields[::-1].astype("<u8").tobytes(),))
+    combiner.add_opening((bytes(64 + 8 * fields.size),))
     with pytest.raises(OpeningOutOfBounds, match="different"):
         combiner.total()
 

@@ -246,8 +246,8 @@ def test_a_study_without_encryption_holds_without_a_ceremony() -> None:
     assert held == [name for name in CHECKED if name != "ceremony"]
 
 
-def test_a_study_under_a_shared_key_holds_and_its_openers_saw_and_said_the_same() -> None:
-    """Scheme ``ckks``: the sums that openers were shown and gave are in the release by their digests."""
+def test_a_study_under_a_shared_key_holds_and_its_openers_were_shown_the_same() -> None:
+    """Scheme ``ckks``: the sums that openers were shown are in the release by their digests."""
     material = run_material(scheme=Scheme.CKKS)
     held = [one.name for one in verify(make_bundle(material, identity_of(COORDINATOR)))]
     assert held == list(CHECKED)
