@@ -4,7 +4,8 @@ A published table is more than its cells: rows add up to margins, margins of sev
 categories are sums of fine ones. Here every count of every table is one variable, named by the conditions
 that its persons meet, and what is known about them are linear equations. Two tables that show the same count
 share its variable, so successive queries are one system with the first. Sums whose parts nobody asked for
-get variables too: what four provinces have more than three of them is the fourth's.
+get variables too: what four provinces have more than three of them is the fourth's. So do sums that nobody
+asked for but that two tables have in common: persons by age and persons by region are as many.
 """
 
 from __future__ import annotations
@@ -98,6 +99,69 @@ def cells_of(
     within = frozenset(where.items()) | {(d.column, d.named) for d in left_out}
     levels = (tuple(_conditions(dimensions[axis], values)) for axis in kept)
     return (within.union(place) for place in itertools.product(*levels))
+
+
+Grid = frozenset[tuple[str, frozenset[frozenset[str]]]]
+"""For each column of a table the sets of values that its cells ask for; every combination is a cell."""
+
+
+def grid_of(cells: Iterable[Cell]) -> Grid:
+    """The conditions of one table's cells, or of one of its margins, column by column."""
+    found: dict[str, set[frozenset[str]]] = {}
+    for cell in cells:
+        for column, chosen in cell:
+            found.setdefault(column, set()).add(chosen)
+    return frozenset((column, frozenset(sets)) for column, sets in found.items())
+
+
+def sums_in_common(grids: Iterable[Grid], values: Mapping[str, frozenset[str]]) -> Iterator[Cell]:
+    """Cells through which any two tables tell something about each other, whether or not a table has them.
+
+    Both tables are added up over the columns that the other does not have, and then the levels of the one
+    become those of the other; a column at a time, so that each step is a sum in one column.
+
+    Args:
+        grids: Of all tables and margins.
+        values: `known_values` of the same tables.
+
+    Yields:
+        Cells of all these steps; what is certain to be about different persons has none.
+    """
+    every = sorted(frozenset(grids), key=_spelled)
+    pairs = itertools.combinations(every, 2)
+    steps = frozenset(grid for one, other in pairs for grid in _steps(dict(one), dict(other), values))
+    for grid in steps.difference(every):
+        columns = [[(column, chosen) for chosen in sets] for column, sets in grid]
+        yield from map(frozenset, itertools.product(*columns))
+
+
+_Levels = dict[str, frozenset[frozenset[str]]]
+
+
+def _steps(one: _Levels, other: _Levels, values: Mapping[str, frozenset[str]]) -> Iterator[Grid]:
+    """From one grid to another by sums in one column; first those that leave nobody out."""
+    shared = sorted(one.keys() & other.keys())
+    if any(_all(one[column]).isdisjoint(_all(other[column])) for column in shared):
+        return
+    for levels in (one, other):
+        left = dict(levels)
+        for column in sorted(levels.keys() - set(shared), key=lambda c: (_all(levels[c]) != values[c], c)):
+            del left[column]
+            yield frozenset(left.items())
+    mixed = {column: one[column] for column in shared}
+    for column in shared:
+        mixed[column] = other[column]
+        yield frozenset(mixed.items())
+
+
+def _all(sets: Iterable[frozenset[str]]) -> frozenset[str]:
+    """Values of some sets."""
+    return frozenset().union(*sets)
+
+
+def _spelled(grid: Grid) -> list[tuple[str, list[list[str]]]]:
+    """A grid as something with an order."""
+    return sorted((column, sorted(map(sorted, sets))) for column, sets in grid)
 
 
 def _conditions(dimension: Dimension, values: Mapping[str, frozenset[str]]) -> Iterator[Condition]:

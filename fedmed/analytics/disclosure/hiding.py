@@ -56,9 +56,8 @@ def hide(quantity: Quantity, net: Net, *, hidden: Flags, published: Flags) -> Fl
             more = _cheapest(quantity, net, taken, _alone(quantity, net, blank))
         if not more.any():
             more = _cheapest(quantity, net, taken, culprits)
-        if not more.any():  # nothing near is left to hide: hide all that shares an equation with a blank
-            touched = net.touches.T @ (culprits | blank).astype(np.int64)
-            more = (net.touches @ touched > 0) & net.is_known & ~taken
+        if not more.any():
+            more = _nearest(net, taken, culprits)
         if not more.any():
             return blank
         blank = blank | more
@@ -89,6 +88,18 @@ def _alone(quantity: Quantity, net: Net, blank: Flags) -> Flags:
     shown, count = _judged(net, blank)
     wanting = shown & (count == 1) & (quantity.left(net, blank) > 0)
     return np.asarray((net.parts.T @ wanting.astype(np.int64) > 0) & blank, dtype=np.bool_)
+
+
+def _nearest(net: Net, taken: Flags, wanting: Flags) -> Flags:
+    """All shown numbers that the fewest equations are away, where none shares an equation; maybe none."""
+    reached = wanting
+    while True:
+        touched = net.touches.T @ reached.astype(np.int64)
+        wider = reached | (net.touches @ touched > 0)
+        found = wider & net.is_known & ~taken
+        if found.any() or np.array_equal(wider, reached):
+            return np.asarray(found, dtype=np.bool_)
+        reached = wider
 
 
 def _cheapest(quantity: Quantity, net: Net, taken: Flags, wanting: Flags) -> Flags:

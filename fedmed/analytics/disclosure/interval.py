@@ -215,7 +215,7 @@ class _System:
             wanted=quantity.wanted[places] / unit,
             has_need=quantity.needs[places] > 0,
             work=sum(len(cells) * count for cells, count in components),
-            most=4.0 * largest / unit + 4.0,
+            most=4.0 * max(largest, _largest_sum(quantity, net)) / unit + 4.0,
         )
 
     def solve(self, goal: _Floats, upper: _Floats | None = None) -> _Floats | None:
@@ -233,6 +233,16 @@ class _System:
     def reached(self, world: _Floats) -> Flags:
         """Unknowns that are as large as wanted in a world."""
         return np.asarray(world >= self.wanted * (1 - _SLACK), dtype=np.bool_)
+
+
+def _largest_sum(quantity: Quantity, net: Net) -> float:
+    """No less than any sum of shown numbers, of cells that no table has too."""
+    reach = quantity.values.astype(np.float64)
+    while True:
+        sums = net.parts @ reach
+        if np.all(sums <= reach[net.wholes]):
+            return float(reach.max())
+        np.maximum.at(reach, net.wholes, sums)
 
 
 def _narrow_by_programme(

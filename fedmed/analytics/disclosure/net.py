@@ -25,7 +25,7 @@ class Net:
 
     Attributes:
         cells: All cells of the equations, in their fixed order.
-        is_known: Shape (cells,): some table has the cell. Others only occur as parts in equations.
+        is_known: Shape (cells,): some table has the cell. Others only occur in equations.
         wholes: Shape (rules,): place of the cell that each equation splits.
         parts: Shape (rules, cells), int64: 1 where a cell is a part in an equation.
         signed: ``parts`` with -1 at the whole, so that ``signed @ numbers`` is zero.
@@ -40,15 +40,18 @@ class Net:
     touches: csr_matrix
 
     @classmethod
-    def of(cls, known: Iterable[Cell], values: Mapping[str, frozenset[str]]) -> Net:
+    def of(
+        cls, known: Iterable[Cell], values: Mapping[str, frozenset[str]], *, between: Iterable[Cell] = ()
+    ) -> Net:
         """Whatever follows from one another; cells that are in no equation are left out.
 
         Args:
             known: Cells of the tables.
             values: `fedmed.analytics.disclosure.cells.known_values` of the same tables.
+            between: `fedmed.analytics.disclosure.cells.sums_in_common` of the same tables.
         """
         given = dict.fromkeys(known)
-        rules = equations(given, values)
+        rules = equations((*given, *between), values)
         cells = _in_order({c for rule in rules for c in (rule.whole, *rule.parts)})
         place = {cell: i for i, cell in enumerate(cells)}
         found = sorted((place[rule.whole], tuple(sorted(place[c] for c in rule.parts))) for rule in rules)

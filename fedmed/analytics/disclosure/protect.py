@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedmed.analytics.disclosure.cells import Cell, cells_of, known_values
+from fedmed.analytics.disclosure.cells import Cell, cells_of, grid_of, known_values, sums_in_common
 from fedmed.analytics.disclosure.hiding import hide
 from fedmed.analytics.disclosure.net import Flags, Net, Quantity
 from fedmed.analytics.disclosure.tables import PERSONS, ExactTable, Kept, ProtectedTable, State
@@ -142,7 +142,9 @@ class _Frame:
         """The equations of some tables."""
         places = [p.ravel() for _, _, p in study.each(tables)]
         known = np.unique(np.concatenate(places)).tolist() if places else []
-        net = Net.of([study.cells[place] for place in known], study.values)
+        grids = (grid_of(study.cells[place] for place in margin.tolist()) for margin in places)
+        between = sums_in_common(grids, study.values)
+        net = Net.of([study.cells[place] for place in known], study.values, between=between)
         number = {study.cells[place]: place for place in known}
         ours = np.array([number.get(cell, -1) for cell in net.cells], dtype=np.int64)
         return cls(tables=tables, net=net, ours=ours)

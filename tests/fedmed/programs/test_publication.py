@@ -55,6 +55,14 @@ def test_a_total_beside_its_parts_takes_another_part_with_it() -> None:
     assert estimates(found) == [None, None, 50.0, 60.0]
 
 
+def test_counts_by_different_columns_are_of_the_same_persons() -> None:
+    by_sex = persons([605, 385, 15], name="sexes", by=[BY[1]])
+    found = publish(persons([5, 300, 300, 400]), by_sex)
+    assert estimates(found).count(None) == 2
+    later = publish(persons([5, 300, 300, 400]), earlier=[publish(by_sex).record])
+    assert estimates(later).count(None) == 2
+
+
 def test_coarser_levels_of_an_earlier_study_count() -> None:
     codes = {"column": "disease", "levels": ["I21", "I22"]}
     coarse = {"column": "disease", "levels": ["I"], "prefix": 1}

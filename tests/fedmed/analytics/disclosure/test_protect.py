@@ -209,6 +209,81 @@ def test_a_complementary_blank_that_another_table_gives_away_hides_nothing():
     assert_nothing_small_is_known([*first, *protect(tables[1:], minimum=MINIMUM, earlier=first)], MINIMUM)
 
 
+def test_two_tables_without_a_common_cell_count_the_same_persons():
+    sexes = Dimension(column="sex", levels={"m": frozenset({"m"}), "f": frozenset()})
+    by_sex = count([605, 400], (sexes,), name="sex", with_margins=False)
+    by_region = count([500, 5, 500], (REGION,), name="region", with_margins=False)
+    first = protect([by_sex], minimum=MINIMUM)
+    assert first[0].shown(PERSONS).tolist() == [605, 400]
+    for shown in (
+        protect([by_sex, by_region], minimum=MINIMUM),
+        [*first, *protect([by_region], minimum=MINIMUM, earlier=first)],
+    ):
+        assert_nothing_small_is_known(shown, MINIMUM)
+        assert sum(n is None for n in shown[1].shown(PERSONS)) == 2
+
+
+def test_a_total_beside_a_table_of_two_columns_counts_without_the_sums_between():
+    both = count([[5, 300], [200, 200], [300, 200]], (REGION, COARSE), name="both", with_margins=False)
+    shown = protect([both, count(1205, (), name="all")], minimum=MINIMUM)
+    assert_nothing_small_is_known(shown, MINIMUM)
+    assert shown[1].shown(PERSONS).item() == 1205
+
+
+SEX = {"m": frozenset({"m"}), "rest": frozenset()}
+CHAPTERS = {"i": frozenset({"i21", "i22"}), "rest": frozenset()}
+LEVELS = {
+    "region": ("31", "32", "*"),
+    "sex": ("m", "*"),
+    "disease": ("i21", "i22", "c34", "*"),
+}
+FORMS = (
+    (REGION, [[0], [1], [2]]),
+    (Dimension(column="region", levels={"north": frozenset({"31"})}), [[0]]),
+    (Dimension(column="sex", levels=SEX), [[0], [1]]),
+    (Dimension(column="disease", levels={n: frozenset({n}) for n in ("i21", "c34")}), [[0], [2]]),
+    (
+        Dimension(column="disease", levels={"i": frozenset({"i21", "i22"}), "rest": frozenset()}),
+        [[0, 1], [2, 3]],
+    ),
+)
+
+
+def some_table(generator, cube, name):
+    """A table without margins over some of the columns, within one value of another one now and then."""
+    dimensions, where = [], {}
+    for axis in reversed(range(3)):
+        column, forms = list(LEVELS)[axis], [f for f in FORMS if f[0].column == list(LEVELS)[axis]]
+        choice = generator.random()
+        if choice < 0.6:
+            form, groups = forms[generator.integers(len(forms))]
+            cube = np.stack([cube.take(g, axis=axis).sum(axis=axis) for g in groups], axis=axis)
+            dimensions.insert(0, form)
+        elif choice < 0.75:
+            where[column], cube = frozenset({LEVELS[column][0]}), cube.take(0, axis=axis)
+        else:
+            cube = cube.sum(axis=axis)
+    return ExactTable(
+        name=name,
+        dimensions=tuple(dimensions),
+        where=where,
+        persons=np.asarray(cube),
+        is_partition=True,
+        with_margins=False,
+    )
+
+
+@pytest.mark.slow
+def test_no_small_count_can_be_worked_out_of_tables_without_their_sums():
+    generator = np.random.default_rng(20261122)
+    for case in range(90):
+        cube = generator.negative_binomial(1, 0.04 if case % 2 else 0.1, (3, 2, 4)).astype(np.int64)
+        tables = [some_table(generator, cube, name) for name in "abc"]
+        shown = protect(tables[: case % 3], minimum=MINIMUM)
+        shown = (*shown, *protect(tables[case % 3 :], minimum=MINIMUM, earlier=shown))
+        assert_nothing_small_is_known(shown, MINIMUM)
+
+
 def test_where_every_cell_is_small_nothing_but_blanks_is_left():
     (shown,) = protect([count(np.full((3, 3), 1), (REGION, DISEASE))], minimum=MINIMUM)
     assert all(n is None for n in shown.shown(PERSONS).ravel())
