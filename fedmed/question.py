@@ -53,7 +53,7 @@ def question_document(
             "owner": spec.owner,
             "digest": study_digest(canonical_bytes(spec)).hex(),
         },
-        "columns": glossary(spec.columns, _levels(spec)),
+        "columns": glossary(spec.columns, _levels(spec), dataset=spec.data.dataset),
         "privacy": _privacy(spec, schedule, run),
         "aggregation": {
             "scheme": spec.aggregation.scheme.value,

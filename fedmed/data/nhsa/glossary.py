@@ -8,8 +8,11 @@ from typing import Any, Final
 
 from fedmed.data.nhsa.schema import Column, schema
 
+STAYS: Final = frozenset({"stay", "first_stay"})
+"""Datasets whose rows are visits, as the settlements' words mean them."""
 _PROVINCES: Final = "province"
 _PROVINCE_DIGITS: Final = 2
+_REGION: Final = "admdvs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,18 +32,27 @@ class Meaning:
     codes: Mapping[str, str]
 
 
-def glossary(columns: Iterable[str], levels: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+def glossary(
+    columns: Iterable[str], levels: Mapping[str, Sequence[str]], *, dataset: str
+) -> dict[str, dict[str, Any]]:
     """Explain the columns that the schema knows.
 
     Args:
         columns: Columns of a study, in any spelling.
         levels: Levels that the study declares, by column.
+        dataset: What its rows are. Only of `STAYS` every word holds; in a year of a person an age is not that
+            of a visit, so there codes and amounts are explained and nothing else.
 
     Returns:
         `Meaning` as JSON by column, in the order given. A column that no table has is left out: a study may
         read columns of its own.
     """
-    known = {column.name: column for table in schema().tables for column in table.columns}
+    known = {
+        column.name: column
+        for table in schema().tables
+        for column in table.columns
+        if dataset in STAYS or column.codes or column.unit == "yuan" or column.name.endswith(_REGION)
+    }
     found = {}
     for name in dict.fromkeys(columns):
         column = known.get(schema().canonical(name))
@@ -52,7 +64,7 @@ def glossary(columns: Iterable[str], levels: Mapping[str, Sequence[str]]) -> dic
 
 def _codes(column: Column, levels: Sequence[str]) -> dict[str, str]:
     """The levels that a code list names; the first two digits of a region are its province."""
-    is_region = column.name.endswith("admdvs") and all(len(level) == _PROVINCE_DIGITS for level in levels)
+    is_region = column.name.endswith(_REGION) and all(len(level) == _PROVINCE_DIGITS for level in levels)
     name = _PROVINCES if is_region else column.codes
     if not name:
         return {}
