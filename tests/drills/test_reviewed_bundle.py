@@ -15,7 +15,7 @@ from fedmed_server.coordinator import prepare
 from fedmed_server.reviews import add_review, build_bundle
 from tests.drills.arena import CAN_RUN, WHY_NOT, arena
 
-pytestmark = [pytest.mark.drill, pytest.mark.skipif(not CAN_RUN, reason=WHY_NOT)]
+pytestmark = [pytest.mark.slow, pytest.mark.drill, pytest.mark.skipif(not CAN_RUN, reason=WHY_NOT)]
 
 REVIEWER = Identity.create("li.wei")
 STRANGER = Identity.create("li.wei")
