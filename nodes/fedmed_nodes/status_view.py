@@ -146,8 +146,8 @@ def study_document(study: StudyBudget, entries: Sequence[AuditEntry]) -> Documen
         entries: The audit chain, in order.
 
     Returns:
-        ``state`` in words, the ``round`` of the last plan that was accepted and the study's ``rounds`` (0 before
-        the first plan), how many sums this node helped to open, and what is spent and reserved.
+        ``state`` in words, the ``round`` of the last plan that was accepted and the study's ``rounds`` (0
+        before the first plan), how many sums this node helped to open, and what is spent and reserved.
     """
     digest = study.study_digest.hex()
     own = [entry for entry in entries if entry.event.study == digest]
