@@ -164,7 +164,9 @@ class BoundedModel:
         if self.family is None:  # half of all persons have an event by the end
             start[: self.segments] = math.log(0.5 / self.times)
         elif self.family is not Family.LOGISTIC:
-            start[0] = (math.log(self.mean_low * self.mean_high) - math.log(math.prod(self.exposure))) / 2
+            # A sum of logs: a product of bounds may overflow.
+            means = math.log(self.mean_low) + math.log(self.mean_high)
+            start[0] = (means - sum(map(math.log, self.exposure))) / 2
         return start
 
     def node_sum(self, inputs: FloatArray, rows: ModelRows) -> ClippedSum:

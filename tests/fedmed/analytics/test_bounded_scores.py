@@ -82,3 +82,12 @@ def test_times_lie_in_the_interval_that_ends_with_them() -> None:
     found = interval_of(times, start=0.0, interval=1.0, intervals=3)
     assert found.tolist() == [0, 0, 0, 0, 1, 2, 3]
     assert interval_of(np.array([0.3]), start=0.0, interval=0.1, intervals=9).tolist() == [2]
+
+
+@pytest.mark.parametrize("exposure", [(1e-200, 1e-180), (1e180, 1e200)])
+def test_the_start_is_finite_however_small_or_large_the_unit_of_the_exposure(
+    exposure: tuple[float, float],
+) -> None:
+    model = BoundedModel(design=DESIGN, family=Family.POISSON, mean_low=0.5, mean_high=2, exposure=exposure)
+    low, high = np.log(exposure)
+    np.testing.assert_allclose(model.start(), [-(low + high) / 2, 0, 0], atol=1e-9)
