@@ -16,7 +16,15 @@ from fedmed.errors import DigestMismatch
 from fedmed.governance.policy import computed_columns, computed_model
 from fedmed.protocol.schedule import Schedule, schedule_for
 from fedmed.socket_messages import StudyReview
-from fedmed.study import StudySpec, TrainingStudy, from_canonical_bytes, study_digest
+from fedmed.study import (
+    RegressionStudy,
+    StudySpec,
+    SurvivalStudy,
+    TrainingStudy,
+    from_canonical_bytes,
+    study_digest,
+)
+from fedmed.study.terms import TimeTable
 from fedmed.types import Scheme
 from fedmed_nodes.aligned import aligned
 from fedmed_nodes.asked_statistics import asked_lines, asked_statistics
@@ -57,7 +65,8 @@ class ColumnLine:
 
     Attributes:
         name: In the province's table.
-        role: ``outcome``, or the kind of the input; ``input`` where the study does not say more.
+        role: ``outcome``, ``term``, ``exposure``, ``time``, ``event``, ``group`` or the kind of the input;
+            ``input`` where the study does not say more.
         label: Its Chinese name, empty where the schema does not know it.
         grade: Its grade here, empty without one.
     """
@@ -125,6 +134,7 @@ def _computes(spec: StudySpec, schedule: Schedule, review: StudyReview) -> dict[
         "dataset": spec.data.dataset,
         "data_year": review.data_year,
         "person": spec.data.person,
+        "feature_set": spec.data.feature_set,
         "declared_persons": spec.data.declared_persons.get(review.place.node, 0),
         "columns": [
             {"name": line.name, "role": line.role, "label": line.label, "grade": line.grade} for line in lines
@@ -136,11 +146,31 @@ def _computes(spec: StudySpec, schedule: Schedule, review: StudyReview) -> dict[
 
 def _role(spec: StudySpec, column: str) -> str:
     """What a column is in the study."""
+    return _roles(spec).get(column, "input")
+
+
+def _roles(spec: StudySpec) -> Mapping[str, str]:
+    """What the columns are of which the study says more than that it reads them."""
     if isinstance(spec, TrainingStudy):
-        if column == spec.data.label.column:
-            return "outcome"
-        return next(f.kind.value for f in spec.data.features if f.name == column)
-    return "input"
+        inputs = {feature.name: feature.kind.value for feature in spec.data.features}
+        return {**inputs, spec.data.label.column: "outcome"}
+    if isinstance(spec, RegressionStudy):
+        fit = spec.regression
+        named = {"outcome": fit.outcome, "exposure": fit.exposure}
+        return {
+            **{term.column: "term" for term in fit.terms},
+            **{table.column: role for role, table in named.items() if table is not None},
+            **_times(fit.time),
+        }
+    if isinstance(spec, SurvivalStudy):
+        by = spec.survival.by
+        return {**_times(spec.survival.time), **({} if by is None else {by.column: "group"})}
+    return {}
+
+
+def _times(time: TimeTable | None) -> dict[str, str]:
+    """The columns of times to an event."""
+    return {} if time is None else {time.column: "time", time.event: "event"}
 
 
 @functools.cache
@@ -207,6 +237,7 @@ def _english(d: Mapping[str, Any]) -> list[str]:
         f"COMPUTES   {computes['model']} with {computes['values']} values, on {computes['dataset']} "
         f"{computes['data_year']} ({computes['declared_persons']} persons declared), rows grouped by "
         f"{computes['person']}",
+        *_features(computes, "           columns made by feature set {}"),
         *asked_lines(computes["statistics"], chinese=False),
         *_table(computes["columns"], ("column", "used as", "Chinese name", "grade"), chinese=False),
         f"LEAVES     at most {leaves['sums']} sums of all values, from a cohort of at least "
@@ -222,6 +253,14 @@ def _english(d: Mapping[str, Any]) -> list[str]:
         *([f"REFUSED    today this node's policy or budget says {d['refusal']}"] if d["refusal"] else []),
         f"SIGNED     {_signed(d['approvals'], 'nobody yet', 'no signature is needed here')}",
     ]
+
+
+def _features(computes: Mapping[str, Any], words: str) -> list[str]:
+    """A line about the feature set where the study names one: its name and 16 digits of its digest."""
+    if computes["feature_set"] is None:
+        return []
+    name, digest = computes["feature_set"].split("@")
+    return [words.format(f"{name}@{digest[:16]}")]
 
 
 def _audit(leaves: Mapping[str, Any], words: str) -> list[str]:
@@ -264,6 +303,7 @@ def _chinese(d: Mapping[str, Any]) -> list[str]:
         f"计算内容   {model}，{computes['values']}个数值；数据集 {computes['dataset']}，"
         f"{computes['data_year']}年度（申报{computes['declared_persons']}人），"
         f"按 {computes['person']} 归并到人",
+        *_features(computes, "           字段由特征集 {} 派生"),
         *asked_lines(computes["statistics"], chinese=True),
         *_table(computes["columns"], ("字段", "用途", "中文名", "分级"), chinese=True),
         f"传出内容   至多{leaves['sums']}次汇总值，本节点参与人群至少{leaves['least_persons']}名参保人，"
@@ -313,6 +353,11 @@ def _remark_in_chinese(remark: str) -> str:
 
 _ROLES_ZH: Final[Mapping[str, str]] = {
     "outcome": "结局",
+    "term": "自变量",
+    "exposure": "暴露量",
+    "time": "随访时间",
+    "event": "事件",
+    "group": "分组",
     "input": "输入",
     "number": "数值",
     "category": "类别",

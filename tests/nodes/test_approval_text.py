@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from fedmed.errors import DigestMismatch
@@ -17,6 +18,7 @@ from fedmed_nodes.approval_text import MODELS_ZH, PURPOSES_ZH, approval_document
 from tests.operator_acts import PLACE
 from tests.small_province import small_study
 from tests.small_question import small_question
+from tests.small_regression import fitting
 
 SPEC = small_study()
 
@@ -103,6 +105,33 @@ def test_exact_sums_are_called_what_they_are() -> None:
         assert said in text
     document = approval_document(review, study_digest(review.canonical))
     assert set(document["costs"].values()) == {None}
+
+
+def test_the_columns_of_a_fit_and_of_a_curve_are_named_by_their_part() -> None:
+    tables = {node: pa.table({"x": [1, 2]}) for node in ("n1", "n2", "n3", "n4")}
+    number = {"column": "age", "low": 0, "high": 100}
+    section = {
+        "family": "poisson",
+        "rounds": 4,
+        "outcome": {"column": "visits", "high": 50},
+        "exposure": {"column": "months", "low": 1, "high": 12},
+        "terms": [number],
+    }
+    time = {"column": "week", "event": "arrest", "intervals": 10}
+    curves = {"time": time, "by": {"column": "sex", "levels": ["1", "2"]}}
+    told = {}
+    for kind, asked in (("regression", section), ("survival", curves)):
+        spec = fitting(kind, asked, tables, scheme="threshold")
+        document = approval_document(review_of(spec), study_digest(canonical_bytes(spec)))
+        told |= {column["name"]: column["role"] for column in document["computes"]["columns"]}
+    roles = {"visits": "outcome", "months": "exposure", "age": "term"}
+    assert told == {**roles, "week": "time", "arrest": "event", "sex": "group"}
+
+
+def test_the_feature_set_that_makes_the_columns_is_named() -> None:
+    text = lines_of(review_of(small_study(data__feature_set="person_year@" + "ab" * 32)))
+    assert text.count("person_year@" + "ab" * 8) == 2
+    assert "feature set" not in lines_of(review_of())
 
 
 def test_the_columns_line_up() -> None:
