@@ -72,6 +72,7 @@ def refusals(trial: Trial, attempt: Attempt, contributors: Sequence[int]) -> set
     }
 
 
+@pytest.mark.slow
 def test_a_set_of_one_opens_the_victims_contribution(monkeypatch: pytest.MonkeyPatch) -> None:
     trial = make_trial(noise=insecure_no_noise)
     begun = trial.begin()

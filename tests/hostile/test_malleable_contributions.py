@@ -253,6 +253,7 @@ def sum_of_answers(malicious: bool) -> tuple[list[bytes], Integers, Attempt]:
     return [answers[p][1] for p in OPENERS], integers(total), attempt
 
 
+@pytest.mark.slow
 def test_answers_do_not_depend_on_what_was_contributed() -> None:
     """With equal entropy: equal headers give equal bytes, and other headers change the masks alone."""
     first, honest_total, honest = sum_of_answers(malicious=False)

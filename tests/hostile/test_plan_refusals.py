@@ -426,6 +426,7 @@ def charged_for_training(skip: int) -> tuple[int, int]:
     return len(charged), training.rounds + SPARE_ATTEMPTS
 
 
+@pytest.mark.slow
 def test_rounds_of_a_stage_that_is_left_out_are_no_attempts_of_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

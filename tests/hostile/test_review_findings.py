@@ -63,6 +63,7 @@ def ask_to_open(trial: Trial, attempt: Attempt, point: int, contributors: Sequen
 # --- One plan under two key epochs -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_plan_is_not_answered_with_the_keys_of_another_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The study is proposed again under a second epoch while a plan of the first one is open."""
     trial = make_trial()
@@ -98,6 +99,7 @@ def opened_study_and_older_backup() -> tuple[Trial, CopyableStore]:
     return trial, backup
 
 
+@pytest.mark.slow
 def test_a_restored_custodian_does_not_take_a_forgotten_study_for_a_new_one() -> None:
     """It knew neither the study nor the set that it had answered: a second set would have been its first."""
     trial, backup = opened_study_and_older_backup()
@@ -155,6 +157,7 @@ def lowered_study() -> Trial:
     return Trial(federation, spec)
 
 
+@pytest.mark.slow
 def test_a_study_cannot_leave_a_province_alone_with_the_rosters_colluders(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -228,6 +228,7 @@ def test_any_flipped_byte_of_the_plan_beside_an_opening_request_is_refused() -> 
     assert_every_flip_is_refused(trial, PhaseKind.OPEN, plan, lambda data: (signed, data))
 
 
+@pytest.mark.slow
 def test_any_flipped_byte_of_a_header_is_refused_although_the_coordinator_signs_the_request() -> None:
     trial = plain_trial()
     begun = trial.begin()

@@ -110,6 +110,7 @@ def test_an_unknown_message_type_is_flowers_error() -> None:
     assert custodian.asked == []
 
 
+@pytest.mark.slow
 def test_the_relay_loads_no_keys_no_rows_and_nothing_heavy() -> None:
     """Flower starts a process for every message, and a hostile bundle may run in it."""
     code = "import fedmed_nodes.client_app, sys; print(*sys.modules, sep='\\n')"

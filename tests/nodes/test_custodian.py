@@ -251,6 +251,7 @@ def test_proposing_a_study_again_reserves_nothing_more(trial: Trial) -> None:
     assert store_of(trial).get("reservations") == before
 
 
+@pytest.mark.slow
 def test_what_was_answered_binds_a_study_across_key_epochs() -> None:
     """State is kept by the study's digest: a new ceremony does not free its first set."""
     trial = make_trial()

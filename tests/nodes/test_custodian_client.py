@@ -55,6 +55,7 @@ def test_the_relay_finds_the_socket_through_the_nodes_own_settings(tmp_path: Pat
         connect_by_socket(context_with())
 
 
+@pytest.mark.slow
 def test_the_relays_process_holds_neither_keys_nor_rows_nor_torch() -> None:
     code = (
         "import sys; from fedmed_nodes.client_app import app; assert callable(app)\n"

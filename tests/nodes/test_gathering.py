@@ -23,6 +23,7 @@ def rows_by_person(found: Examples) -> list[list[bytes]]:
     return sorted(sorted(row.tobytes() for row in matrix[a:b]) for a, b in spans)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=12)
 @given(data=st.data(), rows=st.integers(1, 60), seed=st.integers(0, 50))
 def test_neither_order_nor_cuts_change_a_byte(data: st.DataObject, rows: int, seed: int) -> None:

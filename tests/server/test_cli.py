@@ -40,6 +40,7 @@ def test_init_prints_the_digest_that_provinces_pin(
     assert run(words) == 2, "a second init overwrites nothing"
 
 
+@pytest.mark.slow
 def test_commands_say_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = tmp_path / "study.toml"
     study.write_text("")

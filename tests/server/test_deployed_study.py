@@ -175,6 +175,7 @@ def test_a_run_configuration_that_lacks_something_is_refused(tmp_path: Path, key
         Order.from_config({**config, key: ""})
 
 
+@pytest.mark.slow
 def test_an_order_leaves_outcome_model_and_record(tmp_path: Path) -> None:
     federation, spec = fresh_federation(4), small_study(4)
     home = make_home(tmp_path, federation.roster)
@@ -197,6 +198,7 @@ def test_an_order_leaves_outcome_model_and_record(tmp_path: Path) -> None:
         run_order(order_for(home), Nodes(each_look=5), opener(federation), today=NOW.date())
 
 
+@pytest.mark.slow
 def test_a_killed_order_is_resumed_on_another_day_and_spends_nothing_twice(tmp_path: Path) -> None:
     federation, spec = fresh_federation(4), small_study(4)
     home = make_home(tmp_path, federation.roster)
@@ -259,6 +261,7 @@ def test_an_exact_question_needs_the_policys_own_yes(tmp_path: Path) -> None:
     assert all(not node.effects.store.ledger() for node in federation.nodes.values())
 
 
+@pytest.mark.slow
 def test_a_failure_is_left_with_its_code_and_keeps_a_study_that_nobody_knows_launchable(
     tmp_path: Path,
 ) -> None:

@@ -26,6 +26,7 @@ def checked(path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, dict[st
     return document
 
 
+@pytest.mark.slow
 def test_privacy_layout_bytes_and_readers_are_shown(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = checked(study, capsys)
     spec = load_study(study.read_text(encoding="utf-8"))
@@ -120,6 +121,7 @@ def test_an_evaluation_is_shown_as_a_stage_of_its_own(
     assert document["composition"]["epsilon_of_training"] < document["privacy"]["epsilon_of_plan"]
 
 
+@pytest.mark.slow
 def test_local_steps_are_shown_with_those_that_all_homes_charge() -> None:
     steps = {"local__steps": 3, "local__sample_rate": 0.5}
     shown = check_document(small_study(privacy__mode="local", **steps))["privacy"]  # type: ignore[arg-type]

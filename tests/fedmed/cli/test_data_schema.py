@@ -12,6 +12,7 @@ from fedmed.data.nhsa.rules import rules
 from fedmed.data.nhsa.schema import schema
 
 
+@pytest.mark.slow
 def test_the_terminal_lists_tables_columns_and_rules(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "schema"]) == 0
     shown = capsys.readouterr().out

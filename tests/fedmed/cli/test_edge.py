@@ -118,6 +118,7 @@ def test_every_command_has_help_with_an_example(words: list[str], capsys: pytest
         assert f"Example: fedmed {' '.join(words)}" in shown
 
 
+@pytest.mark.slow
 def test_the_installed_command_leaves_with_the_code() -> None:
     # FEDMED_DEBUG would add a traceback; the environment of the tests must not decide.
     environment = {key: value for key, value in os.environ.items() if key != "FEDMED_DEBUG"}

@@ -59,6 +59,7 @@ def test_a_file_may_define_another_set(tmp_path: Path) -> None:
     assert "TOML file" in fails("data", "features", "--set", tmp_path / "none.toml")
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_said_before_anything_is_read(tmp_path: Path) -> None:
     assert "name the folder" in fails("data", "features", "--year", 2024)
     assert "--year and --out" in fails("data", "features", tmp_path)

@@ -143,6 +143,7 @@ def test_labels_are_read() -> None:
             parse_label(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HEART.exists(), reason="needs ../shared/data/heart_disease_4sites/heart.csv")
 def test_four_hospitals_give_a_study_that_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "heart.toml"

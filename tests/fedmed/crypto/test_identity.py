@@ -233,6 +233,7 @@ def _multiply(point: tuple[int, int], times: int) -> tuple[int, int]:
     return result
 
 
+@pytest.mark.slow
 def test_signing_keys_of_small_order_are_refused() -> None:
     encodings = _small_order_encodings()
     assert len(encodings) == 7

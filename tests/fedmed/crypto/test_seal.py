@@ -56,6 +56,7 @@ def test_seal_gives_these_primes_and_this_limit() -> None:
     assert security_limit_bits(RING_DEGREE) == 218
 
 
+@pytest.mark.slow
 def test_a_product_equals_the_negacyclic_product_of_big_integers(ring: Ring) -> None:
     left, right = random_polynomial(1), random_polynomial(2)
     factor = ring.factor(ring.to_ntt(right))

@@ -70,6 +70,7 @@ def obvious(record):
     return dense + codes + [float(i in record["m"]) for i in range(3)]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(records=rows)
 def test_all_rows_equal_the_row_by_row_reference_in_person_order(records):
@@ -82,6 +83,7 @@ def test_all_rows_equal_the_row_by_row_reference_in_person_order(records):
     assert np.diff(found.person_starts).tolist() == counts
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(records=rows)
 def test_train_and_test_share_no_person_and_make_up_all(records):

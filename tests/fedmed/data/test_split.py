@@ -51,6 +51,7 @@ def test_a_share_outside_its_bounds_is_refused(share):
         is_held_out(["a"], share)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_persons_take_well_under_a_second():
     people = [f"{i:016x}" for i in range(100_000)]
     best = min(_seconds(people) for _ in range(3))

@@ -75,6 +75,7 @@ def test_the_same_seed_gives_the_same_tables():
     assert all(first[key].equals(second[key]) for key in KEYS)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_persons_in_the_same_world():
     first, second = (synthetic.province_tables(3_000, seed=seed) for seed in (7, 8))
     names = [set(t["psn_no"].to_pylist()) for tables in (first, second) for t in tables.values()]
@@ -88,6 +89,7 @@ def test_a_province_can_be_made_without_the_others():
     assert pa.Table.from_batches(alone).equals(whole["zhejiang"])
 
 
+@pytest.mark.slow
 def test_chunks_are_bounded_and_their_first_persons_do_not_depend_on_the_total():
     sizes = [batch.num_rows for _, batch in synthetic.generate(people=60_000, seed=7)]
     assert max(sizes) <= synthetic.CHUNK_PERSONS
@@ -113,6 +115,7 @@ def test_a_number_of_people_outside_its_bounds_is_refused_at_once(people):
         synthetic.generate(people=500, seed=-1)
 
 
+@pytest.mark.slow
 def test_the_threshold_is_the_one_that_the_world_suggests():
     assert synthetic.suggested_threshold() == LABEL_THRESHOLD
 
@@ -153,6 +156,7 @@ def test_provinces_differ_in_what_they_code_and_leave_out(demo):
     assert per_person["anhui"] < per_person["jiangsu"] < per_person["zhejiang"] < per_person["shanghai"]
 
 
+@pytest.mark.slow
 def test_the_study_fits_the_tables(demo):
     spec = synthetic.dataset_spec()
     check_tables(demo, spec)

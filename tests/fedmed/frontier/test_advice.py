@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from fedmed.frontier.advice import advise
 from fedmed.frontier.rows import Row
 from fedmed.frontier.summary import levels_of, points_of
@@ -16,6 +18,7 @@ def advice(rows: Sequence[Row], *, budget: float = 2.0) -> Advice:
     return advise(points, levels_of(rows), setting=points[0].setting, budget=budget)
 
 
+@pytest.mark.slow
 def test_the_least_epsilon_that_is_good_enough_is_advised() -> None:
     found = advice((federated(0.25, 0.75), federated(0.5, 0.816), federated(1.0, 0.82), federated(4.0, 0.9)))
     assert found.point is not None

@@ -161,6 +161,7 @@ def test_persons_longer_than_a_block_or_a_chunk_count_whole(lengths: list[int], 
     assert_close(found, loop_sum(parameters, examples, MLP, clip))
 
 
+@pytest.mark.slow
 def test_several_chunks_add_up() -> None:
     examples, parameters = made_up([1, 2, 3] * 800), drawn(LOGISTIC)
     clip = PersonClip(norm=0.7)
@@ -312,6 +313,7 @@ def test_signals_are_for_few_rows_only() -> None:
         person_signals(drawn(MLP), made_up([1] * 2049), layout=MLP, clip=PersonClip(norm=1.0))
 
 
+@pytest.mark.slow
 def test_a_wide_vocabulary_takes_few_rows_at_a_time() -> None:
     """30,000 inputs: chunks of one block; the answer is the same as with the inputs that occur."""
     narrow = made_up([1, 2] * 150)

@@ -27,6 +27,7 @@ def test_the_epsilon_of_a_separation_is_that_of_the_accountant(separation):
     assert gaussian_epsilon(separation, DELTA) == pytest.approx(wanted, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_an_honest_mechanism_is_not_refuted():
     # 40 runs at confidence 0.999: a false alarm in any of them has a chance below 0.04; seeds are fixed.
     separation = 1.0

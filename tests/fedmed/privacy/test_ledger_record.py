@@ -135,6 +135,7 @@ def test_an_impossible_record_cannot_be_made(fault: dict[str, object]) -> None:
         replace(RECORD, **fault)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(st.lists(records, max_size=12))
 def test_events_count_every_record_once(some: list[LedgerRecord]) -> None:

@@ -261,6 +261,7 @@ def studies(draw: st.DrawFn) -> StudySpec:
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(spec=studies())
 def test_toml_and_canonical_bytes_give_the_study_back(spec: StudySpec) -> None:

@@ -112,6 +112,7 @@ def test_rows_without_an_exposure_fall_out_and_others_count_as_its_bounds() -> N
     assert sorted(answerer.rows.offset) == pytest.approx(np.log([1, 6, 12]))
 
 
+@pytest.mark.slow
 def test_one_person_can_attain_most_of_the_bound() -> None:
     spec = question("logistic")
     lonely = {name: column[:1] for name, column in visits(1).to_pydict().items()}

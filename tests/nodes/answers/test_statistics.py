@@ -122,6 +122,7 @@ def tables(draw: Any) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(types))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=12)
 @given(table=tables())
 def test_taking_any_person_away_moves_all_statistics_together_by_the_clip_at_most(table: pa.Table) -> None:
@@ -132,6 +133,7 @@ def test_taking_any_person_away_moves_all_statistics_together_by_the_clip_at_mos
         assert moved <= stage_of(ALL_NOISY).clip_norm * (1 - 2.0**-20)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=6)
 @given(table=tables())
 def test_each_block_moves_by_its_own_bound_at_most(table: pa.Table) -> None:
