@@ -48,14 +48,17 @@ def result_holds(
 
     Guarantees:
         A number may differ by a relative `TOLERANCE`, everything else not at all. Losses, bytes and seconds
-        are not covered.
+        are not covered; but nothing is in the document that a result does not have, nor is a name in it
+        twice, of which two readers may take two values.
     """
     due = _document(release, schedule, rounds=rounds, state=state)
     with named(RESULT):
         told = _told(release.files[RESULT])
+        _require_parts(told, due, place="it")
         for name in _COVERED:
             require_same(told.get(name), due[name], place=name)
-        counts = told.get("aggregation", {})
+        counts = told["aggregation"]
+        _require_parts(counts, due["aggregation"], place="aggregation")
         for name in _COVERED_COUNTS:
             require_same(counts.get(name), due["aggregation"][name], place=f"aggregation.{name}")
     yield Verified(name="privacy", detail=_protection(release.spec, schedule, plans=len(rounds.attempts)))
@@ -68,10 +71,23 @@ def result_holds(
 
 def _told(data: bytes) -> Mapping[str, Any]:
     """The result document as it was released; Any: JSON."""
-    found = json.loads(data)
+    found = json.loads(data, object_pairs_hook=_named_once)
     need(isinstance(found, dict), "it is no result document")
     told: Mapping[str, Any] = found
     return told
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:  # Any: JSON
+    """An object in which no name occurs twice."""
+    found = dict(pairs)
+    need(len(found) == len(pairs), "a name occurs twice in it")
+    return found
+
+
+def _require_parts(told: Any, due: Mapping[str, Any], *, place: str) -> None:  # Any: JSON
+    """Raise `ReleaseBroken` unless both have the same names."""
+    same = isinstance(told, dict) and told.keys() == due.keys()
+    need(same, f"{place} has other parts than the result of such a study")
 
 
 def _document(release: Release, schedule: Schedule, *, rounds: Rounds, state: Arrays) -> Any:  # JSON

@@ -245,6 +245,23 @@ def test_a_result_that_says_otherwise_is_refused(section: str, key: str, value: 
     assert said.startswith(f"result.json: {section}")
 
 
+def test_a_result_has_no_further_parts_and_no_name_twice() -> None:
+    material = material_of("survival")
+    document = json.loads(material.result)
+
+    def said(result: object) -> str:
+        data = result if isinstance(result, bytes) else json.dumps(result).encode()
+        return refused(dataclasses.replace(material, result=data))
+
+    assert "other parts" in said({**document, "arms": {}})
+    assert "aggregation has other parts" in said(
+        {**document, "aggregation": {**document["aggregation"], "epsilon": 0.1}}
+    )
+    assert "aggregation has other parts" in said({**document, "aggregation": []})
+    assert "other parts" in said({name: part for name, part in document.items() if name != "result"})
+    assert "twice" in said(b'{"result": {}, ' + material.result[1:])
+
+
 @pytest.mark.parametrize("name", ["exact regression", "noisy regression"])
 def test_the_points_of_a_regression_are_those_that_the_sums_give(name: str) -> None:
     """Last digits may be another machine's; a larger step, or one that no plan names, may not."""
