@@ -114,10 +114,10 @@ def test_messages_live_as_long_as_the_phase() -> None:
         return message
 
     one = GridDriver(
-        grid, {p: BASE + p for p in POINTS}, make_message=make, patience=Patience(deadline_s=3.5)
+        grid, {p: BASE + p for p in POINTS}, make_message=make, patience=Patience(deadline_s=350)
     )
     one.run(ask(PhaseKind.NONCE))
-    assert lived == pytest.approx([3.5] * 3, abs=0.5)
+    assert lived == pytest.approx([350] * 3, abs=50)
 
 
 def losing(times: int) -> tuple[LocalGrid, list[int]]:

@@ -37,14 +37,14 @@ def running(server: uvicorn.Server) -> Iterator[None]:
     """A server in a thread of its own, with real sockets."""
     thread = threading.Thread(target=server.run)
     thread.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.01)
     try:
         yield
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
 
 
 class Backend:

@@ -99,7 +99,7 @@ def nginx(folder: Path, home: Home, *, port: int) -> Iterator[httpx.Client]:
 
 
 def _wait_for(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert process.poll() is None
         try:

@@ -40,7 +40,7 @@ def is_alive(pid: int) -> bool:
 
 
 def wait_for_text(path: Path) -> str:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (path.exists() and path.read_text()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return path.read_text()
