@@ -44,20 +44,25 @@ class CkksCombiner:
         """Add one contributor's chunks.
 
         Raises:
-            CiphertextMalformed: wrong number, size or range; the running sum is unchanged.
+            CiphertextMalformed: wrong number, size or range, or one that takes the mask off the sum so far;
+                the running sum is unchanged.
         """
         if len(chunks) != len(self._parts):
             raise CiphertextMalformed(f"expected {len(self._parts)} chunks, got {len(chunks)}")
         read = [read_part(data, part) for data, part in zip(chunks, self._parts, strict=True)]
         vectors = [[vector_from(self._context, one) for one in residues] for residues, _ in read]
-        if not self._totals:
-            self._totals = vectors
-        else:
-            self._totals = [
+        self._totals = self._added(vectors) if self._totals else vectors
+        self._tags = [added_tags(total, tag) for total, (_, tag) in zip(self._tags, read, strict=True)]
+
+    def _added(self, vectors: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        """The running sum and one contribution more; raises `CiphertextMalformed`."""
+        try:
+            return [
                 [total + one for total, one in zip(totals, ones, strict=True)]
                 for totals, ones in zip(self._totals, vectors, strict=True)
             ]
-        self._tags = [added_tags(total, tag) for total, (_, tag) in zip(self._tags, read, strict=True)]
+        except RuntimeError as error:  # SEAL's: both were in range, so nothing else is left
+            raise CiphertextMalformed("with this ciphertext the sum would have no mask") from error
 
     def sums(self) -> tuple[bytes, ...]:
         """The sum so far with its authenticator, for the openers; empty before the first contribution."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedmed.aggregation.encoding import chunk_values
-from fedmed.crypto.ckks import residues_from_bytes, residues_to_bytes
+from fedmed.crypto.ckks import residues_from_bytes, residues_to_bytes, tag_bytes
 from fedmed.crypto.ckks_parameters import CIPHERTEXT_BYTES, SLOTS, TAG_PRIMES, ciphertexts_for, limbs_of
 from fedmed.errors import CiphertextMalformed
 from fedmed.types import FloatArray, Layout, WordArray, digest, require
@@ -85,7 +85,7 @@ def slots_of(fields: WordArray, layout: Layout) -> FloatArray:
 
 def write_part(residues: WordArray, tag: Sequence[int]) -> bytes:
     """One chunk for the wire: the authenticator's numbers, 8 bytes each, then the ciphertexts."""
-    return b"".join(number.to_bytes(8, "little") for number in tag) + residues_to_bytes(residues)
+    return tag_bytes(tag) + residues_to_bytes(residues)
 
 
 def read_part(data: bytes, part: Part) -> tuple[WordArray, tuple[int, ...]]:

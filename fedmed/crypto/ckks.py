@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -213,6 +213,11 @@ def residues_of(vector: Any) -> WordArray:
     if not body.startswith(template().data_level + _METADATA):
         raise CiphertextMalformed("a ciphertext has other parameters, another level or another scale")
     return np.frombuffer(body, "<u8", offset=len(body) - 8 * _WORDS).reshape(2, len(PRIMES), RING_DEGREE)
+
+
+def tag_bytes(tag: Sequence[int]) -> bytes:
+    """An authenticator's numbers, 8 bytes each, as they travel and are compared."""
+    return b"".join(number.to_bytes(8, "little") for number in tag)
 
 
 def residues_to_bytes(residues: WordArray) -> bytes:

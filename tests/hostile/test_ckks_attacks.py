@@ -11,6 +11,7 @@ key, so what they can do is no attack but a property of the scheme (SECURITY.md)
 | contributions under another epoch's key | sum_forged | the same |
 | flipped bits | sum_forged | the same |
 | a chunk of another size, ring or level; a residue or a tag out of range | ciphertext_malformed | read_part |
+| a ciphertext that takes the mask off the sum so far | ciphertext_malformed | CkksCombiner.add_contribution |
 | sums missing, or one too many; any sum in another scheme | message_malformed | the schemes' ``open`` |
 | a header of another round | header_plan_mismatch | binding.check_header_plan |
 | a set that is too small | set_too_small | node_round.check_set_size |
@@ -30,9 +31,10 @@ import pytest
 from fedmed.aggregation import ckks_node
 from fedmed.aggregation.ckks_layout import added_tags, parts_of, read_part, write_part
 from fedmed.aggregation.ckks_node import CkksContributor
+from fedmed.aggregation.combiners import combiner_for
 from fedmed.crypto.ckks_parameters import PRIMES
 from fedmed.crypto.ckks_secret import CkksKeys
-from fedmed.errors import OpeningOutOfBounds
+from fedmed.errors import CiphertextMalformed, OpeningOutOfBounds
 from fedmed.protocol.steps import PhaseKind
 from fedmed.types import Scheme
 from tests.federation import Attempt, Trial, make_federation, make_trial, no_check
@@ -181,6 +183,28 @@ def test_custodians_cannot_be_asked_one_by_one_for_sets_that_differ_in_one_provi
     for point, contributors in ((2, ALL), (1, without), (3, without)):
         again = trial.request(attempt, point, contributors=contributors, openers=T)
         assert trial.federation.refused(point, PhaseKind.OPEN, *again) == "second_opening"
+
+
+@pytest.mark.parametrize("is_bare", [True, False])
+def test_a_ciphertext_that_unmasks_the_sum_costs_its_sender_its_place_and_not_the_coordinator_the_run(
+    begun: tuple[Trial, Attempt], is_bare: bool
+) -> None:
+    trial, attempt = begun
+    (part,) = parts_of(trial.layout)
+    residues, tag = read_part(*chunks_of(attempt, 1), part)
+    first, second = residues.copy(), residues.copy()
+    primes = np.array(PRIMES, np.uint64)[:, None]
+    if is_bare:  # two provinces that hide nothing
+        first[:, 1] = second[:, 1] = 0
+    else:  # one that sends another's mask with its sign changed
+        second[:, 1] = (primes - residues[:, 1]) % primes
+    total = combiner_for(Scheme.CKKS)(trial.layout)
+    total.add_contribution((write_part(first, tag),))
+    before = total.sums()
+    with pytest.raises(CiphertextMalformed, match="mask"):
+        total.add_contribution((write_part(second, tag),))
+    assert total.sums() == before
+    total.add_contribution(chunks_of(attempt, 3))
 
 
 def test_contributions_of_another_round_are_no_part_of_this_rounds_sum() -> None:
