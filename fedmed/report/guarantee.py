@@ -73,20 +73,27 @@ def _company(result: Result) -> tuple[str, str]:
     privacy, noun = result.privacy, site_noun(result)
     dropouts, colluders = plural(privacy.dropouts, "dropout"), plural(privacy.colluders, "colluder")
     fallback = f"{epsilon(privacy.fallback_epsilon)} holds (the fallback epsilon)."
+    alone = when_alone(result)
     if privacy.mode is Mode.LOCAL:
         return (
             f"Every {noun} adds all of the noise by itself. The secure sum, made for up to {dropouts} and up "
             f"to {colluders} among the {count(len(result.nodes))} {noun}s, hides single updates besides; the "
             "guarantee does not count on it.",
-            f"If all other {noun}s collude, epsilon {fallback}",
+            f"{alone[0].upper()}{alone[1:]}, epsilon {fallback}",
         )
-    key = f", or one {noun} uses the key that all hold" if _shares_a_key(result) else ""
     return (
         f"This holds with up to {dropouts} and up to {colluders} among the {count(len(result.nodes))} "
         f"{noun}s: noise that is lost or known to an attacker is not counted.",
-        f"If all other {noun}s collude{key}, only the noise of a person's own {noun} is left. Then epsilon "
+        f"{alone[0].upper()}{alone[1:]}, only the noise of a person's own {noun} is left. Then epsilon "
         f"{fallback}",
     )
+
+
+def when_alone(result: Result) -> str:
+    """When only the noise of a person's own node is left, so that the fallback epsilon holds."""
+    noun = site_noun(result)
+    key = f", or one {noun} uses the key that all hold" if _shares_a_key(result) else ""
+    return f"if all other {noun}s collude{key}"
 
 
 def _shares_a_key(result: Result) -> bool:
@@ -124,7 +131,7 @@ def privacy_facts(result: Result) -> tuple[Fact, ...]:
         Fact(
             name="Fallback epsilon",
             value=epsilon(p.fallback_epsilon),
-            meaning=f"if all other {noun}s collude",
+            meaning=when_alone(result),
         ),
         Fact(name="Delta", value=delta(p.delta), meaning="chance that the guarantee fails"),
         Fact(name="Unit", value=p.unit, meaning="one insured person, all rows; add or remove one"),
@@ -186,7 +193,7 @@ def limits(result: Result) -> tuple[str, ...]:
         f"Differential privacy bounds what is learnt about a person. It hides neither the general level of a "
         f"{noun} nor an error in the model, and it promises nothing about fairness."
     )
-    if result.aggregation.scheme is Scheme.THRESHOLD:
+    if result.aggregation.scheme.has_keys:
         said.append(
             "There is no formal proof of the protocol's composition and no outside cryptographer has read it "
             "yet (SECURITY.md)."

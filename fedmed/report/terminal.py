@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fedmed.report.evaluation import evaluation_line
 from fedmed.report.findings import findings, site_noun, went_wrong
+from fedmed.report.guarantee import when_alone
 from fedmed.report.looks import ArmLook, known_arms
 from fedmed.report.result import Arm, Result, worst_node
 from fedmed.report.units import ABSENT, byte_size, delta, duration, epsilon, metric, plural, ratio
@@ -38,7 +39,7 @@ def summary_lines(result: Result) -> list[RenderableType]:
         f"epsilon {epsilon(privacy.epsilon_spent)} spent of {epsilon(privacy.epsilon)} planned, delta "
         f"{delta(privacy.delta)}, unit {privacy.unit}, homes {privacy.max_nodes_per_person}, "
         f"{plural(privacy.dropouts, 'dropout')}, {plural(privacy.colluders, 'colluder')}; fallback epsilon "
-        f"{epsilon(privacy.fallback_epsilon)} if all other {site_noun(result)}s collude"
+        f"{epsilon(privacy.fallback_epsilon)} {when_alone(result)}"
     )
     cost = (
         f"{byte_size(sums.bytes_total)} in {duration(result.seconds['total'])}; scheme {sums.scheme.value}, "

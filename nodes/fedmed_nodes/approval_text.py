@@ -248,7 +248,7 @@ def _english(d: Mapping[str, Any]) -> list[str]:
             "AUDIT      {} of the values belong to made-up persons (canaries): they check clipping "
             "and noise, and say nothing of anybody",
         ),
-        *_costs_in_english(costs, d["budget"]),
+        *_costs_in_english(costs, d["budget"], shared_key=leaves["shared_key"]),
         *(f"REMARK     {remark}" for remark in d["remarks"]),
         *([f"REFUSED    today this node's policy or budget says {d['refusal']}"] if d["refusal"] else []),
         f"SIGNED     {_signed(d['approvals'], 'nobody yet', 'no signature is needed here')}",
@@ -268,14 +268,15 @@ def _audit(leaves: Mapping[str, Any], words: str) -> list[str]:
     return [words.format(leaves["canaries"])] if leaves["canaries"] else []
 
 
-def _costs_in_english(costs: Mapping[str, Any], budget: Mapping[str, Any]) -> list[str]:
+def _costs_in_english(costs: Mapping[str, Any], budget: Mapping[str, Any], *, shared_key: bool) -> list[str]:
     """Epsilon, and what it does to the year."""
     year = f"{budget['dataset']} {budget['data_year']}"
     if costs["epsilon"] is None:
         return ["COSTS      no epsilon: the sums are exact, and nothing but their size protects a person"]
     return [
         f"COSTS      epsilon {costs['epsilon']:g} a person, delta {costs['delta']:.2g}; "
-        f"{costs['fallback_epsilon']:.2f} if all other provinces collude",
+        f"{costs['fallback_epsilon']:.2f} if all other provinces collude"
+        f"{', or one uses the key that all hold' if shared_key else ''}",
         f"BUDGET     {year}: {budget['spent_epsilon']:.3f} spent, {budget['committed_epsilon']:.3f} spent or "
         f"reserved of {budget['cap_epsilon']:g}, {budget['left_epsilon']:.3f} left",
         f"           with this study {budget['with_study_epsilon']:.3f} of {budget['cap_epsilon']:g}, "
@@ -312,20 +313,20 @@ def _chinese(d: Mapping[str, Any]) -> list[str]:
         *_audit(
             leaves, "隐私审计   其中{}个数值属于虚构人员（审计用），用于核验裁剪与加噪，不涉及任何参保人"
         ),
-        *_costs_in_chinese(costs, d["budget"]),
+        *_costs_in_chinese(costs, d["budget"], shared_key=leaves["shared_key"]),
         *(f"注意事项   {_remark_in_chinese(remark)}" for remark in d["remarks"]),
         *([f"不予通过   按本节点现行策略或预算，结果为 {d['refusal']}"] if d["refusal"] else []),
         f"签名情况   {_signed(d['approvals'], '尚无人签名', '本节点无需签名')}",
     ]
 
 
-def _costs_in_chinese(costs: Mapping[str, Any], budget: Mapping[str, Any]) -> list[str]:
+def _costs_in_chinese(costs: Mapping[str, Any], budget: Mapping[str, Any], *, shared_key: bool) -> list[str]:
     """Epsilon, and what it does to the year, in Chinese."""
     if costs["epsilon"] is None:
         return ["隐私代价   无隐私预算：结果为精确汇总值，仅靠人数规模保护个人"]
     return [
-        f"隐私代价   每人 ε = {costs['epsilon']:g}，δ = {costs['delta']:.2g}；若其他各省全部串通，"
-        f"ε = {costs['fallback_epsilon']:.2f}",
+        f"隐私代价   每人 ε = {costs['epsilon']:g}，δ = {costs['delta']:.2g}；若其他各省全部串通"
+        f"{'，或任一省使用共有密钥' if shared_key else ''}，ε = {costs['fallback_epsilon']:.2f}",
         f"年度预算   {budget['dataset']} {budget['data_year']}年度：上限 {budget['cap_epsilon']:g}，已花费 "
         f"{budget['spent_epsilon']:.3f}，已花费或预留 {budget['committed_epsilon']:.3f}，剩余 "
         f"{budget['left_epsilon']:.3f}",

@@ -93,7 +93,13 @@ def test_a_key_that_all_provinces_hold_is_told_in_both_languages() -> None:
     remarks = ("every province holds the key to every upload: one that gets hold of this",)
     review = review_of(spec, remarks=remarks)
     text = lines_of(review)
-    for said in ("holds the key and can open any upload", "持有同一密钥", "取得本节点上传内容或与协调方串通"):
+    for said in (
+        "holds the key and can open any upload",
+        "持有同一密钥",
+        "取得本节点上传内容或与协调方串通",
+        "or one uses the key that all hold",
+        "或任一省使用共有密钥",
+    ):
         assert said in text
     assert approval_document(review, study_digest(review.canonical))["leaves"]["shared_key"]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from fedmed.report.answers.answer import Answer, Document
 from fedmed.report.answers.meanings import meanings_section
+from fedmed.report.answers.protection import when_alone, who_opens
 from fedmed.report.answers.tables import table_section
 from fedmed.report.page import Tile
 from fedmed.report.sheet import Cell, Section, Sheet, render_sheet
@@ -110,10 +111,7 @@ def _protection(document: Document) -> Section:
 
 def _protection_sentences(document: Document) -> Iterator[str]:
     privacy = document["privacy"]
-    yield (
-        "No row left a province. Each sent one encrypted vector of sums a round; only the sum over all "
-        "contributors could be opened."
-    )
+    yield from who_opens(document)
     if privacy["exact"]:
         yield (
             "The sums are exact: no noise and no epsilon. Every contributing province's policy allows it. "
@@ -127,7 +125,7 @@ def _protection_sentences(document: Document) -> Iterator[str]:
     )
     lost = plural(privacy["dropouts"], "dropout")
     yield (
-        f"It holds with {lost} and {plural(privacy['colluders'], 'colluder')}; if all others collude, "
+        f"It holds with {lost} and {plural(privacy['colluders'], 'colluder')}; {when_alone(document)}, "
         f"epsilon {epsilon(privacy['fallback_epsilon'])} holds."
     )
 

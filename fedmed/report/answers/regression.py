@@ -213,7 +213,7 @@ def _tiles(result: Document) -> Iterator[tuple[str, str, str]]:
         if line.get(name) is not None:
             yield name.capitalize(), count(round(line[name])), noun
     rounds = line.get("rounds")
-    yield "Rounds", ABSENT if rounds is None else str(rounds), "of encrypted sums"
+    yield "Rounds", ABSENT if rounds is None else str(rounds), "of sums over all contributors"
 
 
 def _notes(ratio: str, what: str, *, level: str, has_noise: bool) -> Iterator[str]:

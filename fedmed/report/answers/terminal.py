@@ -11,9 +11,11 @@ from rich.text import Text
 
 from fedmed.report.answers.answer import Document
 from fedmed.report.answers.by_kind import answer_of
+from fedmed.report.answers.protection import scheme_of, when_alone, who_opens
 from fedmed.report.answers.tables import table_section
 from fedmed.report.sheet import Section
 from fedmed.report.units import delta, epsilon
+from fedmed.types import Scheme
 
 SHOWN_ROWS = 20
 
@@ -63,11 +65,12 @@ def _table(section: Section) -> Table:
 
 
 def _protection(document: Document) -> str:
-    """One line about what protects a person."""
+    """What protects a person, and where the scheme protects less than the default who opens what."""
     privacy = document["privacy"]
+    exposed = "" if scheme_of(document) is Scheme.THRESHOLD else " " + who_opens(document)[-1]
     if privacy["exact"]:
-        return "Exact sums: no noise and no epsilon."
+        return f"Exact sums: no noise and no epsilon.{exposed}"
     return (
         f"Epsilon {epsilon(privacy['epsilon_spent'])} of {epsilon(privacy['epsilon'])} a person spent, delta "
-        f"{delta(privacy['delta'])}; {epsilon(privacy['fallback_epsilon'])} if all other nodes collude."
+        f"{delta(privacy['delta'])}; {epsilon(privacy['fallback_epsilon'])} {when_alone(document)}.{exposed}"
     )

@@ -79,6 +79,9 @@ def test_under_ckks_every_province_can_open_any_upload_and_every_page_says_so(ma
     assert "holds the one key" in " ".join(limits(result))
     assert "the key that all hold" in " ".join(privacy_statement(result))
     assert "the key that all hold" not in " ".join(privacy_statement(make_result()))
+    (fallback,) = (fact for fact in privacy_facts(result) if fact.name == "Fallback epsilon")
+    assert fallback.meaning == "if all other provinces collude, or one province uses the key that all hold"
+    assert "no outside cryptographer" in " ".join(limits(result))
 
 
 @pytest.mark.parametrize("scheme", ["threshold", "ckks", "plain"])

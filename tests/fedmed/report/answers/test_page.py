@@ -29,6 +29,29 @@ def test_noise_is_said_with_its_epsilon(make_document: Make) -> None:
     assert "if all others collude, epsilon 1.42" in page
 
 
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(
+    ("scheme", "said", "alone"),
+    [
+        ("threshold", "only the sum over all contributors could be opened", "; if all others collude, eps"),
+        ("ckks", "the coordinator with any one province, can open it", "one uses the key that all hold, eps"),
+        ("plain", "the coordinator could read each one", "against the coordinator, and if"),
+    ],
+)
+def test_a_page_says_who_can_open_what_a_province_sent(
+    make_document: Make, exact: bool, scheme: str, said: str, alone: str
+) -> None:
+    def carry(document: dict[str, Any]) -> None:
+        document["aggregation"]["scheme"] = scheme
+
+    document = make_document("regression", exact=exact, change=carry)
+    page = render_answer(document, answer_of(document))
+    assert said in page
+    assert (alone in page) != exact
+    assert ("could be opened" in page) == (scheme == "threshold")
+    assert "encrypted sums" not in page
+
+
 def test_contributors_are_those_of_every_round(make_document: Make) -> None:
     def lose(document: dict[str, Any]) -> None:
         document["aggregation"]["contributors"].append(["shanghai", "jiangsu", "zhejiang"])

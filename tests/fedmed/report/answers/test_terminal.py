@@ -16,13 +16,14 @@ def shown(document: dict[str, Any], *, width: int = 100) -> str:
     return captured.get()
 
 
-def document(estimates: list[float | None], *, exact: bool) -> dict[str, Any]:
+def document(estimates: list[float | None], *, exact: bool, scheme: str = "threshold") -> dict[str, Any]:
     epsilons = {"epsilon": 1.0, "epsilon_spent": 0.7, "delta": 1e-5, "fallback_epsilon": 1.2}
     ends = {"conf_low": estimates, "conf_high": estimates}
     names = [str(place) for place in range(len(estimates))]
     return {
         "study": {"title": "Cost by level", "kind": "statistics"},
         "privacy": {"exact": exact, **({} if exact else epsilons)},
+        "aggregation": {"scheme": scheme},
         "result": {
             "exact": exact,
             "max_rows_per_person": 3,
@@ -52,7 +53,14 @@ def test_exact_totals_are_shown_to_the_last_fen_and_blanks_as_blanks() -> None:
 def test_noise_is_said_with_its_epsilon() -> None:
     text = shown(document([12.5], exact=False))
     assert "Epsilon 0.70 of 1.00 a person spent" in text
-    assert "1.20 if all other nodes collude" in text
+    assert "1.20 if all others collude." in text
+
+
+def test_a_scheme_that_keeps_less_than_the_default_says_so_at_the_end() -> None:
+    for exact in (True, False):
+        assert "can open it." in " ".join(shown(document([1.0], exact=exact, scheme="ckks")).split())
+        assert "could read each one." in " ".join(shown(document([1.0], exact=exact, scheme="plain")).split())
+        assert "No row left" not in shown(document([1.0], exact=exact))
 
 
 def test_a_long_table_says_where_the_rest_is() -> None:
