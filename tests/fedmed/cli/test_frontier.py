@@ -42,10 +42,6 @@ def study(tmp_path: Path) -> Path:
     return path
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", "from fedmed.cli import main; main()", "frontier", *arguments]
-
-
 def test_lists_are_read_and_what_is_left_open_is_the_studys_own() -> None:
     spec = small_study(4)
     grid = read_grid(spec, TEXTS, seeds=2)
@@ -89,11 +85,31 @@ def test_rows_on_disk_are_whole_and_can_be_forgotten(tmp_path: Path) -> None:
     assert store.read() == {}
 
 
+NO_WAY_OUT = """
+import sys
+def forbid(event, arguments):
+    if event in ("socket.connect", "socket.bind", "socket.sendto", "subprocess.Popen", "os.posix_spawn"):
+        raise RuntimeError(f"a frontier must not reach out: {event}")
+    if event == "open" and "province-home" in str(arguments[0]):
+        raise RuntimeError("a frontier must not open a node's home")
+sys.addaudithook(forbid)
+from fedmed.cli import main
+main()
+"""
+
+
 @pytest.mark.slow
-def test_a_killed_frontier_goes_on_and_computes_nothing_twice(study: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "f"
+def test_a_killed_frontier_goes_on_computes_nothing_twice_and_reaches_no_deployed_node(
+    study: Path, tmp_path: Path
+) -> None:
+    """No socket, no process and no file of a home, whatever the environment names; only local tables."""
+    folder, home = tmp_path / "f", tmp_path / "province-home"
+    home.mkdir()
     arguments = (str(study), *SMALL, "--epsilons", "1", "--jobs", "1", "--out", str(folder))
-    process = subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = [sys.executable, "-c", NO_WAY_OUT, "frontier", *arguments]
+    around = {**os.environ, "FEDMED_HOME": str(home), "FEDMED_DEBUG": "1"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(words, cwd=tmp_path, env=around, **quiet)
     rows, patience = folder / "rows", time.monotonic() + 300
     while not list(rows.glob("*.parquet")) and process.poll() is None and time.monotonic() < patience:
         time.sleep(0.02)
@@ -102,13 +118,16 @@ def test_a_killed_frontier_goes_on_and_computes_nothing_twice(study: Path, tmp_p
     kept = {path.name: path.stat().st_mtime_ns for path in rows.glob("*.parquet")}
     assert kept
     assert not (folder / "frontier.html").exists()
-    assert run(["frontier", *arguments]) == 0
+    done = subprocess.run(words, cwd=tmp_path, env=around, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     assert {name: (rows / name).stat().st_mtime_ns for name in kept} == kept
     table = pq.read_table(folder / "frontier.parquet")
     assert sorted(table["arm"].to_pylist()) == ["alone", "alone_private", "central", "federated", "pooled"]
     federated = table.filter(pc.field("arm") == "federated")
     assert federated["size_bytes"].null_count == 0
     assert (folder / "frontier.svg").read_text(encoding="utf-8").startswith("<?xml")
+    assert (folder / "frontier.html").exists()
+    assert not list(home.iterdir())
 
 
 def test_tasks_and_rows_travel_to_other_processes(tmp_path: Path) -> None:
@@ -134,36 +153,3 @@ def test_another_backend_of_joblib_takes_over(study: Path, tmp_path: Path) -> No
     assert (found.runs, found.encrypted_runs) == (1, 1)
     page = (tmp_path / "f" / "frontier.html").read_text(encoding="utf-8")
     assert found.advice.headline in page
-
-
-NO_WAY_OUT = """
-import sys
-def forbid(event, arguments):
-    if event in ("socket.connect", "socket.bind", "socket.sendto", "subprocess.Popen", "os.posix_spawn"):
-        raise RuntimeError(f"a frontier must not reach out: {event}")
-    if event == "open" and "province-home" in str(arguments[0]):
-        raise RuntimeError("a frontier must not open a node's home")
-sys.addaudithook(forbid)
-from fedmed.cli import main
-main()
-"""
-
-
-@pytest.mark.slow
-def test_a_frontier_reaches_no_deployed_node(study: Path, tmp_path: Path) -> None:
-    """No socket, no process and no file of a home, whatever the environment names; only local tables."""
-    home = tmp_path / "province-home"
-    home.mkdir()
-    arguments = (str(study), *SMALL, "--jobs", "1", "--out", str(tmp_path / "f"), "--epsilons", "1")
-    done = subprocess.run(
-        [sys.executable, "-c", NO_WAY_OUT, "frontier", *arguments],
-        cwd=tmp_path,
-        env={**os.environ, "FEDMED_HOME": str(home), "FEDMED_DEBUG": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "f" / "frontier.html").exists()
-    assert not list(home.iterdir())
