@@ -245,7 +245,7 @@ def who_can_decrypt(spec: StudySpec, schedule: Schedule) -> list[dict[str, str]]
     if not isinstance(spec, TrainingStudy):
         return _who_of_question(spec, schedule)
     if spec.aggregation.scheme is Scheme.CKKS:
-        return _who_shares_a_key(_NOISY[0], _FALLBACK)
+        return _who_shares_a_key(_NOISY[0], _FALLBACK, province=_province_sees(allowance.colluders))
     if spec.aggregation.scheme is Scheme.PLAIN:
         return [
             _row("coordinator", "every upload: each node's noisy sum travels unencrypted"),
@@ -270,7 +270,8 @@ def _who_of_question(spec: StudySpec, schedule: Schedule) -> list[dict[str, str]
     is_sent = any(stage.input_values for stage in schedule.stages)
     province = _row("a province", f"its own rows{', and what is computed from every sum' if is_sent else ''}")
     if spec.aggregation.scheme is Scheme.CKKS:
-        return _who_shares_a_key(sum_, holds if spec.privacy.is_exact else _FALLBACK)
+        left = holds if spec.privacy.is_exact else _FALLBACK
+        return _who_shares_a_key(sum_, left, province=province["what"])
     if spec.aggregation.scheme is Scheme.PLAIN:
         uploads = f"every upload: each node's {sum_} travels unencrypted"
         return [_row("coordinator", uploads), readers, province]
@@ -283,12 +284,18 @@ def _who_of_question(spec: StudySpec, schedule: Schedule) -> list[dict[str, str]
     ]
 
 
-def _who_shares_a_key(sum_: str, left: str) -> list[dict[str, str]]:
-    """Scheme ``ckks``: every province holds the key; what is left against whoever uses it on an upload."""
+def _who_shares_a_key(sum_: str, left: str, *, province: str) -> list[dict[str, str]]:
+    """Scheme ``ckks``: every province holds the key; what is left against whoever uses it on an upload.
+
+    Args:
+        sum_: What is opened.
+        left: What still protects against whoever opens an upload.
+        province: What a province sees without using the key.
+    """
     return [
         _row("coordinator", f"one {sum_} an attempt, over one fixed set of nodes; no upload singly"),
         _row("coordinator with any one province", f"every upload: {left}"),
-        _row("any province", f"its own rows; it holds the key, so any upload it gets hold of: {left}"),
+        _row("any province", f"{province}; it holds the key, so any upload it gets hold of: {left}"),
         _row("readers of the result", f"what is released of every {sum_}"),
     ]
 

@@ -75,6 +75,7 @@ def test_ckks_says_that_every_province_holds_the_key(study: Path, capsys: pytest
     assert "no upload singly" in told["coordinator"]
     assert told["coordinator with any one province"].startswith("every upload")
     assert "it holds the key" in told["any province"]
+    assert "every noisy sum" in told["any province"]
     assert 0 < document["bytes_per_node"]["ceremony_up"] < threshold["bytes_per_node"]["ceremony_up"]
     assert document["bytes_per_node"]["rounds_down"] > threshold["bytes_per_node"]["rounds_down"]
 
