@@ -7,7 +7,7 @@ Sums over equations are products with a sparse matrix of whole numbers and hence
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,44 @@ class Net:
             parts=parts,
             signed=(parts - above).tocsr(),
             touches=(parts + above).T.tocsr(),
+        )
+
+    def where_true(self, values: IntArray, *, certain: Flags) -> Net:
+        """The net without the equations that numbers refute.
+
+        Args:
+            values: Shape (cells,), int64: number of every cell that some table has.
+            certain: Shape (cells,): cells whose numbers add up whatever they are; equations of such cells,
+                and of cells that no table has, stay.
+
+        Returns:
+            The same cells. What no table has is taken for the least that an equation says of it.
+        """
+        values, seen = np.where(self.is_known, values, 0), self.is_known.copy()
+        open_to_doubt = self.touches.T @ (self.is_known & ~certain).astype(np.int64) > 0
+        rules, places = self.signed.nonzero()
+        is_whole = self.wholes[rules] == places
+        while True:
+            left = -(self.signed @ values)
+            unseen = np.bincount(rules[~seen[places]], minlength=len(self.wholes))
+            refuted = np.where(unseen == 0, left != 0, seen[self.wholes] & (left < 0)) & open_to_doubt
+            alone = ~seen[places] & ((unseen == 1) & ~refuted)[rules]
+            alone &= is_whole if (alone & is_whole).any() else left[rules] >= 0
+            if not alone.any():
+                return self._only(~refuted)
+            told = np.full(len(values), np.iinfo(np.int64).max)
+            np.minimum.at(told, places[alone], np.abs(left[rules[alone]]))
+            values[places[alone]] = told[places[alone]]
+            seen[places[alone]] = True
+
+    def _only(self, rules: Flags) -> Net:
+        """The same cells with some of the equations."""
+        return replace(
+            self,
+            wholes=self.wholes[rules],
+            parts=self.parts[rules],
+            signed=self.signed[rules],
+            touches=self.touches[:, np.flatnonzero(rules)].tocsr(),
         )
 
     def rules_of(self, cell: int) -> IntArray:

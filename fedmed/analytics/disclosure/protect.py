@@ -12,7 +12,7 @@ Threat model, and what is guaranteed: `fedmed.analytics.disclosure.hiding`. Sums
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +45,8 @@ def protect(
         and no two have 85 %. An attacker who knows everything shown, earlier publications and the rules can
         name no total in 1..minimum-1 of persons, rows included, that contains a hidden count; and no total
         that contains a hidden number of few persons without at least one person's largest part of others.
-        Numbers of one cell are hidden with its persons.
+        Numbers of one cell are hidden with its persons. Where a person may be in several cells, persons are
+        taken to add up wherever the counts do.
 
     Raises:
         ConfigError: ``minimum`` is outside its bounds.
@@ -54,10 +55,10 @@ def protect(
     require(in_bounds, f"the minimum cell must be {LEAST_MINIMUM} to {LARGEST_MINIMUM}, got {minimum}")
     study = _Study.of(tables, earlier, minimum)
     names = sorted({n.name for t in tables for n in t.numbers})
-    adding = tuple(t for t, table in enumerate(study.tables) if table.is_partition)
+    adding = tuple(t for t, table in enumerate(study.tables) if table.is_partition or len(table.margins) == 1)
     holding = {name: study.holding(name) for name in names}
     frames = {each: _Frame.of(study, each) for each in dict.fromkeys((adding, *holding.values()))}
-    few = _hidden_persons(study, frames[adding])
+    few = _hidden_persons(study, _of_persons(study, frames[adding]))
     hidden = {PERSONS: few}
     hidden |= {name: _hidden_numbers(study, name, frames[holding[name]], few) for name in names}
     return tuple(_judged(study, t, hidden) for t in range(len(study.earlier), len(study.tables)))
@@ -198,6 +199,23 @@ class _Numbers:
             values[places[taken]] = study.tables[t].values(name, kept)[taken]
             published[places[told]] = True
         return cls(values=values, exists=exists, published=published, floor=floor)
+
+
+def _of_persons(study: _Study, frame: _Frame) -> _Frame:
+    """The frame with the equations that hold of persons.
+
+    Where a person may be in several cells, nothing has to add up; but persons by sex do, everybody knows it,
+    and the counts show it.
+    """
+    partitions = tuple(t for t in frame.tables if study.tables[t].is_partition)
+    if partitions == frame.tables:
+        return frame
+    counts = _Numbers.of(study, PERSONS, frame.tables, study.minimum)
+    certain = np.zeros(len(study.cells), dtype=np.int64)
+    for _, _, places in study.each(partitions):
+        certain[places] = 1
+    net = frame.net.where_true(frame.inside(counts.values), certain=frame.inside(certain) > 0)
+    return replace(frame, net=net)
 
 
 def _hidden_persons(study: _Study, frame: _Frame) -> Flags:

@@ -63,6 +63,18 @@ def test_counts_by_different_columns_are_of_the_same_persons() -> None:
     assert estimates(later).count(None) == 2
 
 
+def test_persons_with_several_rows_add_up_where_the_counts_do() -> None:
+    """Nobody declares that a person has one sex and one region, but a total beside them shows it."""
+    stays, total = persons([5, 300, 300, 400]), persons([1005], name="total", by=[])
+    by_disease = persons([700, 900, 40], name="diseases", by=[BY[1]])  # 1005 persons, some with two of them
+    found = publish(stays, total, by_disease, rows=3)
+    assert estimates(found) == [None, None, 300.0, 400.0]
+    assert estimates(found, 1) == [1005.0]
+    assert estimates(found, 2) == [700.0, 900.0, 40.0]
+    later = publish(stays, rows=3, earlier=[publish(total, rows=3).record])
+    assert estimates(later) == [None, None, 300.0, 400.0]
+
+
 def test_coarser_levels_of_an_earlier_study_count() -> None:
     codes = {"column": "disease", "levels": ["I21", "I22"]}
     coarse = {"column": "disease", "levels": ["I"], "prefix": 1}
