@@ -18,8 +18,10 @@ from fedmed.errors import (
     DigestMismatch,
     FedMedError,
     IntegrityError,
+    OpeningOutOfBounds,
     PlansExhausted,
     ProtocolError,
+    SumForged,
     TooFewNodes,
     error_from_code,
 )
@@ -36,6 +38,9 @@ from fedmed.protocol.schedule import Terms, chunk_count
 from fedmed.protocol.sealed_coins import read_seals
 from fedmed.protocol.steps import LOST, Phase, PhaseKind, Replies, Reply, Steps
 from fedmed.types import Layout, WordArray
+
+_SPOILT = frozenset({SumForged.code, OpeningOutOfBounds.code})
+"""What openers that decrypt say of a sum which a contributor spoilt; another attempt would cost the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +125,7 @@ def aggregate(
     Raises:
         TooFewNodes: the set that the study and the protocol need is not there; nothing was opened.
         PlansExhausted: all spare attempts of the study are used.
-        IntegrityError: the opened fields lie outside their bounds.
+        IntegrityError: the opened fields lie outside their bounds, or all openers found the sum spoilt.
     """
     terms = desk.terms
     for attempt in range(1, 2 + terms.spare_attempts):
@@ -327,6 +332,7 @@ def _open(
             for p in openers
         },
     )
+    _check_spoilt(replies, openers)
     # From here on S counts as opened, whoever answered: custodians hold the study to it.
     standing = replace(received.standing, fixed_set=contributors)
     complete = True
@@ -350,6 +356,19 @@ def _open(
         headers_digest=headers_digest(headers),
     )
     return standing, opened
+
+
+def _check_spoilt(replies: Replies, openers: Sequence[int]) -> None:
+    """Every opener found the sum spoilt: stop, before more attempts are debited for it.
+
+    Raises:
+        SumForged, OpeningOutOfBounds: what they found; which contributor did it, none of them can tell.
+    """
+    codes = {replies.get(point, Reply(code=LOST)).code for point in openers}
+    if codes <= _SPOILT:
+        raise refusal(
+            min(codes), "every opener refused the sum: a contributor spoilt it, and none can tell which"
+        )
 
 
 def _take_answer(

@@ -28,16 +28,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fedmed import wire
 from fedmed.aggregation import ckks_node
 from fedmed.aggregation.ckks_layout import added_tags, parts_of, read_part, write_part
 from fedmed.aggregation.ckks_node import CkksContributor
 from fedmed.aggregation.combiners import combiner_for
 from fedmed.crypto.ckks_parameters import PRIMES
 from fedmed.crypto.ckks_secret import CkksKeys
-from fedmed.errors import CiphertextMalformed, OpeningOutOfBounds
-from fedmed.protocol.steps import PhaseKind
+from fedmed.errors import CiphertextMalformed, OpeningOutOfBounds, SumForged
+from fedmed.protocol import envelope
+from fedmed.protocol.binding import payload_digest
+from fedmed.protocol.coordinator_round import aggregate
+from fedmed.protocol.steps import Phase, PhaseKind, Reply
 from fedmed.types import Scheme
-from tests.federation import Attempt, Trial, make_federation, make_trial, no_check
+from tests.federation import COORDINATOR, Attempt, Trial, make_federation, make_trial, no_check
 from tests.small_province import OPEN_POLICY, insecure_no_noise, small_study
 
 pytestmark = pytest.mark.slow
@@ -239,6 +243,31 @@ def test_one_attempt_opens_once_whatever_sum_is_shown_later(begun: tuple[Trial, 
     assert first.parts == again.parts, "the stored answer is sent again"
     fewer = trial.request(attempt, POINT, contributors=(1, 2, 3), openers=T)
     assert trial.federation.refused(POINT, PhaseKind.OPEN, *fewer) == "second_opening"
+
+
+def test_a_province_that_spoils_a_sum_costs_the_others_one_attempt_and_not_all() -> None:
+    """Openers cannot tell whose authenticator is false, and each further attempt would be debited."""
+    trial = make_trial(scheme=Scheme.CKKS)
+    debits = {point: len(node.contents().ledger) for point, node in trial.federation.nodes.items()}
+
+    def lie(phase: Phase, point: int, reply: Reply) -> Reply:
+        """Node 4 signs what it sends: the header holds the digest of the false authenticator."""
+        if phase.kind is not PhaseKind.CONTRIBUTE or point != 4:
+            return reply
+        header, chunk = reply.parts
+        false = bytes([chunk[0] ^ 1]) + chunk[1:]
+        said = wire.decode_statement(wire.decode_signed(header).body)
+        content = replace(wire.decode_header(said.content), chunk_digests=(payload_digest(false),))
+        signed = trial.federation.sign(
+            4, envelope.HEADER, wire.encode_header(content), context=said.context, receiver=COORDINATOR
+        )
+        return Reply(parts=(signed, false))
+
+    steps = aggregate(trial.desk, trial.standing, round_number=1, inputs=trial.inputs)
+    with pytest.raises(SumForged, match="every opener refused the sum"):
+        trial.federation.drive(steps, garble=lie)
+    spent = {p: len(n.contents().ledger) - debits[p] for p, n in trial.federation.nodes.items()}
+    assert spent == dict.fromkeys(ALL, 1)
 
 
 def test_a_field_above_what_nodes_may_declare_is_not_given_away(begun: tuple[Trial, Attempt]) -> None:

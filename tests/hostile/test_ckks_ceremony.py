@@ -19,7 +19,7 @@ from fedmed import wire
 from fedmed.aggregation.ckks_coordinator import CkksCombiner
 from fedmed.crypto.ckks_secret import CkksKeys
 from fedmed.crypto.identity import PublicIdentity, seal
-from fedmed.errors import FedMedError, TooFewNodes, UnknownVersion
+from fedmed.errors import FedMedError, RehearsalFailed, UnknownVersion
 from fedmed.protocol import envelope, node_ceremony
 from fedmed.protocol.coordinator_ceremony import Epoch, hold_ceremony
 from fedmed.protocol.steps import Phase, PhaseKind, Steps
@@ -102,7 +102,7 @@ def dealing_badly(monkeypatch: pytest.MonkeyPatch, plain: bytes) -> Tamper:
 
 def test_unlike_seeds_do_not_pass_the_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
     federation = federation_of()
-    with pytest.raises(TooFewNodes, match="sum_forged"):
+    with pytest.raises(RehearsalFailed, match="sum_forged"):
         federation.drive(ceremony(federation), tamper=dealing_badly(monkeypatch, bytes([7]) * 32))
     assert_nothing_is_left(federation)
     monkeypatch.undo()
