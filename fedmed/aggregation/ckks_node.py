@@ -8,6 +8,8 @@ Threat model, in plain words:
   between SuperNodes, from the coordinator's disk, from a backup of it. A node's own share of the noise is all
   that then protects a person: the fallback epsilon.
 * **The coordinator with any one province opens everything**, whatever the study says of colluders.
+* **Old contributions stay closed only if every province destroys the key.** One copy of it opens all that
+  anybody kept of its epoch, so contributions of this scheme are never to be published.
 * **The coordinator alone opens one sum an attempt, over the agreed set.** It has no key, and a custodian
   decrypts nothing but the sum of exactly the contributions whose signed headers it was shown: each carries an
   authenticator under the epoch's key, bound to epoch, plan (study, round, attempt, layout, inputs) and
@@ -16,8 +18,8 @@ Threat model, in plain words:
   leaves under a key of which each of T gives a share (`fedmed.aggregation.ckks_answers`), so that custodians
   cannot be asked for different sets one by one. All this binds the coordinator and the network, not the
   provinces: whoever holds the key can make authenticators.
-* **A malicious province** can spoil any sum, as in `threshold`; range and distance checks tell that it is
-  spoilt, not by whom.
+* **A malicious province** can spoil any sum, as in `threshold`; authenticator, range and distance tell that
+  it is spoilt, not by whom, and the study ends after that attempt.
 
 CKKS is inexact, and an inexact opening tells its error and with it the key (Li and Micciancio 2021). So
 fields travel as whole numbers in slots, the worst error of a sum is below 1/4 (`CkksSet.error`), and what a
