@@ -57,7 +57,7 @@ def hide(quantity: Quantity, net: Net, *, hidden: Flags, published: Flags) -> Fl
         if not more.any():
             more = _cheapest(quantity, net, taken, culprits)
         if not more.any():
-            more = _nearest(net, taken, culprits)
+            more = _nearest(quantity, net, taken, culprits)
         if not more.any():
             return blank
         blank = blank | more
@@ -90,16 +90,22 @@ def _alone(quantity: Quantity, net: Net, blank: Flags) -> Flags:
     return np.asarray((net.parts.T @ wanting.astype(np.int64) > 0) & blank, dtype=np.bool_)
 
 
-def _nearest(net: Net, taken: Flags, wanting: Flags) -> Flags:
-    """All shown numbers that the fewest equations are away, where none shares an equation; maybe none."""
-    reached = wanting
+def _nearest(quantity: Quantity, net: Net, taken: Flags, wanting: Flags) -> Flags:
+    """Where no equation of a cell has a shown number: the least one of each equation that is nearest."""
+    reached, can, found = wanting, net.is_known & ~taken, np.zeros_like(taken)
     while True:
-        touched = net.touches.T @ reached.astype(np.int64)
-        wider = reached | (net.touches @ touched > 0)
-        found = wider & net.is_known & ~taken
-        if found.any() or np.array_equal(wider, reached):
-            return np.asarray(found, dtype=np.bool_)
+        touched = net.touches.T @ reached.astype(np.int64) > 0
+        wider = reached | (net.touches @ touched.astype(np.int64) > 0)
+        if (wider & can).any() or np.array_equal(wider, reached):
+            break
         reached = wider
+    rules, places = net.signed.nonzero()
+    offered = touched[rules] & can[places]
+    rules, places = rules[offered], places[offered]
+    order = np.lexsort((places, quantity.values[places], rules))
+    _, firsts = np.unique(rules[order], return_index=True)
+    found[places[order][firsts]] = True
+    return found
 
 
 def _cheapest(quantity: Quantity, net: Net, taken: Flags, wanting: Flags) -> Flags:
