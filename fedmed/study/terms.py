@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from fedmed.study.sections import Line, Number, Table
 
 MOST_INTERVALS = 5000
+_WIDEST_EXPOSURE = 1000
 
 
 class TermTable(Table):
@@ -70,7 +71,8 @@ class ExposureTable(Table):
     Attributes:
         column: Name of the column; a row where it is missing or not above 0 falls out.
         low: Public lower bound (> 0), in the column's unit; smaller values count as it.
-        high: Public upper bound likewise.
+        high: Public upper bound likewise; at most 1,000 times ``low``, or one row could outweigh all others
+            and an exact fit would be that person's.
     """
 
     column: Line
@@ -81,6 +83,11 @@ class ExposureTable(Table):
     def _is_a_range(self) -> Self:
         if not self.low < self.high:
             raise ValueError(f"exposure: low must be < high, got {self.low:g} and {self.high:g}")
+        if self.high > _WIDEST_EXPOSURE * self.low:
+            raise ValueError(
+                f"exposure: high must be at most {_WIDEST_EXPOSURE:,} times low, got {self.low:g} and "
+                f"{self.high:g}: raise low, smaller values count as it"
+            )
         return self
 
 

@@ -52,6 +52,7 @@ def test_exact_and_noisy_fits_plan_their_own_rounds() -> None:
         ({**COX, "exposure": MONTHS}, None, "cox takes no exposure"),
         ({**POISSON, "exposure": {**MONTHS, "high": 1}}, None, "low must be < high"),
         ({**POISSON, "exposure": {**MONTHS, "low": 0}}, None, "must be > 0"),
+        ({**POISSON, "exposure": {**MONTHS, "low": 1e-9}}, None, "at most 1,000 times low"),
         ({**POISSON, "exposure": {**MONTHS, "column": "age"}}, None, "must differ"),
         ({**POISSON, "terms": [AGE, AGE]}, None, "must differ"),
         ({**POISSON, "terms": [{"column": "visits", "low": 0, "high": 1}]}, None, "must differ"),
