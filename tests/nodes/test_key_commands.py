@@ -65,7 +65,8 @@ def test_books_are_sealed_backed_up_lost_and_restored(
 def test_epochs_are_listed_and_ended(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Home(home).secrets().put(b"\x01" * 32, b"share")
     (epoch,) = told(capsys, "epochs", "list", home)["epochs"]
-    assert epoch == {"id": "01" * 32, "active": False, "polynomials_opened": 0, "last_day": None}
+    due = {"id": "01" * 32, "scheme": "threshold", "active": False, "polynomials_opened": 0, "last_day": None}
+    assert epoch == due
     assert told(capsys, "epochs", "end", home, "--yes", code=2)["error"]["code"] == "config_error"
     assert told(capsys, "epochs", "end", home, "01" * 32, "--yes") == {"ended": ["01" * 32]}
     assert told(capsys, "epochs", "end", home, "--all", "--yes") == {"ended": []}
