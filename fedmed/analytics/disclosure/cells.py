@@ -219,7 +219,7 @@ def _one_pass(cells: Iterable[Cell], values: Mapping[str, frozenset[str]]) -> It
             column, chosen = condition
             families.setdefault((column, cell - {condition}), {})[chosen] = cell
     known = frozenset(cells)
-    cut = functools.cache(_atoms)  # thousands of families are cut alike
+    cut = functools.cache(finest_parts)  # thousands of families are cut alike
     for (column, rest), sets in families.items():
         if rest in known:
             sets = {**sets, values[column]: rest}
@@ -233,7 +233,7 @@ def _one_pass(cells: Iterable[Cell], values: Mapping[str, frozenset[str]]) -> It
                 yield Equation(whole=whole, parts=tuple(parts))
 
 
-def _atoms(sets: tuple[frozenset[str], ...]) -> dict[frozenset[str], tuple[frozenset[str], ...]]:
+def finest_parts(sets: tuple[frozenset[str], ...]) -> dict[frozenset[str], tuple[frozenset[str], ...]]:
     """Each set as a union of disjoint ones: the finest parts that all the sets together tell apart."""
     homes: dict[str, list[int]] = {}
     for place, chosen in enumerate(sets):

@@ -172,7 +172,7 @@ class _Freedom:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _System:
+class System:
     """``matrix @ x == right``, ``0 <= x <= most``, in a unit that suits the programme.
 
     Attributes:
@@ -196,7 +196,7 @@ class _System:
     most: float
 
     @classmethod
-    def of(cls, quantity: Quantity, net: Net, components: Sequence[_Component]) -> _System:
+    def of(cls, quantity: Quantity, net: Net, components: Sequence[_Component]) -> System:
         """What the shown numbers say about the blanks of some components."""
         places = np.concatenate([cells for cells, _ in components])
         is_inside = np.zeros(len(net.cells), dtype=np.bool_)
@@ -226,9 +226,28 @@ class _System:
             upper: Shape (n,), bounds to put on the worlds looked at; None = ``most``.
         """
         most = np.full(len(goal), self.most) if upper is None else upper
+        found = self._programme(goal, most)
+        return None if found is None else found[0]
+
+    def bound(self, place: int) -> tuple[_Floats, _Floats] | None:
+        """A world in which one unknown is largest, and what keeps it from being larger.
+
+        Args:
+            place: The unknown.
+
+        Returns:
+            The world, and the multiplier of each equation, shape (m,): where it is zero, the bound would be
+            the same without the equation. None if the programme fails.
+        """
+        goal = np.zeros(len(self.wanted))
+        goal[place] = 1.0
+        return self._programme(goal, np.full(len(goal), self.most))
+
+    def _programme(self, goal: _Floats, most: _Floats) -> tuple[_Floats, _Floats] | None:
+        """Where the goal is largest, and the multipliers of the equations."""
         bounds = np.column_stack([np.zeros(len(goal)), most])
         found = linprog(-goal, A_eq=self.matrix, b_eq=self.right, bounds=bounds, method="highs-ds")
-        return found.x if found.status == 0 else None
+        return (found.x, found.eqlin.marginals) if found.status == 0 else None
 
     def reached(self, world: _Floats) -> Flags:
         """Unknowns that are as large as wanted in a world."""
@@ -252,8 +271,8 @@ def _narrow_by_programme(
     found = np.zeros_like(is_target)
     if not components:
         return found
-    system = _System.of(quantity, net, components)
-    left = _by_one_world(system, is_target[system.places])
+    system = System.of(quantity, net, components)
+    left = by_one_world(system, is_target[system.places])
     if left is None and len(components) > 1:
         for component in components:
             found |= _narrow_by_programme(quantity, net, [component], is_target)
@@ -266,7 +285,7 @@ def _narrow_by_programme(
     return found
 
 
-def _by_one_world(system: _System, left: Flags) -> Flags | None:
+def by_one_world(system: System, left: Flags) -> Flags | None:
     """Targets left after worlds in which many at once are large; None if there is no world."""
     while left.any():
         goal = np.where(left, 1 / system.wanted, 0.0)
@@ -284,7 +303,7 @@ def _by_one_world(system: _System, left: Flags) -> Flags | None:
     return left
 
 
-def _by_own_world(system: _System, left: Flags) -> Flags:
+def _by_own_world(system: System, left: Flags) -> Flags:
     """Targets that fail in the end, each tried in a programme of its own, one of each component at a time."""
     bad = left.copy()
     rounds = int(np.bincount(system.component[left]).max(initial=0))

@@ -52,12 +52,12 @@ class Net:
         """
         given = dict.fromkeys(known)
         rules = equations((*given, *between), values)
-        cells = _in_order({c for rule in rules for c in (rule.whole, *rule.parts)})
+        cells = in_order({c for rule in rules for c in (rule.whole, *rule.parts)})
         place = {cell: i for i, cell in enumerate(cells)}
         found = sorted((place[rule.whole], tuple(sorted(place[c] for c in rule.parts))) for rule in rules)
         wholes = np.array([whole for whole, _ in found], dtype=np.int64)
-        parts = _incidence([inside for _, inside in found], len(cells))
-        above = _incidence([(whole,) for whole, _ in found], len(cells))
+        parts = incidence([inside for _, inside in found], len(cells))
+        above = incidence([(whole,) for whole, _ in found], len(cells))
         return cls(
             cells=cells,
             is_known=np.array([cell in given for cell in cells], dtype=np.bool_),
@@ -144,7 +144,7 @@ class Quantity:
         return np.asarray(self.values[net.wholes] - net.parts @ seen, dtype=np.int64)
 
 
-def _in_order(cells: Iterable[Cell]) -> tuple[Cell, ...]:
+def in_order(cells: Iterable[Cell]) -> tuple[Cell, ...]:
     """Cells by their columns and values, whatever order they come in."""
     found = list(cells)
     conditions = {condition for cell in found for condition in cell}
@@ -157,7 +157,7 @@ def _spelled(condition: Condition) -> tuple[str, list[str]]:
     return condition[0], sorted(condition[1])
 
 
-def _incidence(rows: Sequence[Sequence[int]], columns: int) -> csr_matrix:
+def incidence(rows: Sequence[Sequence[int]], columns: int) -> csr_matrix:
     """A matrix with 1 at the given columns of each row."""
     ends = np.cumsum([0, *map(len, rows)])
     places = np.fromiter((place for row in rows for place in row), dtype=np.int64, count=int(ends[-1]))

@@ -20,8 +20,12 @@ import numpy.typing as npt
 from fedmed.analytics.disclosure.cells import Cell, cells_of, grid_of, known_values, sums_in_common
 from fedmed.analytics.disclosure.hiding import hide
 from fedmed.analytics.disclosure.net import Flags, Net, Quantity
+from fedmed.analytics.disclosure.points import Points
 from fedmed.analytics.disclosure.tables import PERSONS, ExactTable, Kept, ProtectedTable, State
 from fedmed.types import IntArray, require
+
+MOST_TURNS = 10
+"""How often one number of each bound that is too tight is hidden; then all that touches what it bounds is."""
 
 DEFAULT_MINIMUM = 11
 LEAST_MINIMUM, LARGEST_MINIMUM = 5, 30
@@ -132,11 +136,15 @@ class _Frame:
         tables: Places of the tables in the study.
         net: The equations between their cells.
         ours: Shape (cells of the net,): place in the study of each cell that the tables have, else -1.
+        points: What the cells of several tables consist of; None where there are too many.
+        known: Shape (cells of the points,): place in the study of each.
     """
 
     tables: tuple[int, ...]
     net: Net
     ours: IntArray
+    points: Points | None
+    known: IntArray
 
     @classmethod
     def of(cls, study: _Study, tables: tuple[int, ...]) -> _Frame:
@@ -148,7 +156,10 @@ class _Frame:
         net = Net.of([study.cells[place] for place in known], study.values, between=between)
         number = {study.cells[place]: place for place in known}
         ours = np.array([number.get(cell, -1) for cell in net.cells], dtype=np.int64)
-        return cls(tables=tables, net=net, ours=ours)
+        # Of one table the net has every sum.
+        points = Points.of(number, study.values) if len(tables) > 1 else None
+        ordered = [] if points is None else [number[cell] for cell in points.cells]
+        return cls(tables=tables, net=net, ours=ours, points=points, known=np.array(ordered, dtype=np.int64))
 
     def inside(self, numbers: IntArray) -> IntArray:
         """Numbers of the study's cells for the net's; 0 where no table has the cell."""
@@ -157,6 +168,30 @@ class _Frame:
         return found
 
     def hide(self, quantity: _Numbers, *, hidden: Flags, needs: IntArray) -> Flags:
+        """What must be hidden, in flags of the study's cells.
+
+        Guarantees:
+            Where the tables have points, no world of points that agrees with what is shown bounds a protected
+            cell below its need, unless earlier publications alone do.
+        """
+        good, turn = np.zeros(len(self.known), dtype=np.bool_), 0
+        while True:
+            hidden = self._hide_by_net(quantity, hidden=hidden, needs=needs)
+            if self.points is None:
+                return hidden
+            verdict = self.points.too_narrow(
+                Quantity(values=quantity.values[self.known], needs=needs[self.known], floor=quantity.floor),
+                hidden[self.known],
+                published=quantity.published[self.known],
+                good=good,
+                is_last=turn >= MOST_TURNS,
+            )
+            if not verdict.above.any():
+                return hidden
+            hidden[self.known[verdict.above]] = True
+            good, turn = verdict.good, turn + 1
+
+    def _hide_by_net(self, quantity: _Numbers, *, hidden: Flags, needs: IntArray) -> Flags:
         """`fedmed.analytics.disclosure.hiding.hide`, in flags of the study's cells."""
         chosen = hide(
             Quantity(values=self.inside(quantity.values), needs=self.inside(needs), floor=quantity.floor),

@@ -1,0 +1,180 @@
+"""What all tables say together: one unknown for every point of the grid on which they all lie.
+
+The equations of a net are sums in one column at a time. Tables whose levels overlap without one lying in the
+other bound each other through points that no such sum names; this is the last look at a choice of blanks, by
+programmes that know nothing but points, where there are few enough of them. Where a number is still bounded
+too tightly, the programme's multipliers name the shown numbers that do it, and the least of them goes.
+
+Source:
+    Fischetti and Salazar 2001, Management Science 47(7): hidden cells audited over all worlds that agree with
+    what is shown, and the dual solution of one that fails as the numbers of which one must go.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import bmat, csr_matrix, eye_array
+
+from fedmed.analytics.disclosure.cells import Cell, finest_parts
+from fedmed.analytics.disclosure.interval import System, Verdict, by_one_world
+from fedmed.analytics.disclosure.net import Flags, Quantity, in_order, incidence
+from fedmed.types import IntArray
+
+MOST_SIZE = 40_000
+"""Points of the grid of all tables times their cells; beyond it nothing is looked at by points."""
+
+MOST_WORK = 4_000_000
+"""Points times shown numbers times programmes of one look; what is not reached counts as too tight."""
+
+
+_NO_MULTIPLIER = 1e-7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Points:
+    """Which points the cells of some tables consist of.
+
+    Attributes:
+        cells: All cells, in their fixed order.
+        members: Shape (cells, points), int64: 1 where a point is in a cell. Every point is in some cell, and
+            no two are in the same ones.
+    """
+
+    cells: tuple[Cell, ...]
+    members: csr_matrix
+
+    @classmethod
+    def of(cls, cells: Iterable[Cell], values: Mapping[str, frozenset[str]]) -> Points | None:
+        """The points of some cells.
+
+        Args:
+            cells: Of all tables that are looked at together, each once.
+            values: `fedmed.analytics.disclosure.cells.known_values` of the same tables.
+
+        Returns:
+            The points; None where there are none, or too many (`MOST_SIZE`).
+        """
+        given = tuple(cells)
+        asked_of: dict[str, dict[frozenset[str], int]] = {}
+        for column, chosen in itertools.chain.from_iterable(given):
+            times = asked_of.setdefault(column, {})
+            times[chosen] = times.get(chosen, 0) + 1
+        inside = {}
+        for column in sorted(asked_of):
+            is_in_all = sum(asked_of[column].values()) == len(given)
+            every = asked_of[column].keys() | (() if is_in_all else {values[column]})
+            inside[column] = finest_parts(tuple(every))
+        parts = (len({part for few in sets.values() for part in few}) for sets in inside.values())
+        if not given or math.prod(parts) * len(given) > MOST_SIZE:
+            return None
+        ordered = in_order(given)
+        homes: dict[tuple[frozenset[str], ...], list[int]] = {}
+        for place, cell in enumerate(ordered):
+            asked = dict(cell)
+            sets = (inside[column][asked.get(column, values[column])] for column in inside)
+            for point in itertools.product(*sets):
+                homes.setdefault(point, []).append(place)
+        return cls(
+            cells=ordered, members=incidence(sorted(set(map(tuple, homes.values()))), len(ordered)).T.tocsr()
+        )
+
+    def too_narrow(
+        self, quantity: Quantity, blank: Flags, *, published: Flags, good: Flags, is_last: bool = False
+    ) -> Verdict:
+        """Protected blanks that all tables together bound below their need.
+
+        Args:
+            quantity: The numbers of the cells; where no world of points has them all, they bound nothing.
+            blank: Shape (cells,): hidden cells.
+            published: Shape (cells,): cells that cannot be hidden any more.
+            good: `Verdict.good` of fewer blanks.
+            is_last: Whether to make an end: hide whatever shares a person with a blank that fails.
+
+        Returns:
+            The verdict; ``above`` is the least number of each bound that is too tight. Of blanks about which
+            programmes find nothing out in time it is all that shares a person with them.
+        """
+        can = ~blank & ~published
+        waiting = blank & (quantity.needs > 0) & ~good
+        seen = self.members.T @ (~blank).astype(np.int64) > 0
+        # A point that no shown number counts may be as large as one likes.
+        waiting &= self.members @ (~seen).astype(np.int64) == 0
+        if not waiting.any():
+            return Verdict(narrow=waiting, above=waiting, good=good)
+        targets, shown = np.flatnonzero(waiting), np.flatnonzero(~blank)
+        system = self._system(quantity, targets, shown)
+        left = by_one_world(system, system.has_need)
+        if left is None and not self._agrees(quantity):
+            return Verdict(narrow=np.zeros_like(blank), above=np.zeros_like(blank), good=good)
+        narrow, lost, bounds = system.has_need, system.has_need, np.zeros_like(blank)
+        if left is not None:
+            programmes = MOST_WORK // (self.members.shape[1] * len(shown))
+            narrow, lost, used = _by_own_world(system, left, most=programmes)
+            for rule in used:
+                offered = shown[rule[: len(shown)] & can[shown]]
+                bounds[offered[np.argsort(quantity.values[offered], kind="stable")[:1]]] = True
+        found, unproved = np.zeros((2, len(blank)), dtype=np.bool_)
+        found[targets] = narrow[: len(targets)]
+        unproved[targets] = (narrow if is_last else lost)[: len(targets)]
+        touched = self.members.T @ unproved.astype(np.int64) > 0
+        bounds |= can & (self.members @ touched.astype(np.int64) > 0)
+        return Verdict(narrow=found, above=bounds, good=good | (waiting & ~found))
+
+    def _agrees(self, quantity: Quantity) -> bool:
+        """Whether some world of points has all numbers, as it must where nobody is in two of them."""
+        every = self._system(quantity, np.arange(0), np.arange(len(self.cells)))
+        return every.solve(np.zeros(len(every.wanted))) is not None
+
+    def _system(self, quantity: Quantity, targets: IntArray, shown: IntArray) -> System:
+        """The unknowns are the targets, and then all points; the equations those of what is shown first."""
+        members = self.members.astype(np.float64)
+        size, few = members.shape[1], len(targets)
+        largest = int(max(quantity.values.max(), quantity.wanted.max()))
+        unit = max(quantity.floor, largest >> 30)
+        matrix = members[shown]
+        if few:
+            matrix = bmat([[None, matrix], [-eye_array(few), members[targets]]])
+        return System(
+            places=np.concatenate([targets, np.full(size, -1)]),
+            component=np.zeros(few + size, dtype=np.int64),
+            matrix=csr_matrix(matrix),
+            right=np.concatenate([quantity.values[shown], np.zeros(few)]) / unit,
+            wanted=np.concatenate([quantity.wanted[targets] / unit, np.ones(size)]),
+            has_need=np.arange(few + size) < few,
+            work=0,
+            most=4.0 * largest / unit + 4.0,
+        )
+
+
+def _by_own_world(system: System, left: Flags, *, most: int) -> tuple[Flags, Flags, list[Flags]]:
+    """Targets that fail, each tried in a programme of its own.
+
+    Args:
+        system: The programme.
+        left: Its unknowns that have not been large enough yet.
+        most: How many programmes there is time for.
+
+    Returns:
+        Those that fail or were not reached, of these the ones that nothing was found out about, and for each
+        of the others the equations that bound it.
+    """
+    narrow, lost, used = left.copy(), np.zeros_like(left), []
+    while (left & narrow).any():
+        place = int(np.flatnonzero(left & narrow)[0])
+        found = system.bound(place) if most > 0 else None
+        if found is None:
+            lost[place] = True
+        else:
+            world, multipliers = found
+            narrow &= ~(left & system.reached(world))
+            if narrow[place]:
+                used.append(np.abs(multipliers) > _NO_MULTIPLIER)
+        left = left & narrow
+        left[place] = False
+        most -= 1
+    return narrow, lost, used
