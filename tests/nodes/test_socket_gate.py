@@ -227,6 +227,8 @@ def test_a_gate_that_ends_while_connections_come_and_go_closes_every_one(open_fo
         for s in held[: attempt % 8]:
             s.close()  # the end of one side and the end of the gate meet
         place.close()
+        with socket.socket(socket.AF_UNIX) as late, pytest.raises(ConnectionRefusedError):
+            late.connect(os.fspath(place.path))
         for s in held:
             s.close()
     gc.collect()  # a stream or socket that was never closed warns here, and a warning is an error
