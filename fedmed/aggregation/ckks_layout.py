@@ -16,7 +16,7 @@ from fedmed.aggregation.encoding import chunk_values
 from fedmed.crypto.ckks import residues_from_bytes, residues_to_bytes, tag_bytes
 from fedmed.crypto.ckks_parameters import CIPHERTEXT_BYTES, SLOTS, TAG_PRIMES, ciphertexts_for, limbs_of
 from fedmed.errors import CiphertextMalformed
-from fedmed.types import FloatArray, Layout, WordArray, digest, require
+from fedmed.types import FloatArray, Layout, WordArray, digest
 
 _TAG_BYTES = 8 * len(TAG_PRIMES)
 
@@ -63,14 +63,6 @@ def parts_of(layout: Layout) -> tuple[Part, ...]:
 def place_of(plan_digest: bytes, part: Part) -> bytes:
     """What an authenticator is bound to beside key and contributor: plan and chunk."""
     return digest("fedmed/ckks/place", plan_digest, part.index.to_bytes(4, "little"))
-
-
-def check_fields(fields: WordArray, layout: Layout) -> None:
-    """Fields belong to the layout; raises `ConfigError`."""
-    require(fields.shape == (layout.values,), f"fields must have shape ({layout.values},)")
-    require(fields.dtype == np.uint64, f"fields must be uint64, got {fields.dtype}")
-    bound = np.uint64(1 << (layout.field_bits - 1))
-    require(bool(np.all(fields < bound)), f"fields must be below {bound}")
 
 
 def slots_of(fields: WordArray, layout: Layout) -> FloatArray:

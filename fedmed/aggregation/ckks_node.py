@@ -38,14 +38,13 @@ import numpy as np
 from fedmed.aggregation.ckks_answers import answer_tag, joined, write_answer
 from fedmed.aggregation.ckks_layout import (
     Part,
-    check_fields,
     parts_of,
     place_of,
     read_part,
     slots_of,
     write_part,
 )
-from fedmed.aggregation.contract import Opening
+from fedmed.aggregation.contract import Opening, check_fields, check_sets
 from fedmed.crypto.ckks_parameters import TOLERANCE, named_ckks_set
 from fedmed.crypto.ckks_secret import (
     CkksKeys,
@@ -60,9 +59,7 @@ from fedmed.crypto.ckks_secret import (
 from fedmed.errors import (
     LayoutMismatch,
     MessageMalformed,
-    OpenersMiscounted,
     OpeningOutOfBounds,
-    SetMalformed,
 )
 from fedmed.types import FloatArray, Layout, WordArray
 
@@ -120,18 +117,15 @@ class CkksContributor:
             OpeningOutOfBounds: an opened slot is too far from a whole number, or a value beyond what so many
                 contributors can reach.
         """
-        parts, contributors, openers = parts_of(asked.layout), list(asked.contributors), list(asked.openers)
+        parts = parts_of(asked.layout)
         if len(asked.sums) != len(parts):
             raise MessageMalformed(
                 f"an opening of scheme ckks shows {len(parts)} sums, got {len(asked.sums)}"
             )
-        if any(not points or points != sorted(set(points)) for points in (contributors, openers)):
-            raise SetMalformed("S and T must be strictly increasing lists of points, not empty")
-        if len(openers) != self._keys.threshold or self._keys.point not in openers:
-            raise OpenersMiscounted(f"openers must be {self._keys.threshold} custodians, me included")
+        check_sets(asked, point=self._keys.point, threshold=self._keys.threshold)
         most = named_ckks_set(asked.layout.parameter_set).max_nodes
-        if len(contributors) > most:
-            raise LayoutMismatch(f"{asked.layout.parameter_set} serves {most} nodes, got {len(contributors)}")
+        if (nodes := len(asked.contributors)) > most:
+            raise LayoutMismatch(f"{asked.layout.parameter_set} serves {most} nodes, got {nodes}")
         return tuple(self._opened(asked, part, data) for part, data in zip(parts, asked.sums, strict=True))
 
     def _opened(self, asked: Opening, part: Part, data: bytes) -> bytes:

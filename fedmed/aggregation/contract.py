@@ -6,12 +6,15 @@ One pair of modules a scheme implements it. Values are *fields*: non-negative in
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fedmed.errors import MessageMalformed
-from fedmed.types import Layout, WordArray
+import numpy as np
+
+from fedmed.errors import MessageMalformed, OpenersMiscounted, SetMalformed
+from fedmed.types import Layout, WordArray, require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,34 @@ class Combiner(Protocol):
             OpeningOutOfBounds: a guard bit is set or a padding field is not zero.
         """
         ...
+
+
+def check_fields(fields: WordArray, layout: Layout) -> None:
+    """Fields belong to the layout; raises `ConfigError`."""
+    require(fields.shape == (layout.values,), f"fields must have shape ({layout.values},)")
+    require(fields.dtype == np.uint64, f"fields must be uint64, got {fields.dtype}")
+    bound = np.uint64(1 << (layout.field_bits - 1))
+    require(bool(np.all(fields < bound)), f"fields must be below {bound}")
+
+
+def check_sets(asked: Opening, *, point: int, threshold: int) -> None:
+    """S and T are sets that a custodian can answer for, whatever the scheme.
+
+    Args:
+        asked: The opening.
+        point: This custodian's roster point.
+        threshold: How many custodians open together.
+
+    Raises:
+        SetMalformed: S or T is empty or not strictly increasing.
+        OpenersMiscounted: T has not ``threshold`` members, or this custodian is not one.
+    """
+    for name, points in (("contributors", asked.contributors), ("openers", asked.openers)):
+        increasing = all(low < high for low, high in itertools.pairwise(points))
+        if not points or not increasing:
+            raise SetMalformed(f"{name} must be a strictly increasing list of points, not empty")
+    if len(asked.openers) != threshold or point not in asked.openers:
+        raise OpenersMiscounted(f"openers must be {threshold} custodians with {point} among them")
 
 
 def check_sumless(asked: Opening) -> None:

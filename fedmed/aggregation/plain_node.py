@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from fedmed.aggregation.contract import Opening, check_sumless
+from fedmed.aggregation.contract import Opening, check_fields, check_sumless
 from fedmed.aggregation.encoding import chunk_values
-from fedmed.types import Layout, WordArray, require
+from fedmed.types import Layout, WordArray
 
 
 class PlainContributor:
@@ -27,10 +25,7 @@ class PlainContributor:
             ConfigError: shape, dtype or range of the fields do not belong to the layout.
         """
         del plan_digest  # nothing is masked, so nothing depends on the plan
-        require(fields.shape == (layout.values,), f"fields must have shape ({layout.values},)")
-        require(fields.dtype == np.uint64, f"fields must be uint64, got {fields.dtype}")
-        bound = np.uint64(1 << (layout.field_bits - 1))
-        require(bool(np.all(fields < bound)), f"fields must be below {bound}")
+        check_fields(fields, layout)
         words = fields.astype("<u8").tobytes()
         chunks, start = [], 0
         for values in chunk_values(layout):

@@ -6,12 +6,11 @@ module refuses only what it cannot compute.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from fedmed.aggregation.contract import Opening, check_sumless
+from fedmed.aggregation.contract import Opening, check_sets, check_sumless
 from fedmed.crypto.lattice_public import Chunk, chunks_of, pack, public_polynomial, residues_to_bytes
 from fedmed.crypto.lattice_secret import (
     KEY_BYTES,
@@ -35,7 +34,7 @@ from fedmed.crypto.parameters import RING_DEGREE, ParameterSet, named_set
 from fedmed.crypto.residues import ByteSource, Residues, multiplied, reduced
 from fedmed.crypto.seal import Factor
 from fedmed.crypto.sharing import lagrange
-from fedmed.errors import EpochMismatch, LayoutMismatch, OpenersMiscounted, SetMalformed
+from fedmed.errors import EpochMismatch, LayoutMismatch
 from fedmed.types import DIGEST_BYTES, Layout, WordArray
 
 __all__ = ["EpochKeys", "ThresholdContributor", "insecure_epoch_keys"]
@@ -111,7 +110,8 @@ class ThresholdContributor:
         """
         check_sumless(asked)
         contributors, openers, layout = asked.contributors, asked.openers, asked.layout
-        self._check_sets(contributors, openers)
+        check_sets(asked, point=self._keys.point, threshold=self._keys.threshold)
+        self._check_ceremony(contributors, openers)
         parameter_set = named_set(layout.parameter_set)
         self._check_parameters(parameter_set, contributors)
         smudging_bits = parameter_set.smudging_bits
@@ -126,16 +126,8 @@ class ThresholdContributor:
             out.append(residues_to_bytes(opening_polynomial(product, smudging, mask), used))
         return tuple(out)
 
-    def _check_sets(self, contributors: Sequence[int], openers: Sequence[int]) -> None:
-        """Refuse sets for which no answer can be computed."""
-        for name, points in (("contributors", contributors), ("openers", openers)):
-            increasing = all(low < high for low, high in itertools.pairwise(points))
-            if not points or not increasing:
-                raise SetMalformed(f"{name} must be a strictly increasing list of points, not empty")
-        if len(openers) != self._keys.threshold or self._keys.point not in openers:
-            raise OpenersMiscounted(
-                f"openers must be {self._keys.threshold} custodians with {self._keys.point} among them"
-            )
+    def _check_ceremony(self, contributors: Sequence[int], openers: Sequence[int]) -> None:
+        """Refuse sets with whom this custodian has no keys in common."""
         missing = [point for point in contributors if point not in self._keys.shares]
         strangers = [p for p in openers if p != self._keys.point and p not in self._keys.pair_keys]
         if missing or strangers:
