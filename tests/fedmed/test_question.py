@@ -26,32 +26,29 @@ TABLES = {f"node{point}": stays(point) for point in range(1, 5)}
 ALL = {"data__max_rows_per_person": 100}
 
 
-def pooled() -> tuple[list[int], list[int]]:
-    """Rows and fen of every cell, by a loop over all nodes' rows."""
+def costs_by_cell() -> list[list[float | None]]:
+    """The cost of every row of every cell, by a loop over all nodes' rows."""
     rows = list(itertools.chain.from_iterable(table.to_pylist() for table in TABLES.values()))
-    counts, fen = [], []
-    for level, sex in itertools.product((*LEVELS, None), (*SEXES, None)):
-        mine = [
-            r for r in rows if (r["level"] if r["level"] in LEVELS else None) == level and r["sex"] == sex
-        ]
-        counts.append(len(mine))
-        fen.append(sum(round(min(max(r["cost"], 0), 500) * 100) for r in mine if r["cost"] is not None))
-    return counts, fen
-
-
-def complete() -> list[bool]:
-    """Whether a cell has rows, each with a cost."""
-    rows = list(itertools.chain.from_iterable(table.to_pylist() for table in TABLES.values()))
-    cells = itertools.product((*LEVELS, None), (*SEXES, None))
-    costs = [
+    return [
         [
             row["cost"]
             for row in rows
             if (row["level"] if row["level"] in LEVELS else None) == level and row["sex"] == sex
         ]
-        for level, sex in cells
+        for level, sex in itertools.product((*LEVELS, None), (*SEXES, None))
     ]
-    return [bool(of_cell) and None not in of_cell for of_cell in costs]
+
+
+def pooled() -> tuple[list[int], list[int]]:
+    """Rows and fen of every cell."""
+    cells = costs_by_cell()
+    fen = [sum(round(min(max(cost, 0), 500) * 100) for cost in mine if cost is not None) for mine in cells]
+    return [len(mine) for mine in cells], fen
+
+
+def complete() -> list[bool]:
+    """Whether a cell has rows, each with a cost."""
+    return [bool(mine) and None not in mine for mine in costs_by_cell()]
 
 
 def columns(document: Any, place: int) -> Any:
