@@ -10,8 +10,9 @@ import codecs
 import difflib
 import gzip
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, cast
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,7 @@ _BLOCK_BYTES: Final = 1 << 20
 
 # Arrow's own messages quote the cell that they could not read, so they are never passed on.
 _UNREADABLE = (pa.ArrowException, OSError, UnicodeError)
+_CUT_SHORT = (OSError, EOFError, zlib.error)
 
 
 def read_table(path: Path) -> pa.Table:
@@ -100,9 +102,84 @@ def nearest(name: str, names: list[str]) -> str:
 
 
 def _read_csv(path: Path) -> pa.Table:
-    """Read text columns block by block, counting rows with a wrong number of fields."""
+    """Read text columns block by block, once; what Arrow cannot read is read again for the reason."""
+    _check_kind(path)
+    try:
+        names = _checked_names(_header(path, _parse_options()), path)
+        return _rows(path, names, _parse_options())
+    except _UNREADABLE:
+        pass
     _check_text(path)
-    header = _header(path)
+    _check_widths(path)
+    raise DataContractError(f"{path.name}: not readable as CSV; use UTF-8, commas and one header line")
+
+
+def _parse_options(handler: Callable[[pacsv.InvalidRow], str] | None = None) -> pacsv.ParseOptions:
+    """How a file is cut into cells; without a handler a row of another width stops the reading."""
+    return pacsv.ParseOptions(invalid_row_handler=handler, newlines_in_values=True)
+
+
+def _header(path: Path, parse_options: pacsv.ParseOptions) -> list[str]:
+    """The column names, from the first block."""
+    with pacsv.open_csv(path, parse_options=parse_options) as reader:
+        return list(reader.schema.names)
+
+
+def _rows(path: Path, names: list[str], parse_options: pacsv.ParseOptions) -> pa.Table:
+    """All rows, every column as text; Arrow checks that each cell is UTF-8."""
+    convert_options = pacsv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()),
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=True,
+        null_values=[""],
+    )
+    with pacsv.open_csv(path, parse_options=parse_options, convert_options=convert_options) as reader:
+        return pa.Table.from_batches(list(reader), schema=reader.schema)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The bytes of a CSV file, gzipped or not."""
+    if path.name.lower().endswith(".gz"):
+        return cast(BinaryIO, gzip.open(path, "rb"))  # it reads like one, and is not typed as one
+    return path.open("rb")
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse a Parquet file that is called CSV, and what is not gzipped although its name says so."""
+    try:
+        with _opened(path) as file:
+            start = file.read(len(_PARQUET))
+    except _CUT_SHORT:
+        raise DataContractError(f"{path.name}: cannot be read to its end; export it again") from None
+    if start == _PARQUET:
+        raise DataContractError(f"{path.name}: holds Parquet; call it {path.stem}.parquet")
+
+
+def _check_text(path: Path) -> None:
+    """Find the line that is not UTF-8, or that the file ends too early."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line = 1
+    try:
+        with _opened(path) as file:
+            while block := file.read(_BLOCK_BYTES):
+                decoder.decode(block)
+                line += block.count(b"\n")
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError as fault:
+        line += fault.object[: fault.start].count(b"\n")
+        raise DataContractError(
+            f"{path.name}: line {line} is not UTF-8; convert the file "
+            "(of a Chinese export: iconv -f GB18030 -t UTF-8)"
+        ) from None
+    except _CUT_SHORT:
+        raise DataContractError(f"{path.name}: cannot be read to its end; export it again") from None
+
+
+def _check_widths(path: Path) -> None:
+    """Count rows with another number of fields than the header.
+
+    Only text that is UTF-8 comes here: of a ragged row that is not, Arrow prints a trace that quotes it.
+    """
     ragged = 0
 
     def count(_: pacsv.InvalidRow) -> str:
@@ -112,58 +189,14 @@ def _read_csv(path: Path) -> pa.Table:
         return "skip"
 
     try:
-        with pacsv.open_csv(
-            path,
-            parse_options=pacsv.ParseOptions(invalid_row_handler=count, newlines_in_values=True),
-            convert_options=pacsv.ConvertOptions(
-                column_types={name: pa.string() for name in header},
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=True,
-                null_values=[""],
-            ),
-        ) as reader:
-            table = pa.Table.from_batches(list(reader), schema=reader.schema)
+        names = _header(path, _parse_options(lambda _: "skip"))
+        _rows(path, names, _parse_options(count))
     except _UNREADABLE:
-        raise DataContractError(
-            f"{path.name}: not readable as CSV; use UTF-8, commas and one header line"
-        ) from None
+        return
     if ragged:
         raise DataContractError(
             f"{path.name}: {ragged} rows have another number of fields than the header; correct the export"
         )
-    return table
-
-
-def _check_text(path: Path) -> None:
-    """Refuse what is not UTF-8 before Arrow reads it: its handler of ragged rows prints a trace there."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    opened = gzip.open if path.name.lower().endswith(".gz") else open
-    try:
-        with opened(path, "rb") as file:
-            if file.read(len(_PARQUET)) == _PARQUET:
-                raise DataContractError(f"{path.name}: holds Parquet; call it {path.stem}.parquet")
-            file.seek(0)
-            while block := file.read(_BLOCK_BYTES):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        raise DataContractError(
-            f"{path.name}: not UTF-8; convert it (of a Chinese export: iconv -f GB18030 -t UTF-8)"
-        ) from None
-    except (OSError, EOFError, zlib.error):
-        raise DataContractError(f"{path.name}: cannot be read to its end; export it again") from None
-
-
-def _header(path: Path) -> list[str]:
-    """The checked column names of a CSV file."""
-    try:
-        with pacsv.open_csv(
-            path, parse_options=pacsv.ParseOptions(invalid_row_handler=lambda _: "skip")
-        ) as reader:
-            names = list(reader.schema.names)
-    except _UNREADABLE:
-        raise DataContractError(f"{path.name}: no readable header; use UTF-8 and one header line") from None
-    return _checked_names(names, path)
 
 
 def _read_parquet(path: Path) -> pa.Table:

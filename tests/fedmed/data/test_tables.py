@@ -50,8 +50,8 @@ def test_parquet_keeps_its_types(tmp_path):
         ("x,psn_name\n1,Confidential\n", "column psn_name identifies persons directly"),
         ("x,CertNo\n1,Confidential\n", "column CertNo identifies persons directly"),
         ("x,y\n1,2\nConfidential\n3,4,5\n", "2 rows have another number of fields"),
-        (b"x,y\n1,\xff\xfeConfidential\n", "not UTF-8"),
-        (b"x,\xff\n1,Confidential\n", "not UTF-8"),
+        (b"x,y\n1,\xff\xfeConfidential\n", "line 2 is not UTF-8"),
+        (b"x,\xff\n1,Confidential\n", "line 1 is not UTF-8"),
     ],
 )
 def test_unfit_csv_is_refused_without_quoting_a_cell(tmp_path, text, message):
@@ -63,6 +63,12 @@ def test_unfit_csv_is_refused_without_quoting_a_cell(tmp_path, text, message):
     assert caught.value.__cause__ is None
 
 
+def test_rows_of_another_width_are_counted_wherever_they_stand(tmp_path):
+    first, second = 300_000 * "1,2\n", "a,b\nConfidential\n"  # text where the first block held numbers
+    with pytest.raises(DataContractError, match=r"table\.csv: 2 rows have another number of fields"):
+        read_table(write(tmp_path, "x,y\nConfidential\n" + first + second))
+
+
 def test_unfit_files_of_other_kinds_are_refused(tmp_path):
     with pytest.raises(DataContractError, match="no such file"):
         read_table(tmp_path / "absent.csv")
@@ -72,14 +78,19 @@ def test_unfit_files_of_other_kinds_are_refused(tmp_path):
         read_table(write(tmp_path, "no parquet at all", "t.parquet"))
     with pytest.raises(DataContractError, match="cannot be read to its end"):
         read_table(write(tmp_path, b"\x1f\x8b broken", "t.csv.gz"))
+    with pytest.raises(DataContractError, match="cannot be read to its end"):
+        read_table(write(tmp_path, gzip.compress(b"x,y\n" + 9_999 * b"1,2\n")[:-9], "t.csv.gz"))
+    with pytest.raises(DataContractError, match="not readable as CSV"):
+        read_table(write(tmp_path, b"\n\n", "t.csv"))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("person,city\n1,上海\n".encode("gb18030"), "iconv -f GB18030"),
-        (b"x,y\n1,2\n\xc8,\xc8,3\n", "not UTF-8"),  # a ragged row, which Arrow would hand back as text
-        (b"x\n1\n" + b"\xe4\xb8", "not UTF-8"),  # cut in the middle of a character
+        (b"x,y\n1,2\n\xc8,\xc8,3\n", "line 3 is not UTF-8"),  # a ragged row, which Arrow hands back as text
+        (b"x\n1\n" + b"\xe4\xb8", "line 3 is not UTF-8"),  # cut in the middle of a character
+        (b"x\n" + 400_000 * b"123\n" + b"\xff\n", "line 400002 is not UTF-8"),  # in the second block
         (b"PAR1 and so on", "call it table.parquet"),
     ],
 )
