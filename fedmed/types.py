@@ -207,6 +207,24 @@ class Layout:
         return -(-self.values // self.fields)
 
 
+def check_fields(fields: WordArray, layout: Layout) -> None:
+    """Refuse fields that do not belong to a layout; every scheme does so once, where it packs them.
+
+    Args:
+        fields: Shape (layout.values,), uint64, each below 2^(field_bits - 1): a larger one would run into
+            its neighbour, and the sum would be wrong in silence.
+        layout: The plan's layout.
+
+    Raises:
+        ConfigError: shape, type or range. No field is quoted: a field is a person's secret.
+    """
+    shape, bits = (layout.values,), layout.field_bits - 1
+    require(fields.shape == shape, f"fields must have shape {shape}, got {fields.shape}")
+    require(fields.dtype == np.uint64, f"fields must be uint64, got {fields.dtype}")
+    fit = bool(np.all(fields < np.uint64(1 << bits)))
+    require(fit, f"every field must be below 2**{bits} (field_bits less a guard bit)")
+
+
 class FeatureKind(Enum):
     """How a column becomes model inputs."""
 

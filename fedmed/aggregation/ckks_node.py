@@ -44,7 +44,7 @@ from fedmed.aggregation.ckks_layout import (
     slots_of,
     write_part,
 )
-from fedmed.aggregation.contract import Opening, check_fields, check_sets
+from fedmed.aggregation.contract import Opening, check_sets
 from fedmed.crypto.ckks_parameters import TOLERANCE, named_ckks_set
 from fedmed.crypto.ckks_secret import (
     CkksKeys,
@@ -61,7 +61,7 @@ from fedmed.errors import (
     MessageMalformed,
     OpeningOutOfBounds,
 )
-from fedmed.types import FloatArray, Layout, WordArray
+from fedmed.types import FloatArray, Layout, WordArray, check_fields
 
 
 class CkksContributor:

@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from fedmed.errors import MessageMalformed, OpenersMiscounted, SetMalformed
-from fedmed.types import Layout, WordArray, require
+from fedmed.types import Layout, WordArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +91,6 @@ class Combiner(Protocol):
             OpeningOutOfBounds: a guard bit is set or a padding field is not zero.
         """
         ...
-
-
-def check_fields(fields: WordArray, layout: Layout) -> None:
-    """Fields belong to the layout; raises `ConfigError`."""
-    require(fields.shape == (layout.values,), f"fields must have shape ({layout.values},)")
-    require(fields.dtype == np.uint64, f"fields must be uint64, got {fields.dtype}")
-    bound = np.uint64(1 << (layout.field_bits - 1))
-    require(bool(np.all(fields < bound)), f"fields must be below {bound}")
 
 
 def check_sets(asked: Opening, *, point: int, threshold: int) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fedmed.aggregation.contract import Opening, check_fields, check_sumless
+from fedmed.aggregation.contract import Opening, check_sumless
 from fedmed.aggregation.encoding import chunk_values
-from fedmed.types import Layout, WordArray
+from fedmed.types import Layout, WordArray, check_fields
 
 
 class PlainContributor:

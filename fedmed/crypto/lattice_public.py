@@ -36,8 +36,8 @@ from fedmed.crypto.residues import (
     frozen,
     weighted_residues,
 )
-from fedmed.errors import CiphertextMalformed, ConfigError, LayoutMismatch, OpeningOutOfBounds
-from fedmed.types import DIGEST_BYTES, FloatArray, IntArray, Layout, WordArray, require
+from fedmed.errors import CiphertextMalformed, LayoutMismatch, OpeningOutOfBounds
+from fedmed.types import DIGEST_BYTES, FloatArray, IntArray, Layout, WordArray, check_fields, require
 
 RESIDUE_BYTES = 7
 _WORD_MASK = np.uint64((1 << 8 * RESIDUE_BYTES) - 1)
@@ -203,14 +203,10 @@ def pack(fields: WordArray, layout: Layout) -> Iterator[Residues]:
         Shape (4, coefficients of the chunk).
 
     Raises:
-        ConfigError: wrong shape or type, or a field out of range: it would run into its neighbour.
+        ConfigError: wrong shape or type, or a field out of range: it would run into its neighbour. The
+            threshold scheme has no other check of its fields.
     """
-    if fields.shape != (layout.values,) or fields.dtype != np.uint64:
-        raise ConfigError(f"fields must be uint64 of shape ({layout.values},), got {fields.shape}")
-    if int(fields.max()) >> (layout.field_bits - 1):
-        raise ConfigError(
-            f"every field must be below 2**{layout.field_bits - 1} (field_bits less a guard bit)"
-        )
+    check_fields(fields, layout)
     distance = scale(layout.fields, layout.field_bits)
     weights = [distance << (layout.field_bits * field) for field in range(layout.fields)]
     for chunk in chunks_of(layout):
