@@ -110,9 +110,12 @@ def distinct_in_cells(cells: IntArray, persons: IntArray, *, size: int) -> IntAr
 
     Returns:
         Shape (size,), int64. A person counts once in every cell in which one of the rows lies.
+
+    Raises:
+        ConfigError: cells times persons' numbers reach 2**63.
     """
-    pairs = np.unique(np.stack([cells, persons]), axis=1) if len(cells) else np.zeros((2, 0), dtype=np.int64)
-    return np.bincount(pairs[0], minlength=size).astype(np.int64)
+    _, starts, found = _by_pair(cells, persons, size)
+    return np.bincount(found[starts], minlength=size).astype(np.int64)
 
 
 def squares_of_persons(
@@ -128,8 +131,23 @@ def squares_of_persons(
 
     Returns:
         As `totals`.
+
+    Raises:
+        ConfigError: cells times persons' numbers reach 2**63.
     """
-    pairs, place = np.unique(np.stack([cells, persons]), axis=1, return_inverse=True)
-    parts = np.zeros(pairs.shape[1], dtype=np.int64)
-    np.add.at(parts, place.ravel(), values)
-    return totals(pairs[0], parts**2, size=size)
+    order, starts, found = _by_pair(cells, persons, size)
+    parts = np.add.reduceat(values[order], starts) if len(starts) else values
+    return totals(found[starts], parts**2, size=size)
+
+
+def _by_pair(cells: IntArray, persons: IntArray, size: int) -> tuple[IntArray, IntArray, IntArray]:
+    """Rows in order by person and cell, where each pair begins in that order, and each ordered row's cell."""
+    require(
+        (int(persons.max(initial=0)) + 1) * size <= np.iinfo(np.int64).max,
+        "persons times cells must fit into 64 bits: ask for fewer cells",
+    )
+    codes = persons * size + cells
+    # Rows come by person, so they are nearly in order: the stable sort makes use of it.
+    order = np.argsort(codes, kind="stable")
+    codes = codes[order]
+    return order, np.flatnonzero(np.diff(codes, prepend=-1)), codes % size

@@ -137,8 +137,8 @@ def as_written(rows: pa.Table) -> pa.Table:
 
 def person_keys(pseudonyms: list[str]) -> _Words:
     """Half of SHA-256 of each pseudonym, shape (ids, 2): two persons of a nation never share one."""
-    digests = [hashlib.sha256(_PERSON + person.encode()).digest()[:16] for person in pseudonyms]
-    return np.frombuffer(b"".join(digests), dtype=">u8").reshape(-1, 2).astype(np.uint64)
+    digests = b"".join([hashlib.sha256(_PERSON + person.encode()).digest() for person in pseudonyms])
+    return np.frombuffer(digests, dtype=">u8").reshape(-1, 4)[:, :2].astype(np.uint64)
 
 
 def _grouped(rows: Examples, keys: _Words) -> Examples:

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmed.analytics.cell_totals import HIGH_BITS, distinct_in_cells, kept, person_order, totals
+from fedmed.analytics.cell_totals import (
+    HIGH_BITS,
+    distinct_in_cells,
+    kept,
+    person_order,
+    squares_of_persons,
+    totals,
+)
 from fedmed.errors import ConfigError
 
 
@@ -53,3 +60,21 @@ def test_a_person_counts_once_in_every_cell() -> None:
     cells, persons = np.array([0, 0, 2, 2, 2]), np.array([7, 7, 7, 8, 9])
     assert distinct_in_cells(cells, persons, size=4).tolist() == [1, 0, 3, 0]
     assert distinct_in_cells(cells[:0], persons[:0], size=2).tolist() == [0, 0]
+
+
+@settings(deadline=None, max_examples=20)
+@given(seen=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(-9, 9)), max_size=20))
+def test_what_a_person_has_in_a_cell_is_squared_as_a_whole(seen: list[tuple[int, int, int]]) -> None:
+    cells, persons, values = (np.array([row[i] for row in seen], dtype=np.int64) for i in range(3))
+    expected = [0] * 4
+    for cell, person in {(c, p) for c, p, _ in seen}:
+        expected[cell] += sum(v for c, p, v in seen if (c, p) == (cell, person)) ** 2
+    high, low = squares_of_persons(cells, persons, values, size=4)
+    assert high.tolist() == [0] * 4
+    assert low.tolist() == expected
+
+
+def test_persons_times_cells_beyond_64_bits_are_refused() -> None:
+    persons = np.array([2**40], dtype=np.int64)
+    with pytest.raises(ConfigError, match="64 bits"):
+        distinct_in_cells(np.zeros(1, dtype=np.int64), persons, size=2**23)
