@@ -237,7 +237,12 @@ def test_a_gate_that_ends_while_connections_come_and_go_closes_every_one(open_fo
 def test_a_socket_of_a_dead_custodian_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "run" / "c.sock"
     listen(path, group=None).close()
-    listen(path, group=None).close()
+    with socket.socket(socket.AF_UNIX) as caller:
+        with pytest.raises(ConnectionRefusedError):
+            caller.connect(os.fspath(path))
+        with listen(path, group=None):
+            caller.connect(os.fspath(path))
+            assert caller.getpeername() == os.fspath(path)
 
 
 def test_a_place_that_cannot_hold_a_socket_is_refused(tmp_path: Path) -> None:

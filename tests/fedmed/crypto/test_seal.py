@@ -47,6 +47,7 @@ def test_another_platform_is_refused_with_the_remedy(system: str, machine: str) 
 
 
 def test_linux_on_x86_64_is_accepted() -> None:
+    """It raises on every other platform."""
     require_platform(system="Linux", machine="x86_64")
     require_platform()
 

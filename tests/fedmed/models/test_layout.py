@@ -104,6 +104,7 @@ def test_unfit_parameters_are_refused(bad: float) -> None:
 
 
 def test_parameters_at_the_limit_are_accepted() -> None:
+    """One step beyond it raises, as the test above says."""
     layout = ModelLayout(kind="logistic", inputs=3)
     check_parameters(np.array([PARAMETER_LIMIT, -PARAMETER_LIMIT, 0.0, 1.0]), layout)
 

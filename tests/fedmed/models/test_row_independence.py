@@ -22,13 +22,14 @@ LAYOUTS = [
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_rows_are_independent_on_this_machine(layout: ModelLayout) -> None:
+    """The proof raises where one bit differs."""
     prove_row_independence(layout, threads=1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", [LAYOUTS[0], LAYOUTS[2]])
 def test_rows_are_independent_with_two_threads(layout: ModelLayout) -> None:
-    """Quick on an idle machine; where threads outnumber cores, torch's workers wait for each other."""
+    """Raises where one bit differs. Where threads outnumber cores, torch's workers wait for each other."""
     prove_row_independence(layout, threads=2)
 
 

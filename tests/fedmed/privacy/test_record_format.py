@@ -77,6 +77,7 @@ def test_a_number_that_is_not_finite_is_not_written() -> None:
     "text", ["2026-01-31T08:00:00+00:00", "2026-01-31T08:00:00.5+08:00", "2026-01-31T08:00Z"]
 )
 def test_a_time_with_its_offset_is_taken(text: str) -> None:
+    """Every other time raises, as the next test says."""
     require_time("at", text)
 
 

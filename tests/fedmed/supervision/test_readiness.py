@@ -22,6 +22,15 @@ def test_the_service_manager_is_told(
 
 
 @pytest.mark.parametrize("name", ["", "/no/such/socket", "relative"])
-def test_without_a_service_manager_nothing_happens(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_without_a_service_manager_nothing_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Nothing raises, and a socket beside the service is not taken for the manager's."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NOTIFY_SOCKET", name)
-    notify("WATCHDOG=1")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as neighbour:
+        neighbour.bind("relative")
+        neighbour.setblocking(False)
+        notify("WATCHDOG=1")
+        with pytest.raises(BlockingIOError):
+            neighbour.recv(100)
