@@ -28,7 +28,10 @@ the person at the machine where the error was raised; they name the argument, th
 
 from __future__ import annotations
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Final
+
+_RULE: Final = re.compile(r"([a-z][a-z_. ]{0,39}): ")
 
 
 class FedMedError(Exception):
@@ -87,6 +90,12 @@ class StudyRefused(FedMedError):
 
     code = "study_refused"
     exit_code = 3
+
+    @property
+    def rule(self) -> str:
+        """The rule that refused, with which the message begins (``schemes: ...``); empty without one."""
+        found = _RULE.match(str(self))
+        return "" if found is None else found[1]
 
 
 class BudgetExceeded(StudyRefused):

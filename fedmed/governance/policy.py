@@ -231,6 +231,16 @@ def check_policy_day(policy: Policy, today: datetime.date) -> None:
         )
 
 
+def check_scheme(policy: Policy, scheme: Scheme) -> None:
+    """Refuse a secure sum that the province does not take part in, its ceremony as well as its studies.
+
+    Raises:
+        StudyRefused: the scheme is not among the policy's ``schemes``.
+    """
+    usable = " or ".join(sorted(s.value for s in policy.schemes)) or "none: the policy lists no scheme"
+    _allow(scheme in policy.schemes, f"schemes: scheme {scheme.value} is not allowed here; use {usable}")
+
+
 def column_refusal(name: str, policy: Policy, grades: Grades) -> str:
     """Why a policy lets no study compute on a column, in a few words; empty where it may.
 
@@ -277,7 +287,7 @@ def _check_kind(spec: StudySpec, policy: Policy) -> None:
         policy.models is None or computed_model(spec) in policy.models,
         f"models: {computed_model(spec)} is not allowed here; use {' or '.join(sorted(policy.models or ()))}",
     )
-    _allow(scheme in policy.schemes, f"schemes: scheme {scheme.value} is not allowed here; use threshold")
+    check_scheme(policy, scheme)
     _allow(
         scheme is not Scheme.PLAIN or policy.research,
         "research: scheme plain shows uploads to the coordinator and needs a policy for research; "

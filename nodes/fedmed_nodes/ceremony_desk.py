@@ -12,6 +12,7 @@ from fedmed.crypto.ckks_secret import CkksKeys, is_ckks
 from fedmed.crypto.lattice_secret import EpochKeys
 from fedmed.errors import CeremonyStopped, EpochMismatch, MessageMalformed, UnknownVersion
 from fedmed.governance.audit_chain import AuditKind
+from fedmed.governance.policy import Policy, check_scheme
 from fedmed.protocol import node_ceremony as steps
 from fedmed.protocol.node_ceremony import Dealt, Received, Seat, Started
 from fedmed.protocol.schedule import Terms, rehearsal_terms
@@ -85,8 +86,10 @@ class CeremonyDesk:
         secrets: SecretStore,
         clock: Clock,
         entropy: Callable[[int], bytes],
+        policy: Policy,
     ) -> None:
         self._seat = seat
+        self._policy = policy
         self._logbook = logbook
         self._secrets = secrets
         self._clock = clock
@@ -147,12 +150,15 @@ class CeremonyDesk:
         self._state, self._agreed, self._confirmed, self._accepted = None, False, b"", []
 
     def _start(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Answer a call for keys of a scheme that the policy allows; nothing is dealt for another one."""
         (request,) = _exactly(parts, 1)
         self.stop()
         self._sweep(unfinished=False)
-        self._state, answer = steps.start(
+        state, answer = steps.start(
             self._seat, request, source=self._entropy, position=self._logbook.position
         )
+        check_scheme(self._policy, state.scheme)
+        self._state = state
         return (answer,)
 
     def _deal(self, parts: Sequence[bytes]) -> tuple[bytes, ...]:

@@ -22,7 +22,7 @@ from fedmed import wire
 from fedmed.aggregation.contract import Opening
 from fedmed.aggregation.encoding import encode
 from fedmed.crypto.identity import Identity
-from fedmed.errors import FedMedError, IntegrityError, MessageMalformed, RestoredFromBackup
+from fedmed.errors import FedMedError, IntegrityError, MessageMalformed, RestoredFromBackup, StudyRefused
 from fedmed.governance.audit_chain import AuditKind
 from fedmed.governance.policy import Grades, Policy
 from fedmed.messages import NO_EPOCH, Answer, Header, OpeningRequest, Roster
@@ -110,6 +110,7 @@ class Custodian:
             secrets=effects.secrets,
             clock=effects.clock,
             entropy=effects.entropy,
+            policy=settings.policy,
         )
         self._studies = StudyDesk(
             self._seat,
@@ -159,19 +160,21 @@ class Custodian:
             try:
                 reply = Reply(parts=handlers[kind](parts))
             except FedMedError as refusal:
-                self._record_refusal(kind, refusal.code)
+                self._record_refusal(kind, refusal)
                 return Reply(code=refusal.code)
             except Exception:  # an unexpected text could carry a patient's value: only the code leaves
-                self._record_refusal(kind, FedMedError.code)
+                self._record_refusal(kind, FedMedError())
                 return Reply(code=FedMedError.code)
         if kind in (PhaseKind.CONTRIBUTE, PhaseKind.OPEN):
             self._effects.clock.wait_for_tick(self._settings.response_tick_s)
         return reply
 
-    def _record_refusal(self, kind: PhaseKind, code: str) -> None:
-        """One audit entry for a refusal; a store that cannot write must not hide the code."""
+    def _record_refusal(self, kind: PhaseKind, refusal: FedMedError) -> None:
+        """One audit entry for a refusal, with the policy's rule; a store that cannot write hides no code."""
+        rule = refusal.rule if isinstance(refusal, StudyRefused) else ""
+        detail = f"{kind.value}: rule {rule}" if rule else kind.value
         with contextlib.suppress(Exception):  # whatever the store raises, its text stays here
-            self._logbook.write(AuditKind.REFUSED, code=code, detail=kind.value)
+            self._logbook.write(AuditKind.REFUSED, code=refusal.code, detail=detail)
 
     # --- Ceremony, proposal, nonce ---------------------------------------------------------------------
 
