@@ -251,6 +251,40 @@ def is_agreed(acts: Iterable[OperatorAct], like: OperatorAct) -> bool:
     return len(signers(acts, like)) >= like.approvals_needed
 
 
+def standing_signers(acts: Iterable[SignedAct], operators: Operators) -> tuple[str, ...]:
+    """Which operators of today stand behind a decision that was taken before.
+
+    Args:
+        acts: All acts that would decide one question, in order; each was checked when it came.
+        operators: Whom the policy lists today, with the keys that it lists for them today.
+
+    Returns:
+        Names, in the order of signing: the most of them who signed one and the same subject, which had as
+        many signatures as the policy of its day asked for; empty where there is none.
+
+    Guarantees:
+        A signature counts only under the key that is listed for its operator today. Signatures under
+        different policies never add up: nobody is counted for what they did not read.
+    """
+    kept = list(acts)
+    read = [signed.act for signed in kept]
+    standing = [act for signed, act in zip(kept, read, strict=True) if _still_holds(signed, act, operators)]
+    agreed = [signers(standing, act) for act in standing if is_agreed(read, act)]
+    return max(agreed, key=len, default=())
+
+
+def _still_holds(signed: SignedAct, act: OperatorAct, operators: Operators) -> bool:
+    """Whether an act's signature is one of an operator whom the policy lists today."""
+    key = operators.keys.get(act.operator)
+    if key is None:
+        return False
+    try:
+        verify(_card(act.operator, key), signed_bytes("operator_act", signed.body), signed.signature)
+    except SignatureInvalid:
+        return False
+    return True
+
+
 def raised_caps(acts: Iterable[OperatorAct]) -> Mapping[tuple[bytes, int], float]:
     """The caps that agreed raises set.
 

@@ -343,6 +343,7 @@ _REMARKS_ZH: Final[Mapping[str, str]] = {
     "one person may appear": "同一人可能出现在多个节点，裁剪上限已相应分摊",
     "one person may be trained on": "同一人可能在多个节点参与训练，各节点的每一步均已计入隐私代价",
     "no colluder is allowed for": "未为串通留余量：若另一省与协调方串通，所列 ε 不成立",
+    "the yes of before does not hold": "此前的批准在现行策略下不再有效，须重新审批",
     "this node was restored": "本节点曾由备份恢复，恢复前参加过的研究不得再次批准",
 }
 

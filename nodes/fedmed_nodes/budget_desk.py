@@ -180,8 +180,8 @@ def check_budget(total: float, cap: float) -> None:
     """Everything reserved and charged, the new study included, fits the cap."""
     if total > cap + BUDGET_DIGITS:
         raise BudgetExceeded(
-            f"this data year's budget is {cap:g}; with this study it would be {total:.3f}: lower epsilon, "
-            "or let the data holder sign a raise (fedmed node budget raise)"
+            f"max_epsilon_per_year: this data year's budget is {cap:g}; with this study it would be "
+            f"{total:.3f}: lower epsilon, or let the data holder sign a raise (fedmed node budget raise)"
         )
 
 

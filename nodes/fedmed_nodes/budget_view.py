@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from fedmed import wire
 from fedmed.governance.operators import ActKind, OperatorAct, cap_of, signers
@@ -14,8 +15,21 @@ from fedmed_nodes.stores import CustodianStore
 from fedmed_nodes.study_keys import INDEX, RESTORED, known_studies, study_key
 
 
+class Values(Protocol):
+    """What values are read from: a store, or the logbook on it."""
+
+    def get(self, key: str) -> bytes | None:
+        """Return the value of ``key``, None if there is none."""
+        ...
+
+
 def budget_of(
-    store: CustodianStore, *, datasets: Mapping[str, Rows], cap_epsilon: float, place: ActPlace
+    store: CustodianStore,
+    *,
+    datasets: Mapping[str, Rows],
+    cap_epsilon: float,
+    place: ActPlace,
+    has_lapsed: Callable[[bytes], bool],
 ) -> Budget:
     """Fold a store into the operator's view.
 
@@ -24,6 +38,7 @@ def budget_of(
         datasets: Registered datasets by name.
         cap_epsilon: The policy's cap for a data year, without raises.
         place: Where the node stands.
+        has_lapsed: Whether a study's approval does not hold under the policy of now.
 
     Returns:
         One line for each study ever proposed and each dataset. A dataset's committed epsilon composes what
@@ -45,7 +60,21 @@ def budget_of(
         for name, rows in sorted(datasets.items())
     ]
     known = map(bytes.fromhex, known_studies(store.get(INDEX)))
-    studies = [_study_budget(store, study, book=book, datasets=datasets) for study in known]
+    studies = [
+        _study_budget(
+            store,
+            study,
+            book=book,
+            datasets=datasets,
+            standing=standing_of(
+                store,
+                study,
+                is_reserved=study.hex() in book.reservations,
+                has_lapsed=has_lapsed(study),
+            ),
+        )
+        for study in known
+    ]
     raises = _raises(act for act in acts if act.kind is ActKind.RAISE)
     restored = (store.get(RESTORED) or b"").decode()
     return Budget(
@@ -53,15 +82,17 @@ def budget_of(
     )
 
 
-def proposed_bytes(store: CustodianStore, study: bytes) -> bytes:
+def proposed_bytes(store: Values, study: bytes) -> bytes:
     """Canonical bytes of a study as it was last proposed."""
     return wire.decode_proposal(store.get(study_key(study, "proposal")) or b"").canonical
 
 
-def standing_of(store: CustodianStore, study: bytes, *, is_reserved: bool) -> StudyStanding:
-    """How far a study got."""
+def standing_of(store: CustodianStore, study: bytes, *, is_reserved: bool, has_lapsed: bool) -> StudyStanding:
+    """How far a study got; one whose approval does not hold any more waits, whatever is reserved for it."""
     if store.get(study_key(study, "revoked")) is not None:
         return StudyStanding.REVOKED
+    if has_lapsed:
+        return StudyStanding.WAITING
     if is_reserved:
         return StudyStanding.RESERVED
     approved = store.get(study_key(study, "approved")) is not None
@@ -69,7 +100,12 @@ def standing_of(store: CustodianStore, study: bytes, *, is_reserved: bool) -> St
 
 
 def _study_budget(
-    store: CustodianStore, study: bytes, *, book: BudgetBook, datasets: Mapping[str, Rows]
+    store: CustodianStore,
+    study: bytes,
+    *,
+    book: BudgetBook,
+    datasets: Mapping[str, Rows],
+    standing: StudyStanding,
 ) -> StudyBudget:
     """One study's line."""
     spec = from_canonical_bytes(proposed_bytes(store, study))
@@ -80,7 +116,7 @@ def _study_budget(
         study_digest=study,
         id=spec.id,
         title=spec.title,
-        standing=standing_of(store, study, is_reserved=reserved is not None),
+        standing=standing,
         reserved_epsilon=book.reserved(study),
         spent_epsilon=book.spent(study, delta),
         delta=delta,

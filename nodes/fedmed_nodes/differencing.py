@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -24,8 +24,6 @@ from fedmed_nodes.study_keys import study_key
 
 QUESTIONS: Final = "questions"
 """Store key of all questions."""
-DIFFERENCE_ALLOWED: Final = "difference_allowed"
-"""Part of a study's store keys (`fedmed_nodes.study_keys.study_key`): operators signed an exception."""
 
 _VERSION: Final = 2
 _UNNAMED: Final = {"dataset": "", "persons_here": 0, "is_exact": False}
@@ -140,9 +138,11 @@ def _question(entry: dict[str, Any]) -> AskedQuestion:
 class DifferencingDesk:
     """Keeps the questions of one custodian and compares new ones with them."""
 
-    def __init__(self, logbook: Logbook, *, window_days: int) -> None:
+    def __init__(self, logbook: Logbook, *, window_days: int, is_allowed: Callable[[bytes], bool]) -> None:
+        """Compare with the answers of ``window_days``; ``is_allowed`` knows the operators' exceptions."""
         self._logbook = logbook
         self._window_days = window_days
+        self._is_allowed = is_allowed
 
     def objection(self, question: AskedQuestion | None) -> DifferencingRefused | None:
         """Why a study must not be answered; None where nothing speaks against it, or operators allowed it.
@@ -150,7 +150,7 @@ class DifferencingDesk:
         Args:
             question: What it asks; its day is today.
         """
-        if question is None or self._is_allowed(question.study):
+        if question is None or self._is_allowed(bytes.fromhex(question.study)):
             return None
         try:
             check_difference(question, self._answered(), window_days=self._window_days)
@@ -190,10 +190,6 @@ class DifferencingDesk:
         if question is None:
             return {}
         return {QUESTIONS: book.with_question(replace(question, day=today)).to_bytes()}
-
-    def _is_allowed(self, study: str) -> bool:
-        """Whether operators signed an exception."""
-        return self._logbook.get(study_key(bytes.fromhex(study), DIFFERENCE_ALLOWED)) is not None
 
     def _answered(self) -> Iterator[AskedQuestion]:
         """All questions for which this custodian helped to open a sum, over the nodes in it."""

@@ -42,6 +42,8 @@ AFTER_RESTORE = (
     "this node was restored from a backup: a study that it took part in before must not be approved again"
 )
 
+LAPSED = "the yes of before does not hold"
+
 
 class OperatorDesk:
     """Answers operators; the caller excludes other writers (`fedmed_nodes.office.Office`)."""
@@ -73,6 +75,7 @@ class OperatorDesk:
             datasets=settings.datasets,
             cap_epsilon=settings.policy.max_epsilon_per_year,
             place=self.place,
+            has_lapsed=lambda study: bool(self._studies.lapse(study)),
         )
 
     def review(self, study: bytes) -> StudyReview:
@@ -91,6 +94,7 @@ class OperatorDesk:
             book if rows is None else book.with_study(study, reservation_for(schedule_for(spec), rows))
         )
         remarks, refusal = self._verdict(spec, rows, with_study)
+        lapse = self._studies.lapse(study)
         operators = self._settings.policy.operators
         grades = self._settings.grades.get(spec.data.dataset, NO_GRADES)
         return StudyReview(
@@ -98,7 +102,12 @@ class OperatorDesk:
             place=place,
             operators=() if operators is None else tuple(operators.keys),
             signed_by=self._approvers(study, place),
-            standing=standing_of(self._store, study, is_reserved=study.hex() in book.reservations),
+            standing=standing_of(
+                self._store,
+                study,
+                is_reserved=study.hex() in book.reservations,
+                has_lapsed=bool(lapse),
+            ),
             dataset=spec.data.dataset,
             data_year=0 if rows is None else rows.data_year,
             cap_epsilon=self._cap(rows),
@@ -106,7 +115,7 @@ class OperatorDesk:
             committed_epsilon=0.0 if rows is None else book.committed(rows),
             with_study_epsilon=0.0 if rows is None else with_study.committed(rows),
             grades=tuple((name, grades[name].value) for name in spec.columns if name in grades),
-            remarks=remarks,
+            remarks=remarks + ((f"{LAPSED}: {lapse}",) if lapse else ()),
             refusal=refusal,
         )
 
@@ -177,7 +186,10 @@ class OperatorDesk:
         return cap_of(acts, (rows.fingerprint, rows.data_year), least=least)
 
     def _approvers(self, study: bytes, place: ActPlace) -> tuple[str, ...]:
-        """Who approved a study under the roster and policy in force."""
+        """Who stands behind a yes that holds; else who signed under the roster and policy in force so far."""
+        standing = self._studies.signed_by(study)
+        if place.approvals_needed and len(standing) >= place.approvals_needed:
+            return standing
         acts = [signed.act for signed in self._store.acts()]
         now = (place.roster_digest, place.policy_digest)
         mine = [a for a in acts if a.kind is ActKind.APPROVE and a.study_digest == study]
@@ -186,11 +198,11 @@ class OperatorDesk:
     def _verdict(
         self, spec: StudySpec, rows: RowSource | None, with_study: BudgetBook
     ) -> tuple[tuple[str, ...], str]:
-        """What policy and budget say today: remarks, and the code of a refusal."""
+        """What policy and budget say today: remarks, and a refusal's code with what the rule says."""
         settings, today = self._settings, datetime.date.fromisoformat(self._studies.logbook.now()[:10])
         restored = (AFTER_RESTORE,) if self._store.get(RESTORED) is not None else ()
         if rows is None:
-            return restored, "study_refused"
+            return restored, f"study_refused: dataset: {spec.data.dataset} is not registered here"
         try:
             decision = decide(
                 spec,
@@ -202,5 +214,5 @@ class OperatorDesk:
             )
             check_budget(with_study.committed(rows), self._cap(rows))
         except FedMedError as refusal:
-            return restored, refusal.code
+            return restored, f"{refusal.code}: {refusal}"
         return restored + decision.remarks, ""

@@ -172,10 +172,12 @@ def study_document(study: StudyBudget, entries: Sequence[AuditEntry]) -> Documen
 
 def _state(standing: StudyStanding, *, is_begun: bool, is_ended: bool) -> str:
     """A study's state in words; what is not yet or no longer in work is what its standing says."""
+    if is_begun and is_ended and standing is not StudyStanding.REVOKED:
+        return "done"
     if standing is not StudyStanding.RESERVED:
         return str(standing.value)
     if is_begun:
-        return "done" if is_ended else "running"
+        return "running"
     return "over before its first round" if is_ended else "approved, not begun"
 
 

@@ -34,11 +34,13 @@ from fedmed.study import StudySpec, from_canonical_bytes, study_digest
 from fedmed.types import FloatArray, Scheme
 from fedmed_nodes.answers.by_kind import half_for
 from fedmed_nodes.answers.contract import Answerer, AuditedAnswerer, NodeHalf
+from fedmed_nodes.approvals import DIFFERENCE_ALLOWED, Approvals, check_approved
 from fedmed_nodes.budget_desk import RESERVATIONS, BudgetBook, check_budget, read_book, reservation_for
+from fedmed_nodes.budget_view import proposed_bytes
 from fedmed_nodes.canary_desk import check_coins_unseen
 from fedmed_nodes.ceremony_desk import CeremonyDesk, EpochRecord
 from fedmed_nodes.clock import Clock
-from fedmed_nodes.differencing import DIFFERENCE_ALLOWED, DifferencingDesk, question_of
+from fedmed_nodes.differencing import DifferencingDesk, question_of
 from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.sources import RowSource
 from fedmed_nodes.study_keys import INDEX, RESTORED, known_studies, restored_values, study_key
@@ -53,11 +55,6 @@ class Study:
     terms: Terms
     source: RowSource
     half: NodeHalf
-
-
-# What the store says of an approval: the roster under which operators gave it, or who gave it instead.
-_BY_POLICY = b"by policy"
-_BEFORE_ROSTERS = b"1"
 
 
 def check_roster(proposal: StudyProposal, seat: Seat) -> None:
@@ -101,14 +98,6 @@ def check_not_revoked(*, revoked: bool) -> None:
     """Operators withdrew the study for good: what it had not spent is free for others."""
     if revoked:
         raise StudyRevoked("the approval of this study was withdrawn for good; propose a changed study")
-
-
-def check_approved(*, approved: bool, reserved: bool) -> None:
-    """The study was approved and its budget reserved: an operator's yes alone reserves nothing."""
-    if not approved:
-        raise StudyUnknown("the study waits for the operator's approval")
-    if not reserved:
-        raise StudyUnknown("the study's budget is not reserved: it must be proposed again after approval")
 
 
 def charge_for(study: Study, signed: SignedPlan, *, recorded_at: str) -> LedgerRecord:
@@ -172,7 +161,12 @@ class StudyDesk:
         self._clock = clock
         self._studies: dict[bytes, Study] = {}
         self._answerers: dict[bytes, Answerer] = {}
-        self._differencing = DifferencingDesk(logbook, window_days=policy.differencing_window_days)
+        self._approvals = Approvals(seat, policy, logbook)
+        self._differencing = DifferencingDesk(
+            logbook,
+            window_days=policy.differencing_window_days,
+            is_allowed=self._approvals.allows_difference,
+        )
 
     def propose(self, data: bytes) -> bytes:
         """Judge a signed proposal.
@@ -201,7 +195,7 @@ class StudyDesk:
         waits = decision.waits_for_operator or self._logbook.get(RESTORED) is not None
         question = self._question(digest, study)
         refusal = self._differencing.objection(question)
-        approval = None if refusal else self._approval(digest, by_policy=not waits)
+        approval = None if refusal else self._approvals.of(digest, by_policy=not waits)
         puts = self._differencing.puts(question) | {RESERVATIONS: book.to_bytes()}
         before = self._logbook.get(study_key(digest, "proposal"))
         self._write_proposal(digest, statement.content, approval=approval, if_approved=puts)
@@ -251,16 +245,6 @@ class StudyDesk:
         old = wire.decode_proposal(before).epoch_id
         if old not in (epoch_id, NO_EPOCH):
             self._ceremonies.destroy(old)
-
-    def _approval(self, digest: bytes, *, by_policy: bool) -> bytes | None:
-        """What approves a study: operators under this roster, or the policy as it is now; None for neither.
-
-        A yes is for those who take part. What only a policy approved ends with that policy.
-        """
-        stored = self._logbook.get(study_key(digest, "approved"))
-        if stored in (_BEFORE_ROSTERS, self._seat.roster_digest):
-            return stored
-        return _BY_POLICY if by_policy else None
 
     def _write_proposal(
         self, digest: bytes, content: bytes, *, approval: bytes | None, if_approved: Mapping[str, bytes]
@@ -407,22 +391,48 @@ class StudyDesk:
         Raises:
             StudyRevoked: operators withdrew it.
             StudyUnknown: never proposed here, not approved, or approved without a reservation.
+            StudyRefused: a rule of the policy of now does not allow it, or what was approved before lacks a
+                signature that this policy asks for.
+
+        Guarantees:
+            Each call asks for the yes anew: one that does not hold under the policy of now allows nothing.
         """
         check_not_revoked(revoked=self.is_revoked(digest))
         check_policy_day(self._policy, self._clock.now().date())
-        if digest not in self._studies:
-            content = self._logbook.get(study_key(digest, "proposal"))
-            if content is None:
-                raise StudyUnknown("the study was never proposed here")
-            study = self._work_out(wire.decode_proposal(content))
+        study = self._studies.get(digest)
+        is_reserved, waits = study is not None, False
+        if study is None:
+            study = self._worked_out_again(digest)
+            is_reserved = read_book(self._logbook).holds(digest, study.source)
             waits = self._judge(study).waits_for_operator
-            by_policy = self._logbook.get(study_key(digest, "approved")) == _BY_POLICY and not waits
-            check_approved(
-                approved=self._approval(digest, by_policy=by_policy) is not None,
-                reserved=read_book(self._logbook).holds(digest, study.source),
-            )
-            self._studies[digest] = study
-        return self._studies[digest]
+        by_policy = self._approvals.is_by_policy(digest) and not waits
+        approved = self._approvals.of(digest, by_policy=by_policy) is not None
+        missing = "" if approved else self._approvals.missing(digest)
+        check_approved(approved=approved, reserved=is_reserved, missing=missing)
+        self._studies[digest] = study
+        return study
+
+    def lapse(self, digest: bytes) -> str:
+        """Why a yes of before does not hold under the policy of now, beginning with the rule; mostly empty.
+
+        Args:
+            digest: A study that was proposed here.
+        """
+        spec = from_canonical_bytes(proposed_bytes(self._logbook, digest))
+        by_policy = self._approvals.is_by_policy(digest) and self._policy.approves_by_itself(spec)
+        holds = self._approvals.of(digest, by_policy=by_policy) is not None
+        return "" if holds else self._approvals.missing(digest)
+
+    def signed_by(self, digest: bytes) -> tuple[str, ...]:
+        """See `fedmed_nodes.approvals.Approvals.signed_by`."""
+        return self._approvals.signed_by(digest)
+
+    def _worked_out_again(self, digest: bytes) -> Study:
+        """A study from its stored bytes."""
+        content = self._logbook.get(study_key(digest, "proposal"))
+        if content is None:
+            raise StudyUnknown("the study was never proposed here")
+        return self._work_out(wire.decode_proposal(content))
 
     def answer(
         self,

@@ -17,7 +17,9 @@ from fedmed.governance.operators import (
     raised_caps,
     sign_act,
     signers,
+    standing_signers,
 )
+from fedmed.types import ActPlace
 from tests.operator_acts import OPERATORS, PLACE, ROWS, STUDY, YEAR, act_at, after, operator, signed
 
 NAMES = tuple(OPERATORS.keys)
@@ -88,6 +90,31 @@ def test_signatures_under_another_policy_do_not_count_together() -> None:
     changed = dataclasses.replace(PLACE, policy_digest=bytes([9]) * 32)
     first, second = act_at(PLACE, ActKind.APPROVE), act_at(changed, ActKind.APPROVE, by="wang.fang")
     assert not is_agreed((first, second), first)
+
+
+def approvals(*names: str, place: ActPlace = PLACE) -> list[SignedAct]:
+    return [signed(act_at(place, ActKind.APPROVE, by=name)) for name in names]
+
+
+def listing(*names: str, needed: int = 1) -> Operators:
+    return Operators(keys={n: operator(n).public.signing_key for n in names}, approvals_needed=needed)
+
+
+def test_a_signature_counts_only_under_the_key_that_is_listed_today() -> None:
+    """Guarantee of `standing_signers`."""
+    acts = approvals("li.wei", "wang.fang")
+    assert standing_signers(acts, OPERATORS) == ("li.wei", "wang.fang")
+    assert standing_signers(acts, listing("li.wei", "zhao.min")) == ("li.wei",)
+    new_key = {"li.wei": operator("li.wei").public.signing_key, "wang.fang": operator("x").public.signing_key}
+    assert standing_signers(acts, Operators(keys=new_key, approvals_needed=1)) == ("li.wei",)
+    assert standing_signers(approvals("li.wei"), listing("li.wei")) == (), "one of two was no yes on its day"
+
+
+def test_signatures_given_under_different_policies_never_add_up() -> None:
+    """Guarantee of `standing_signers`."""
+    changed = dataclasses.replace(PLACE, policy_digest=bytes([9]) * 32)
+    acts = [*approvals("li.wei", "wang.fang"), *approvals("zhao.min", "wang.fang", place=changed)]
+    assert standing_signers(acts, listing("li.wei", "zhao.min", needed=2)) == ("li.wei",)
 
 
 acts = st.builds(
