@@ -15,7 +15,7 @@ help:
 	@echo "make deploy-demo the same as real processes over TLS, ten aggregations"
 	@echo "make test       lint, types, all tests"
 	@echo "make test-fast  the tests that take under a minute together"
-	@echo "make drills     kill, break and attack real processes (about 25 minutes)"
+	@echo "make drills     kill, break and attack real processes (up to an hour)"
 	@echo "make lint       ruff and mypy only"
 	@echo "make wheelhouse wheels of FedMed and all it needs, for machines without a network"
 	@echo "make bench      micro benchmarks, results under benchmarks/results"

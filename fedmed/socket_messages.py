@@ -206,8 +206,8 @@ class StudyReview:
         with_study_epsilon: The same once the study has its reservation.
         grades: (column, grade) of the columns that carry one.
         remarks: What is allowed and yet worth a thought.
-        refusal: What the policy or the budget says against it today: a code, and the rule in words; empty where
-            they allow the study.
+        refusal: What the policy or the budget says against it today: a code, and the rule in words; empty
+            where they allow the study.
     """
 
     canonical: bytes
