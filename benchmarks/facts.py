@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,18 @@ def facts(packages: Iterable[str], *, seed: int | Sequence[int], repeats: int) -
         "seed": seed,
         "repeats": repeats,
     }
+
+
+def document_or_means(document: Mapping[str, Any], *, as_json: bool) -> str:
+    """What a comparison over several seeds prints.
+
+    Args:
+        document: A result document whose ``mean`` holds a number by name.
+        as_json: The whole document, for a result file; else a line for each mean, for people.
+    """
+    if as_json:
+        return json.dumps(document, indent=1)
+    return "\n".join(f"{name:30s}{value:10.4f}" for name, value in document["mean"].items())
 
 
 def commit(folder: Path) -> str:

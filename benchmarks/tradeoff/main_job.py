@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import statistics
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from fedmed.types import Scheme
 
 # Not as benchmarks.facts: opacus installs a package named benchmarks.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from facts import facts
+from facts import document_or_means, facts
 
 ARMS = ("federated", "central", "alone_private", "pooled", "alone")
 PACKAGES = ("fedmed", "flwr", "torch", "tenseal", "dp-accounting")
@@ -85,11 +84,7 @@ def main() -> None:
         "rows": rows,
         "mean": summary_of(rows),
     }
-    if options.json:
-        print(json.dumps(document, indent=1))
-        return
-    for name, value in document["mean"].items():
-        print(f"{name:28s}{value:10.4f}")
+    print(document_or_means(document, as_json=options.json))
 
 
 if __name__ == "__main__":

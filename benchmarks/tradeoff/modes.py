@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import statistics
 import sys
 from collections.abc import Mapping
@@ -33,7 +32,7 @@ from fedmed.types import FeatureKind, Mode, Scheme
 
 # Not as benchmarks.facts: opacus installs a package named benchmarks.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from facts import facts
+from facts import document_or_means, facts
 
 PACKAGES = ("fedmed", "flwr", "torch", "dp-accounting")
 CLIP, RATE, LOCAL_RATE = 2.0, 1.25, 0.5
@@ -125,11 +124,7 @@ def main() -> None:
         "rows": rows,
         "mean": summary_of(rows),
     }
-    if options.json:
-        print(json.dumps(document, indent=1))
-        return
-    for name, value in document["mean"].items():
-        print(f"{name:30s}{value:10.4f}")
+    print(document_or_means(document, as_json=options.json))
 
 
 if __name__ == "__main__":
