@@ -98,11 +98,13 @@ CHECKS = (
 @given(cube=cubes)
 @settings(max_examples=10)
 def test_no_small_count_can_be_worked_out(check, cube):
+    """Each check raises where its attacker can tell a small count."""
     check(cube)
 
 
 @pytest.mark.slow
 def test_no_small_count_can_be_worked_out_in_a_sweep_of_seeded_tables():
+    """Each check raises where its attacker can tell a small count."""
     generator = np.random.default_rng(20261122)
     for case in range(120):
         cube = generator.negative_binomial(1, 0.04 if case % 2 else 0.3, (len(NODES), 3, 3)).astype(np.int64)
