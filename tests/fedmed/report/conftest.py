@@ -28,6 +28,28 @@ SPREAD = (-0.012, 0.006, 0.011, -0.005)
 RATIO_SPREAD = (-0.17, 0.02, 0.06, 0.22)
 DIGEST = "4f0c2a9d" * 8
 
+STUDY: dict[str, Any] = {
+    "id": "high-cost-next-year",
+    "title": "Next-year high cost in four provinces",
+    "digest": DIGEST,
+    "purpose": "insurance_finance",
+    "owner": "Fund planning group",
+}
+PRIVACY: dict[str, Any] = {
+    "mode": "aggregate",
+    "epsilon": 1.0,
+    "epsilon_spent": 0.973,
+    "epsilon_rdp": 1.042,
+    "delta": 1.25e-6,
+    "unit": "person",
+    "max_nodes_per_person": 1,
+    "noise_multiplier": 24.17,
+    "dropouts": 1,
+    "colluders": 1,
+    "fallback_epsilon": 1.432,
+    "clip_norm": 4.0,
+}
+
 
 def _nodes(count: int) -> list[dict[str, Any]]:
     """The four provinces, or invented ones."""
@@ -80,60 +102,50 @@ def _arm(name: str, nodes: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _aggregation(keys: list[str], aggregations: int) -> dict[str, Any]:
+    """How the sums were made, and what they cost."""
+    return {
+        "scheme": "threshold",
+        "nodes": len(keys),
+        "threshold": (2 * len(keys) + 3) // 3,
+        "aggregations": aggregations,
+        "attempts": aggregations,
+        "contributors": [keys],
+        "lost_nodes": [],
+        "values": 431,
+        "bytes_up_per_value": 12.4,
+        "bytes_down_per_value": 8.9,
+        "bytes_total": 48_300_000,
+        "parameter_set": "t8",
+        "margin_bits": 2.4,
+        "payload_bits": 140,
+        "fields": 4,
+        "field_bits": 35,
+    }
+
+
+def _curve(aggregations: int) -> list[dict[str, Any]]:
+    """AUC that rises and levels off."""
+    return [
+        {
+            "aggregation": at,
+            "federated": round(0.811 - 0.29 * 0.86**at, 4),
+            "central": round(0.812 - 0.29 * 0.855**at, 4),
+        }
+        for at in range(1, aggregations + 1)
+    ]
+
+
 def result_document(nodes: int = 4, aggregations: int = 40) -> dict[str, Any]:
     """A whole document, to be changed by a test and then validated."""
     roster = _nodes(nodes)
-    keys = [node["key"] for node in roster]
     return {
         "version": 1,
-        "study": {
-            "id": "high-cost-next-year",
-            "title": "Next-year high cost in four provinces",
-            "digest": DIGEST,
-            "purpose": "insurance_finance",
-            "owner": "Fund planning group",
-        },
-        "privacy": {
-            "mode": "aggregate",
-            "epsilon": 1.0,
-            "epsilon_spent": 0.973,
-            "epsilon_rdp": 1.042,
-            "delta": 1.25e-6,
-            "unit": "person",
-            "max_nodes_per_person": 1,
-            "noise_multiplier": 24.17,
-            "dropouts": 1,
-            "colluders": 1,
-            "fallback_epsilon": 1.432,
-            "clip_norm": 4.0,
-        },
-        "aggregation": {
-            "scheme": "threshold",
-            "nodes": nodes,
-            "threshold": (2 * nodes + 3) // 3,
-            "aggregations": aggregations,
-            "attempts": aggregations,
-            "contributors": [keys],
-            "lost_nodes": [],
-            "values": 431,
-            "bytes_up_per_value": 12.4,
-            "bytes_down_per_value": 8.9,
-            "bytes_total": 48_300_000,
-            "parameter_set": "t8",
-            "margin_bits": 2.4,
-            "payload_bits": 140,
-            "fields": 4,
-            "field_bits": 35,
-        },
+        "study": dict(STUDY),
+        "privacy": dict(PRIVACY),
+        "aggregation": _aggregation([node["key"] for node in roster], aggregations),
         "arms": {name: _arm(name, roster) for name in MEAN_AUC},
-        "curve": [
-            {
-                "aggregation": at,
-                "federated": round(0.811 - 0.29 * 0.86**at, 4),
-                "central": round(0.812 - 0.29 * 0.855**at, 4),
-            }
-            for at in range(1, aggregations + 1)
-        ],
+        "curve": _curve(aggregations),
         "phases": [
             {"phase": "ceremony", "seconds": 3.84, "bytes": 11_200_000},
             {"phase": "contribute", "seconds": 21.6, "bytes": 19_800_000},
