@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from fedmed.data.nhsa.glossary import glossary
+from fedmed.data.nhsa.glossary import glossary, row_word
 from fedmed.outcome import FOLDER_MODE, FederatedRun, write_arrays
 from fedmed.programs.by_kind import program_for
 from fedmed.programs.contract import Arrays
@@ -40,9 +40,10 @@ def question_document(
         simulation: Whether all nodes were in one process.
 
     Returns:
-        JSON: ``study``, ``columns`` (what those that the schema knows mean), ``privacy``, ``aggregation``,
-        ``seconds``, ``created``, ``simulation``, and ``result``, which is the program's. Exact sums have no
-        epsilon: null.
+        JSON: ``study``, ``columns`` (what those that somebody has words for mean), ``axes`` (the column
+        behind each name that the study gave an axis), ``rows`` (what a row is, in the plural), ``privacy``,
+        ``aggregation``, ``seconds``, ``created``, ``simulation``, and ``result``, which is the program's.
+        Exact sums have no epsilon: null.
     """
     return {
         "study": {
@@ -53,7 +54,9 @@ def question_document(
             "owner": spec.owner,
             "digest": study_digest(canonical_bytes(spec)).hex(),
         },
-        "columns": glossary(spec.columns, _levels(spec), dataset=spec.data.dataset),
+        "columns": glossary(spec.columns, declared_levels(spec), dataset=spec.data.dataset),
+        "axes": axis_columns(spec),
+        "rows": row_word(spec.data.dataset),
         "privacy": _privacy(spec, schedule, run),
         "aggregation": {
             "scheme": spec.aggregation.scheme.value,
@@ -72,17 +75,29 @@ def question_document(
     }
 
 
-def _levels(spec: StudySpec) -> dict[str, tuple[str, ...]]:
-    """Levels that a study declares, by column."""
+def declared_levels(spec: StudySpec) -> dict[str, tuple[str, ...]]:
+    """Levels that a study declares, by column; those of several statistics together."""
     match spec:
         case StatisticsStudy():
-            return {axis.column: axis.levels for entry in spec.statistics for axis in entry.by}
+            found: dict[str, tuple[str, ...]] = {}
+            for axis in (a for e in spec.statistics for a in (*e.axes, *e.where, *e.event)):
+                found[axis.column] = tuple(dict.fromkeys((*found.get(axis.column, ()), *axis.levels)))
+            return found
         case RegressionStudy():
             return {term.column: term.levels for term in spec.regression.terms}
         case SurvivalStudy():
             by = spec.survival.by
             return {} if by is None else {by.column: by.levels}
     return {}
+
+
+def axis_columns(spec: StudySpec) -> dict[str, str]:
+    """Names of a statistics study's axes -> their columns; empty where one name stands for two columns."""
+    found: dict[str, str] = {}
+    if isinstance(spec, StatisticsStudy):
+        for axis in (axis for entry in spec.statistics for axis in entry.axes):
+            found[axis.title] = axis.column if found.get(axis.title, axis.column) == axis.column else ""
+    return found
 
 
 def _privacy(spec: StudySpec, schedule: Schedule, run: FederatedRun) -> Mapping[str, object]:

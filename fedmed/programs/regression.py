@@ -160,6 +160,7 @@ def _head(spec: RegressionStudy) -> Mapping[str, object]:
         "family": fit.family,
         "outcome": fit.time.event if fit.time is not None else fit.outcome.column if fit.outcome else "",
         "exposure": None if fit.exposure is None else fit.exposure.column,
+        "references": {term.column: term.levels[0] for term in fit.terms if term.levels},
         "scale": _scale(fit.family, is_exact=spec.privacy.is_exact),
         "confidence": fit.confidence,
         "ties": "efron" if is_cox and spec.privacy.is_exact else None,

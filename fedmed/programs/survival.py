@@ -80,6 +80,7 @@ class SurvivalProgram:
             "confidence": table.confidence,
             "by": None if table.by is None else table.by.column,
             "time": table.time.column,
+            "event": table.time.event,
             "start": table.time.start,
             "noise_std": None if is_exact else math.sqrt(variance),
             "curves": [

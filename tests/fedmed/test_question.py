@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from fedmed.programs.statistic_tables import ResultTable
 from fedmed.programs.statistics import result_tables
 from fedmed.protocol.schedule import schedule_for
+from fedmed.question import axis_columns, declared_levels
 from fedmed.simulation import run_question
 from fedmed.study import StatisticsStudy, load_study
 from tests.small_question import BY, LEVELS, SEXES, small_question, stays
@@ -79,10 +80,31 @@ def test_an_exact_question_gives_the_sums_of_all_nodes_to_the_last_fen(tmp_path:
     levels = document["result"]["statistics"][0]["by"]
     assert levels["level"] == [level for level in (*LEVELS, "others") for _ in range(3)]
     assert document["privacy"]["epsilon"] is None
+    assert document["rows"] == "persons' years"
+    assert document["axes"] == {"level": "level", "sex": "sex"}
     assert document["aggregation"]["attempts"] == 1
     assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8")) == document
     assert stat.S_IMODE((tmp_path / "state.safetensors").stat().st_mode) == 0o600, "it holds hidden sums"
     assert load_study((tmp_path / "study.toml").read_text(encoding="utf-8")) == spec
+
+
+def test_levels_of_several_statistics_are_known_together_and_a_name_of_two_columns_stands_for_none() -> None:
+    def count(name: str, *axes: dict[str, Any]) -> dict[str, Any]:
+        return {"name": name, "kind": "count", "unit": "rows", "by": axes}
+
+    spec = small_question(
+        statistics=[
+            count(
+                "one",
+                {"column": "hosp_lv", "levels": ["3"]},
+                {"column": "gend", "name": "k", "bands": [0]},
+            ),
+            count("two", {"column": "hosp_lv", "levels": ["2", "3"]}),
+            count("three", {"column": "insutype", "name": "k", "levels": ["310"]}),
+        ]
+    )
+    assert declared_levels(spec)["hosp_lv"] == ("3", "2")
+    assert axis_columns(spec) == {"hosp_lv": "hosp_lv", "k": ""}
 
 
 def test_a_noisy_question_lies_within_the_noise_that_it_states(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fedmed.report.svg import Plot
@@ -27,6 +27,8 @@ class Field:
         decimals: Digits after the point on the page; None = three significant digits.
         shown: Whether the page shows it; files always hold it.
         is_brief: Whether a terminal shows it too.
+        brief_heading: Heading on a terminal, which has no room for words; empty = ``heading``.
+        words: Values of text -> what a page says instead; terminals and files have the value itself.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Field:
     decimals: int | None = None
     shown: bool = True
     is_brief: bool = True
+    brief_heading: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("solid", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (1, 1)), (0, (9, 3)))
 MOST_CURVES = len(COLOURS)
+_SIGN_POINTS = 6.6
+"""Width of a sign of the table of numbers at risk; one that is not ASCII is taken for two."""
+_NAME_GAP = 30.0
 LEAST_SPAN = 0.1
 """Least range of the axis of shares: closer would enlarge noise."""
 
@@ -28,7 +32,7 @@ class Steps:
         shares: Share that outlives each time; None = not shown.
         low: Lower end of the pointwise interval, likewise.
         high: Upper end.
-        at_risk: Persons at risk before each time, as written; None = blank.
+        at_risk: Persons at risk in the interval that ends at each time, as written; None = blank.
     """
 
     name: str
@@ -51,6 +55,7 @@ def survival_plot(curves: tuple[Steps, ...], *, name: str, axis: str, start: flo
 
     Guarantees:
         Every curve has a dash of its own beside its colour; the axis is cut only above 0.5, and says so.
+        A number at risk stands under the time from which on it counts; a dot where none begins there.
     """
     groups = tuple(plot_label(curve.name) for curve in curves)
 
@@ -66,7 +71,7 @@ def _draw(figure: Figure, width: float, *, curves: tuple[Steps, ...], axis: str,
     top = 10.0 + 18.0 * len(curves)
     table = 24.0 + 17.0 * len(curves) * (1 if is_wide else 2)
     height = top + (250.0 if is_wide else 210.0) + 44 + table
-    left = 108.0 if is_wide else 44.0
+    left = max(108.0, _NAME_GAP + _name_points(curves)) if is_wide else 44.0
     margins = (left, top, 18.0, 44.0 + table)
     axes = place(figure, margins, width=width, height=height)
     last = max(time for curve in curves for time in curve.times)
@@ -82,8 +87,14 @@ def _draw(figure: Figure, width: float, *, curves: tuple[Steps, ...], axis: str,
     inner = height - top - 44.0 - table
     for at in range(len(curves)):
         _legend_line(axes, at, above=(top - 8 - 18 * at) / inner)
-    _risk_table(axes, curves, points=inner, is_wide=is_wide)
+    _risk_table(axes, curves, size=(width - left - 18.0, inner), is_wide=is_wide)
     return height
+
+
+def _name_points(curves: tuple[Steps, ...]) -> float:
+    """Room that the longest name takes, in points."""
+    names = (plot_label(curve.name) for curve in curves)
+    return _SIGN_POINTS * max(sum(1 if sign.isascii() else 2 for sign in name) for name in names)
 
 
 def _draw_curve(axes: Axes, at: int, *, curve: Steps, start: float, with_band: bool) -> None:
@@ -117,12 +128,14 @@ def _legend_line(axes: Axes, at: int, *, above: float) -> None:
     axes.text(0.085, y, mark(at), transform=axes.transAxes, ha="left", va="center", fontsize=11.5)
 
 
-def _risk_table(axes: Axes, curves: tuple[Steps, ...], *, points: float, is_wide: bool) -> None:
+def _risk_table(axes: Axes, curves: tuple[Steps, ...], *, size: tuple[float, float], is_wide: bool) -> None:
     """Numbers at risk under the ticks, a line a group; on a telephone the name stands above its line."""
     ticks = _ticks(axes, curves, most=6 if is_wide else 4)
-    below = 52.0
+    below, points = 52.0, size[1]
+    # The first number is centred on the axis: the name keeps clear of its half.
+    edge = -(_NAME_GAP - 4) / size[0] if is_wide else 0.0
     axes.text(
-        0 if not is_wide else -0.03,
+        edge,
         -below / points,
         "At risk",
         transform=axes.transAxes,
@@ -134,7 +147,7 @@ def _risk_table(axes: Axes, curves: tuple[Steps, ...], *, points: float, is_wide
     for at, curve in enumerate(curves):
         line = below + 17.0 * ((at + 1) if is_wide else 2 * at + 1)
         axes.text(
-            -0.03 if is_wide else 0,
+            edge,
             -line / points,
             mark(at),
             transform=axes.transAxes,
@@ -147,7 +160,7 @@ def _risk_table(axes: Axes, curves: tuple[Steps, ...], *, points: float, is_wide
             axes.text(
                 time,
                 -(line if is_wide else line + 16) / points,
-                _at(curve, time),
+                _from(curve, time, start=ticks[0]),
                 transform=axes.get_xaxis_transform(),
                 ha="center",
                 va="center",
@@ -157,18 +170,18 @@ def _risk_table(axes: Axes, curves: tuple[Steps, ...], *, points: float, is_wide
 
 
 def _ticks(axes: Axes, curves: tuple[Steps, ...], *, most: int) -> list[float]:
-    """Times of the longest curve, evenly among them, set on the axis too."""
+    """The start, and times of the longest curve evenly among them; set on the axis too."""
     from matplotlib.ticker import FixedLocator, FuncFormatter
 
     times = max((curve.times for curve in curves), key=len)
     step = max(1, -(-len(times) // most))
-    ticks = [*times[step - 1 :: step]]
-    axes.xaxis.set_major_locator(FixedLocator([axes.get_xlim()[0], *ticks]))
+    ticks = [axes.get_xlim()[0], *times[step - 1 :: step]]
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:g}"))
     return ticks
 
 
-def _at(curve: Steps, time: float) -> str:
-    """The number at risk at the first point from a time on, or a dot where there is none."""
-    after = (text for end, text in zip(curve.times, curve.at_risk, strict=True) if end >= time)
-    return next(after, None) or "·"
+def _from(curve: Steps, time: float, *, start: float) -> str:
+    """The number at risk from a time on, or a dot where no interval begins there."""
+    begins = zip((start, *curve.times), curve.at_risk, strict=False)
+    return next((text for begin, text in begins if text and math.isclose(begin, time)), "·")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from fedmed.report.answers.answer import Answer, Document, Field, Figure, TidyTable, Value
 from fedmed.report.answers.forest import ForestRow, forest_plot, ratio_text
+from fedmed.report.answers.meanings import Words, words_of
+from fedmed.report.answers.terms import term_label, term_words
 from fedmed.report.units import ABSENT, count
 
 RATIOS = {
@@ -25,6 +27,9 @@ NAMES = {
     "gamma": "Gamma regression",
     "cox": "Cox regression",
 }
+
+MOST_DISPERSION = 1.5
+"""A Poisson model whose counts spread more than so many times Poisson's law comes with a warning."""
 
 # These are no effects of a term: the constant, and the spread of the negative binomial.
 _NO_EFFECT = frozenset({"intercept", "(intercept)", "constant", "const", "alpha"})
@@ -45,15 +50,18 @@ def regression_answer(document: Document) -> Answer:
     lines = tuple(result["coefficients"])
     has_noise = not result["exact"]
     ratio, what = _ratio(family, is_exact=result["exact"])
-    effects = tuple(_effects(lines))
+    words, references = words_of(document), result.get("references", {})
+    effects = dict(_effects(lines, words))
+    said = {str(line["term"]): term_words(str(line["term"]), words, references) for line in lines}
     return Answer(
-        finding=_finding(effects, family=family, ratio=ratio),
-        tables=(_coefficients(lines, ratio=ratio, level=level, has_noise=has_noise), _model_table(result)),
-        figures=_forest(effects, ratio=ratio, level=level) if effects else (),
-        tiles=tuple(_tiles(result)),
+        finding=_finding(effects, family=family, ratio=ratio, said=said),
+        tables=(_coefficients(result, ratio=ratio, level=level, said=said), _model_table(result)),
+        figures=_forest(tuple(effects.values()), ratio=ratio, level=level) if effects else (),
+        tiles=tuple(_tiles(result, words)),
         notes=(
             *_notes(ratio, what, level=level, has_noise=has_noise),
             *_exposure_note(result.get("exposure")),
+            *_spread_note(result),
         ),
     )
 
@@ -65,27 +73,21 @@ def _ratio(family: str, *, is_exact: bool) -> tuple[str, str]:
     return RATIOS[family]
 
 
-def _effects(lines: tuple[Document, ...]) -> Iterator[ForestRow]:
+def _effects(lines: tuple[Document, ...], words: Words) -> Iterator[tuple[str, ForestRow]]:
     """Terms as ratios: the exponential of estimate and interval."""
     for line in lines:
-        if str(line["term"]).lower() not in _NO_EFFECT:
+        term = str(line["term"])
+        if term.lower() not in _NO_EFFECT:
             noise = (line.get("noise_low"), line.get("noise_high"))
-            yield ForestRow(
-                name=term_text(str(line["term"])),
+            effect = ForestRow(
+                name=term_label(term, words),
                 estimate=_exp(line["estimate"]),
                 low=_exp(line["conf_low"]),
                 high=_exp(line["conf_high"]),
                 noise_low=None if noise[0] is None else _exp(noise[0]),
                 noise_high=None if noise[1] is None else _exp(noise[1]),
             )
-
-
-def term_text(term: str) -> str:
-    """A term for people: ``age`` stays, ``hosp_lv=3`` and ``hosp_lv[3]`` become ``hosp_lv: 3``."""
-    name, sign, level = term.partition("=")
-    if not sign:
-        name, sign, level = term.rstrip("]").partition("[")
-    return f"{name}: {level}" if sign else name
+            yield term, effect
 
 
 def _exp(value: float) -> float:
@@ -93,22 +95,22 @@ def _exp(value: float) -> float:
     return math.exp(value) if value < 700 else math.inf
 
 
-def _finding(effects: tuple[ForestRow, ...], *, family: str, ratio: str) -> str:
+def _finding(effects: Mapping[str, ForestRow], *, family: str, ratio: str, said: Mapping[str, str]) -> str:
     """The terms whose interval leaves out no effect, strongest first, in words."""
-    clear = [row for row in effects if not row.low <= 1 <= row.high and row.estimate > 0]
-    clear.sort(key=lambda row: -abs(math.log(row.estimate)))
+    clear = [(t, row) for t, row in effects.items() if not row.low <= 1 <= row.high and row.estimate > 0]
+    clear.sort(key=lambda pair: -abs(math.log(pair[1].estimate)))
     ratio = ratio.lower()
     name = NAMES[family][0].upper() + NAMES[family][1:]
     if not clear:
         return f"{name}: no term's interval leaves out a {ratio} of 1."
-    named = ", ".join(f"{ratio_text(row.estimate)} ({row.name})" for row in clear[:3])
+    named = "; ".join(f"{ratio_text(row.estimate)} ({said[term]})" for term, row in clear[:3])
     return f"{name}. Farthest from a {ratio} of 1: {named}."
 
 
-def _coefficients(lines: tuple[Document, ...], *, ratio: str, level: str, has_noise: bool) -> TidyTable:
+def _coefficients(result: Document, *, ratio: str, level: str, said: Mapping[str, str]) -> TidyTable:
     """The tidy table, and the ratio with its interval behind it."""
     fields = [
-        Field(name="term", heading="Term"),
+        Field(name="term", heading="Term", words=said),
         Field(name="estimate", heading="Estimate", decimals=4),
         Field(name="std_error", heading="Std. error", decimals=4, is_brief=False),
         Field(name="statistic", heading="z", decimals=2, is_brief=False),
@@ -116,7 +118,7 @@ def _coefficients(lines: tuple[Document, ...], *, ratio: str, level: str, has_no
         Field(name="conf_low", heading=f"{level} from", decimals=4, is_brief=False),
         Field(name="conf_high", heading="to", decimals=4, is_brief=False),
     ]
-    if has_noise:
+    if not result["exact"]:
         fields += [
             Field(name="noise_low", heading="Noise from", decimals=4, is_brief=False),
             Field(name="noise_high", heading="to", decimals=4, is_brief=False),
@@ -128,7 +130,7 @@ def _coefficients(lines: tuple[Document, ...], *, ratio: str, level: str, has_no
         Field(name="ratio_high", heading="to", decimals=3),
     ]
     rows = []
-    for line in lines:
+    for line in result["coefficients"]:
         values: list[Value] = [line.get(name) for name in names]
         is_effect = str(line["term"]).lower() not in _NO_EFFECT
         ends = ("estimate", "conf_low", "conf_high")
@@ -184,7 +186,7 @@ def _forest(effects: tuple[ForestRow, ...], *, ratio: str, level: str) -> tuple[
     """The forest plot."""
     has_noise = any(row.noise_low is not None for row in effects)
     inner = " Orange: the part of it that the noise alone makes." if has_noise else ""
-    words = "; ".join(f"{r.name} {ratio_text(r.estimate)}" for r in effects[:12])
+    figures = "; ".join(f"{r.name} {ratio_text(r.estimate)}" for r in effects[:12])
     return (
         Figure(
             heading=f"{_plural(ratio)} with {level} intervals",
@@ -194,7 +196,7 @@ def _forest(effects: tuple[ForestRow, ...], *, ratio: str, level: str) -> tuple[
                 name="forest",
                 axis=f"{ratio}, logarithmic axis",
                 is_ratio=True,
-                description=f"Forest plot, {ratio.lower()}: {words}",
+                description=f"Forest plot, {ratio.lower()}: {figures}",
             ),
         ),
     )
@@ -205,10 +207,10 @@ def _plural(ratio: str) -> str:
     return ratio.replace("Ratio of", "Ratios of") if ratio.startswith("Ratio of") else f"{ratio}s"
 
 
-def _tiles(result: Document) -> Iterator[tuple[str, str, str]]:
+def _tiles(result: Document, words: Words) -> Iterator[tuple[str, str, str]]:
     """Rows, events and rounds."""
     line = result["model"]
-    outcome = str(result["outcome"])
+    outcome = words.inside(str(result["outcome"]))
     for name, noun in (("rows", "in the fit"), ("events", f"with {outcome} above 0")):
         if line.get(name) is not None:
             yield name.capitalize(), count(round(line[name])), noun
@@ -233,6 +235,24 @@ def _notes(ratio: str, what: str, *, level: str, has_noise: bool) -> Iterator[st
             "without any row leaving them."
         )
     yield f"Intervals are Wald's at {level}, from estimate and standard error; p is two-sided."
+
+
+def _spread_note(result: Document) -> Iterator[str]:
+    """Whether counts spread more than a Poisson model lets them."""
+    if result["family"] != "poisson":
+        return
+    found = result["model"].get("dispersion")
+    if not result["exact"]:
+        yield (
+            "Standard errors take counts to spread as Poisson's law lets them; noise hides whether they do. "
+            'Where they spread more, intervals are too narrow: family = "negative_binomial" allows for it.'
+        )
+    elif found is not None and found > MOST_DISPERSION:
+        yield (
+            f"Counts spread {found:.1f} times as much as Poisson's law lets them (dispersion), so that "
+            f"standard errors and intervals should be about {math.sqrt(found):.1f} times as wide and p is "
+            'too small: family = "negative_binomial" allows for it.'
+        )
 
 
 def _exposure_note(exposure: str | None) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fedmed.report.answers.answer import Answer, Document, Field, Figure, TidyTable, Value
 from fedmed.report.answers.matrix import flow_plot
-from fedmed.report.answers.meanings import unit_of
+from fedmed.report.answers.meanings import Words, words_of
 from fedmed.report.answers.months import Month, month_plot
 from fedmed.report.units import count, plural
 
@@ -58,26 +58,30 @@ def statistics_answer(document: Document) -> Answer:
     Guarantees:
         Every row of a statistic stands in its file. The page leaves out rows of `OTHERS` that hold nothing.
     """
+    words = words_of(document)
     # Amounts are said in their unit; a column that nobody knows stands for its own.
-    found = tuple({**one, "unit": unit_of(document, one["unit"])} for one in document["result"]["statistics"])
+    found = tuple(
+        {**one, "unit": words.unit(one["unit"]), "is_count": one["unit"] in ("persons", "rows")}
+        for one in document["result"]["statistics"]
+    )
     figures: list[Figure] = []
     for one in found:
         if one["kind"] == "flow":
-            figures.append(_flow(one))
+            figures.append(_flow(one, words))
         elif one["kind"] == "monthly":
-            figures.extend(_series(one))
+            figures.extend(_series(one, words))
     return Answer(
-        finding=_finding(found),
-        tables=tuple(_table(one) for one in found),
+        finding=_finding(found, words),
+        tables=tuple(_table(one, words) for one in found),
         figures=tuple(figures),
-        tiles=tuple(_tiles(found, document["result"])),
+        tiles=tuple(_tiles(found, document["result"], words)),
         notes=tuple(_notes(found, document)),
     )
 
 
 def _decimals(one: Document) -> int:
     """Digits of an estimate on the page; files hold all."""
-    if one["unit"] in ("persons", "rows"):
+    if one["is_count"]:
         return 0
     if one["kind"] == "ratio":
         return 4
@@ -85,12 +89,15 @@ def _decimals(one: Document) -> int:
     return max(int(one["decimals"]), 0 if has_noise else 2 if one["kind"] != "sum" else 0)
 
 
-def _table(one: Document) -> TidyTable:
+def _table(one: Document, words: Words) -> TidyTable:
     """One statistic as a tidy table: axes, estimate, interval, persons."""
     columns: dict[str, Any] = dict(one["columns"])
     digits = _decimals(one)
     unit = _unit_text(one)
-    fields = [Field(name=axis, heading=axis) for axis in one["by"]]
+    fields = [
+        Field(name=axis, heading=words.name(axis), brief_heading=axis, words=words.levels(axis, levels))
+        for axis, levels in one["levels"].items()
+    ]
     order = [name for name in columns if name == "probability"]
     order += ["estimate", *(name for name in columns if name not in ("probability", "estimate"))]
     for name in order:
@@ -111,7 +118,7 @@ def _table(one: Document) -> TidyTable:
     return TidyTable(
         name=str(one["name"]),
         heading=_title(one),
-        lead=_lead(one),
+        lead=_lead(one, words),
         fields=tuple(fields),
         rows=tuple(rows),
         across=last if is_narrow and "probability" not in columns else None,
@@ -121,12 +128,13 @@ def _table(one: Document) -> TidyTable:
 
 def _unit_text(one: Document) -> str:
     """The unit of the estimate for people."""
-    return {"persons": "Persons", "rows": "Rows", "1": "Ratio"}.get(str(one["unit"]), str(one["unit"]))
+    unit = str(one["unit"])
+    return "Ratio" if unit == "1" else unit.capitalize() if one["is_count"] else unit
 
 
-def _lead(one: Document) -> str:
+def _lead(one: Document, words: Words) -> str:
     """What a row is."""
-    axes = ", ".join(one["by"])
+    axes = ", ".join(words.inside(axis) for axis in one["by"])
     by = f"By {axes}. " if axes else ""
     what = {
         "noise": "The interval says where the number without noise lies, with 95 %.",
@@ -157,7 +165,7 @@ def _title(one: Document) -> str:
     return said if kind.split()[0].lower() in name.lower() else f"{said} ({kind.lower()})"
 
 
-def _finding(found: tuple[Document, ...]) -> str:
+def _finding(found: tuple[Document, ...], words: Words) -> str:
     """The first statistic's highest and lowest cell, in words."""
     one = found[0]
     cells = _cells(one)
@@ -166,17 +174,18 @@ def _finding(found: tuple[Document, ...]) -> str:
         return f"{name}: no cell may be shown."
     cells.sort(key=lambda pair: pair[1])
     if len(cells) == 1:
-        return f"{name}: {_said(one, cells[0])}."
-    low, high = _said(one, cells[0]), _said(one, cells[-1])
-    return f"{name} by {' and '.join(one['by'])}: from {low} to {high}."
+        return f"{name}: {_said(one, cells[0], words)}."
+    low, high = _said(one, cells[0], words), _said(one, cells[-1], words)
+    return f"{name} by {' and '.join(words.inside(axis) for axis in one['by'])}: from {low} to {high}."
 
 
-def _said(one: Document, cell: tuple[tuple[str, ...], float]) -> str:
+def _said(one: Document, cell: tuple[tuple[str, ...], float], words: Words) -> str:
     """A cell's figure with its unit, and behind it which cell it is."""
     levels, value = cell
     figure = _figure(value, Field(name="estimate", heading="", decimals=_decimals(one)))
     unit = "" if one["unit"] == "1" else f" {one['unit']}"
-    where = ", ".join(f"{axis} {level}" for axis, level in zip(one["by"], levels, strict=True))
+    pairs = zip(one["by"], levels, strict=True)
+    where = ", ".join(f"{words.inside(axis)} {words.level(axis, level)}" for axis, level in pairs)
     return f"{figure}{unit} ({where})" if where else f"{figure}{unit}"
 
 
@@ -185,23 +194,25 @@ def _figure(value: float, field: Field) -> str:
     return f"{value:,.{field.decimals}f}".replace("-", "−")
 
 
-def _flow(one: Document) -> Figure:
+def _flow(one: Document, words: Words) -> Figure:
     """The matrix of a flow; rows and columns of other places only where they hold something."""
     origin, place = tuple(one["by"])
     values = dict(zip(zip(*one["by"].values(), strict=True), _estimates(one), strict=True))
     rows = [a for a in one["levels"][origin] if a != OTHERS or _holds(values, a, 0)]
     columns = [b for b in one["levels"][place] if b != OTHERS or _holds(values, b, 1)]
     cells = tuple(tuple(values[a, b] for b in columns) for a in rows)
+    # Both axes have the same places, whichever column says what they are.
+    known = {**words.levels(place, columns), **words.levels(origin, rows)}
     away = sum(v for (a, b), v in values.items() if v is not None and a != b)
     return Figure(
-        heading=f"{_title(one)}: from {origin} to {place}",
+        heading=f"{_title(one)}: from {words.inside(origin)} to {words.inside(place)}",
         hint="Rows: from; columns: to. Grey, on the diagonal: who stays at home. Blue: who travels; the "
         "darker, the more. Hatched: not shown.",
         plot=flow_plot(
             cells,
-            names=(tuple(rows), tuple(columns)),
+            names=(tuple(known.get(a, a) for a in rows), tuple(known.get(b, b) for b in columns)),
             name=f"flow-{one['name']}",
-            axes_names=(origin, place),
+            axes_names=(words.name(origin), words.name(place)),
             description=f"Matrix from {origin} to {place}; {away:,.0f} off the diagonal",
         ),
     )
@@ -212,7 +223,7 @@ def _holds(values: dict[tuple[str, ...], float | None], level: str, axis: int) -
     return any(value for cell, value in values.items() if cell[axis] == level)
 
 
-def _series(one: Document) -> Iterator[Figure]:
+def _series(one: Document, words: Words) -> Iterator[Figure]:
     """A chart for each of the first series of monthly totals."""
     columns, axis = one["columns"], tuple(one["by"])[-1]
     cells = list(zip(*one["by"].values(), strict=True))
@@ -229,11 +240,11 @@ def _series(one: Document) -> Iterator[Figure]:
             )
             for p in places
         )
-        named = ", ".join(key)
+        named = ", ".join(words.level(axis, level) for axis, level in zip(one["by"], key, strict=False))
         alarms = [month.name for month in months if month.is_alarm]
         said = f"Warned of: {', '.join(alarms)}." if alarms else "No month warned of."
         yield Figure(
-            heading=f"{_title(one)} by {axis}{f': {named}' if named else ''}",
+            heading=f"{_title(one)} by {words.inside(axis)}{f': {named}' if named else ''}",
             hint=f"Grey: the band of the declared rule; diamond: a month that it warns of. {said}"
             if "band_low" in columns
             else "Line: what came, month by month.",
@@ -246,13 +257,13 @@ def _series(one: Document) -> Iterator[Figure]:
         )
 
 
-def _tiles(found: tuple[Document, ...], result: Document) -> Iterator[tuple[str, str, str]]:
+def _tiles(found: tuple[Document, ...], result: Document, words: Words) -> Iterator[tuple[str, str, str]]:
     """How much is here."""
     values: list[Value] = [value for one in found for value in _estimates(one)]
     blanks = sum(value is None for value in values)
     yield "Statistics", str(len(found)), f"in one round, {plural(len(values), 'cell')}"
     yield "Blank cells", count(blanks), "see how to read it"
-    yield "Rows a person", count(int(result["max_rows_per_person"])), "count at most"
+    yield f"{words.rows.capitalize()} a person", count(int(result["max_rows_per_person"])), "count at most"
 
 
 def _notes(found: tuple[Document, ...], document: Document) -> Iterator[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from fedmed.report.answers.answer import Answer, Document, Field, Figure, TidyTable
 from fedmed.report.answers.curves import Steps, survival_plot
+from fedmed.report.answers.meanings import Words, words_of
 from fedmed.report.units import ABSENT
 
 LEAST_P = 1e-4
@@ -20,36 +22,65 @@ def survival_answer(document: Document) -> Answer:
     Guarantees:
         A point that is not shown is a blank in the table and ends the drawn curve.
     """
-    result = document["result"]
-    groups, level = tuple(result["curves"]), f"{100 * result['confidence']:g} %"
-    curves = tuple(_steps(group, by=result.get("by")) for group in groups)
-    axis = str(result.get("time", "time"))
+    result, words = document["result"], words_of(document)
+    curves = tuple(_steps(group, by=result.get("by"), words=words) for group in result["curves"])
     return Answer(
-        finding=_finding(curves, result, axis=axis),
-        tables=(_table(groups, axis=axis, level=level, by=result.get("by")), *_log_rank_table(result)),
-        figures=(
-            Figure(
-                heading="Share without the event",
-                hint=f"Kaplan-Meier curves with pointwise {level} intervals; below, persons still at risk.",
-                plot=survival_plot(
-                    curves,
-                    name="survival",
-                    axis=axis,
-                    start=float(result.get("start", 0.0)),
-                    description=_words(curves),
-                ),
-            ),
-        ),
-        tiles=tuple(_tiles(curves, result)),
+        finding=_finding(curves, result, words),
+        tables=(_table(result, words), *_log_rank_table(result)),
+        figures=(_figure(curves, result, words),),
+        tiles=tuple(_tiles(curves, result, words)),
         notes=tuple(_notes(document)),
     )
 
 
-def _steps(group: Document, *, by: str | None) -> Steps:
+def _figure(curves: tuple[Steps, ...], result: Document, words: Words) -> Figure:
+    """The curves."""
+    by, event = result.get("by"), result.get("event")
+    groups = f" by {words.inside(by)}" if by else ""
+    happened = f" The event: {words.inside(event)}." if event else ""
+    return Figure(
+        heading="Share without the event",
+        hint=f"Kaplan-Meier curves{groups} with pointwise {_level(result)} intervals; below, persons still "
+        f"at risk from each time on.{happened}",
+        plot=survival_plot(
+            curves,
+            name="survival",
+            axis=_axis(result, words),
+            start=float(result.get("start", 0.0)),
+            description=_words(curves),
+        ),
+    )
+
+
+def _level(result: Document) -> str:
+    """The level of the intervals."""
+    return f"{100 * result['confidence']:g} %"
+
+
+def _axis(result: Document, words: Words) -> str:
+    """The name of the time axis: its unit, or the column where nobody knows one."""
+    unit = words.unit(_time(result))
+    return unit if unit == _time(result) else f"{unit}s".capitalize()
+
+
+def _time(result: Document) -> str:
+    """The column of times."""
+    return str(result.get("time", "time"))
+
+
+def _after(time: float, result: Document, words: Words) -> str:
+    """A time in words: ``300 days``, or ``months 12`` where nobody knows a unit."""
+    name = _time(result)
+    unit = words.unit(name)
+    return f"{name} {time:g}" if unit == name else f"{time:g} {unit}{'' if time == 1 else 's'}"
+
+
+def _steps(group: Document, *, by: str | None, words: Words) -> Steps:
     """The curve of a group, named with the column that makes the groups."""
     points = group["points"]
+    name = str(group["group"])
     return Steps(
-        name=f"{by} {group['group']}" if by else str(group["group"]),
+        name=f"{by} {words.level(by, name)}" if by else name,
         times=tuple(float(point["time"]) for point in points),
         shares=tuple(point["survival"] for point in points),
         low=tuple(point["low"] for point in points),
@@ -75,19 +106,21 @@ def _common_end(curves: tuple[Steps, ...]) -> float | None:
     return min(ends) if len(ends) == len(curves) and ends else None
 
 
-def _finding(curves: tuple[Steps, ...], result: Document, *, axis: str) -> str:
+def _finding(curves: tuple[Steps, ...], result: Document, words: Words) -> str:
     """Shares at the last time that every curve shows, and whether groups differ."""
     time = _common_end(curves)
     if time is None:
         return "Not every curve may be shown: too few persons or events."
     shares = ", ".join(
-        f"{100 * share:.1f} %{f' ({curve.name})' if len(curves) > 1 else ''}"
+        f"{100 * share:.1f}\u00a0%{f' ({curve.name})' if len(curves) > 1 else ''}"
         for curve in curves
         if (share := _share_at(curve, time)) is not None
     )
     test = result.get("log_rank")
     verdict = "" if not test else f" Log-rank test of equal curves: p {p_text(test['p_value'])}."
-    return f"Without the event after {axis} {time:g}: {shares}.{verdict}"
+    event = result.get("event")
+    what = f"Without the event ({words.inside(event)})" if event else "Without the event"
+    return f"{what} after {_after(time, result, words)}: {shares}.{verdict}"
 
 
 def _share_at(curve: Steps, time: float) -> float | None:
@@ -110,16 +143,20 @@ def _words(curves: tuple[Steps, ...]) -> str:
     return "Survival curves; " + "; ".join(parts)
 
 
-def _table(groups: tuple[Document, ...], *, axis: str, level: str, by: str | None) -> TidyTable:
+def _table(result: Document, words: Words) -> TidyTable:
     """The survival table: a row a group and time."""
+    groups, by = tuple(result["curves"]), result.get("by")
+    named = words.levels(by, (str(group["group"]) for group in groups)) if by else {}
     names = ("time", "at_risk", "events", "survival", "low", "high")
     fields = (
-        Field(name="group", heading=by or "Group"),
-        Field(name="time", heading=axis, decimals=0),
+        Field(
+            name="group", heading=words.name(by) if by else "Group", brief_heading=by or "Group", words=named
+        ),
+        Field(name="time", heading=_axis(result, words), decimals=_digits(groups)),
         Field(name="at_risk", heading="At risk", unit="persons", decimals=0),
         Field(name="events", heading="Events", unit="persons", decimals=0),
         Field(name="survival", heading="Share without", decimals=4),
-        Field(name="low", heading=f"{level} from", decimals=4),
+        Field(name="low", heading=f"{_level(result)} from", decimals=4),
         Field(name="high", heading="to", decimals=4),
     )
     return TidyTable(
@@ -134,6 +171,12 @@ def _table(groups: tuple[Document, ...], *, axis: str, level: str, by: str | Non
             for point in group["points"]
         ),
     )
+
+
+def _digits(groups: tuple[Document, ...]) -> int:
+    """Digits after the point that the times need, at most three."""
+    times = [float(point["time"]) for group in groups for point in group["points"]]
+    return next((d for d in range(3) if all(math.isclose(t, round(t, d)) for t in times)), 3)
 
 
 def _log_rank_table(result: Document) -> tuple[TidyTable, ...]:
@@ -156,15 +199,15 @@ def _log_rank_table(result: Document) -> tuple[TidyTable, ...]:
     )
 
 
-def _tiles(curves: tuple[Steps, ...], result: Document) -> Iterator[tuple[str, str, str]]:
+def _tiles(curves: tuple[Steps, ...], result: Document, words: Words) -> Iterator[tuple[str, str, str]]:
     """The share of each curve at the last time of all, so that tiles compare; the test."""
     common = _common_end(curves)
     for curve in curves[:4]:
         last = _last(curve)
         time = last[0] if last is not None and common is None else common
         share = None if time is None else _share_at(curve, time)
-        value = ABSENT if share is None else f"{100 * share:.1f} %"
-        at = "" if share is None else f"without the event after {time:g}"
+        value = ABSENT if share is None else f"{100 * share:.1f}\u00a0%"
+        at = "" if share is None or time is None else f"without the event after {_after(time, result, words)}"
         yield ("All persons" if len(curves) == 1 else curve.name), value, at
     test = result.get("log_rank")
     if test:

@@ -22,7 +22,7 @@ def value_text(value: Value, field: Field) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
-        return value
+        return field.words.get(value, value)
     if field.name == "p_value":
         return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
     if field.name == "alarm":
@@ -36,18 +36,33 @@ def table_section(table: TidyTable, *, brief: bool = False) -> Section:
 
     Args:
         table: What to show.
-        brief: Only the columns that fit a terminal.
+        brief: Only the columns that fit a terminal, with codes instead of words.
 
     Guarantees:
         What is left out of the page is said, and stands in the files.
     """
+    table = _brief(table) if brief else table
     rows = _heard(table)
-    section = _as_it_is(table, rows, brief=brief) if table.across is None else _side_by_side(table, rows)
+    section = _as_it_is(table, rows) if table.across is None else _side_by_side(table, rows)
     left = len(section.rows) - MOST_ROWS
     if left <= 0:
         return section
     more = f"{plural(left, 'row')} more are in {table.name}.csv and {table.name}.parquet."
     return replace(section, rows=section.rows[:MOST_ROWS], sentences=(more,))
+
+
+def _brief(table: TidyTable) -> TidyTable:
+    """A table for a terminal: fewer columns, and codes instead of words."""
+    fields = tuple(
+        replace(
+            field,
+            words={},
+            heading=field.brief_heading or field.heading,
+            shown=field.shown and field.is_brief,
+        )
+        for field in table.fields
+    )
+    return replace(table, fields=fields)
 
 
 def _heard(table: TidyTable) -> tuple[Row, ...]:
@@ -62,10 +77,9 @@ def _heard(table: TidyTable) -> tuple[Row, ...]:
     )
 
 
-def _as_it_is(table: TidyTable, rows: tuple[Row, ...], *, brief: bool) -> Section:
+def _as_it_is(table: TidyTable, rows: tuple[Row, ...]) -> Section:
     """A row an observation."""
-    wanted = [field.shown and (field.is_brief or not brief) for field in table.fields]
-    places = [place for place, is_wanted in enumerate(wanted) if is_wanted]
+    places = [place for place, field in enumerate(table.fields) if field.shown]
     shown = [table.fields[place] for place in places]
     is_number = [not any(isinstance(row[place], str) for row in rows) for place in places]
     cells = tuple(
@@ -93,8 +107,9 @@ def _side_by_side(table: TidyTable, rows: tuple[Row, ...]) -> Section:
         )
         for line in lines
     )
-    axis = table.fields[across].heading
-    headings = (*(table.fields[place].heading for place in keys), *(f"{axis}: {level}" for level in levels))
+    axis = table.fields[across]
+    said = (f"{axis.heading}: {value_text(level, axis)}" for level in levels)
+    headings = (*(table.fields[place].heading for place in keys), *said)
     return _section(table, headings, cells)
 
 

@@ -29,10 +29,31 @@ def test_the_constant_is_no_effect(make_document: Make) -> None:
     assert "1.02 (age)" in answer.finding
 
 
+@pytest.mark.parametrize(
+    ("exact", "dispersion", "said"),
+    [
+        (True, 5.04, "2.2 times as wide"),
+        (True, 1.2, None),
+        (True, None, None),
+        (False, 1.0, "noise hides whether they do"),
+    ],
+)
+def test_a_poisson_model_warns_of_counts_that_spread_more(
+    make_document: Make, exact: bool, dispersion: float | None, said: str | None
+) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["result"]["model"]["dispersion"] = dispersion
+
+    notes = answer_of(make_document("regression", exact=exact, change=change)).notes
+    found = [note for note in notes if "negative_binomial" in note]
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
+
+
 def test_survival_says_where_the_curves_end_and_whether_they_differ(make_document: Make) -> None:
     answer = answer_of(make_document("survival"))
-    assert "78.5 % (hosp_lv 3)" in answer.finding
-    assert answer.tiles[0][1:] == ("78.5 %", "without the event after 360")
+    assert "78.5\u00a0% (hosp_lv 3)" in answer.finding
+    assert answer.tiles[0][1:] == ("78.5\u00a0%", "without the event after time 360")
     assert "p < 0.0001" in answer.finding
     assert len(answer.tables[0].rows) == 24
 
@@ -47,7 +68,7 @@ def test_a_result_of_another_version_is_refused(make_document: Make) -> None:
 def test_tiles_of_curves_compare_them_at_one_time(make_document: Make) -> None:
     """The first curve ends a month early: all tiles stand at its end, as the finding does."""
     answer = answer_of(make_document("survival", change=lambda d: d["result"]["curves"][0]["points"].pop()))
-    assert {note for _, _, note in answer.tiles[:2]} == {"without the event after 330"}
+    assert {note for _, _, note in answer.tiles[:2]} == {"without the event after time 330"}
     assert [value in answer.finding for _, value, _ in answer.tiles[:2]] == [True, True]
 
 
@@ -58,8 +79,8 @@ def test_every_kind_of_question_but_training_has_a_reader() -> None:
 def test_a_statistic_says_its_extremes_and_its_alarms(make_document: Make) -> None:
     answer = answer_of(make_document("statistics"))
     assert answer.finding == (
-        "Mean cost by chapter and hosp_lv: from 7,000.00 yuan (chapter J<, hosp_lv 1) to 12,000.25 yuan "
-        "(chapter I, hosp_lv 2)."
+        "Mean cost by chapter and level: from 7,000.00 yuan (chapter J<, level 1 primary) to 12,000.25 yuan "
+        "(chapter I, level 2 <second>)."
     )
     assert [figure.plot.name for figure in answer.figures] == ["flow-stays", "months-fund-0"]
     assert "Warned of: 2024-04." in answer.figures[1].hint

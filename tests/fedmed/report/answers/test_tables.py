@@ -20,7 +20,7 @@ def test_values_are_written_by_their_column() -> None:
 
 def test_two_axes_stand_side_by_side_with_persons_or_intervals(make_document: Make) -> None:
     exact = table_section(answer_of(make_document("statistics")).tables[0])
-    assert exact.columns == ("chapter", "hosp_lv: 1", "hosp_lv: 2")
+    assert exact.columns == ("chapter", "Level: 1 primary", "Level: 2 <second>")
     assert [cell.text for cell in exact.rows[0]] == ["I", "9,000.50", "12,000.25"]
     assert exact.rows[0][1].note == "40 persons"
     noisy = table_section(answer_of(make_document("statistics", exact=False)).tables[0])
@@ -38,6 +38,12 @@ def test_a_long_table_says_where_the_rest_is() -> None:
     fields = (Field(name="a", heading="a"),)
     table = TidyTable(name="t", heading="t", fields=fields, rows=((1,),) * (MOST_ROWS + 2))
     assert table_section(table).sentences == ("2 rows more are in t.csv and t.parquet.",)
+
+
+def test_a_terminal_gets_codes_without_words(make_document: Make) -> None:
+    table = answer_of(make_document("statistics")).tables[0]
+    assert table_section(table, brief=True).columns == ("chapter", "hosp_lv: 1", "hosp_lv: 2")
+    assert table.rows[0][1] == "1"  # and so do files
 
 
 def test_a_terminal_gets_fewer_columns(make_document: Make) -> None:
