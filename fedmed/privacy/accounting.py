@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fedmed.errors import UnknownPrivacyEvent
@@ -23,6 +23,8 @@ _SAMPLING_SHARE = 0.01  # share of delta that the sampler may use up
 _WHOLE_ORDERS = [*range(2, 64), 64, 80, 96, 128, 192, 256, 512]
 _DIGITS = 5  # significant digits of a calibrated multiplier
 _SAMPLED_DIGITS = 4  # of one for sampled releases, where each trial takes 40 ms
+
+_Merged = tuple[tuple[tuple[float, float], int], ...]  # ((noise multiplier, sample rate), count), sorted
 
 
 def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
@@ -51,10 +53,7 @@ def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
     size = sum(e.count * e.sample_rate / e.noise_multiplier**2 for e in events)
     if size > _MEANINGFUL_UP_TO:
         return math.inf
-    from dp_accounting import pld
-
-    interval = DISCRETIZATION * max(1.0, size / _FINE_UP_TO)
-    return _spent(pld.PLDAccountant(value_discretization_interval=interval), events, delta)
+    return _by_distributions(_merged(events), delta, DISCRETIZATION * max(1.0, size / _FINE_UP_TO))
 
 
 def epsilon_rdp(events: Sequence[PrivacyEvent], delta: float) -> float:
@@ -72,7 +71,7 @@ def epsilon_rdp(events: Sequence[PrivacyEvent], delta: float) -> float:
     sampled = any(event.sample_rate < 1 for event in events)
     # Fractional orders of sampled Gaussians are series that need not converge; whole ones are finite sums.
     orders = _WHOLE_ORDERS if sampled else None
-    return _spent(rdp.RdpAccountant(orders=orders), events, delta)
+    return _spent(rdp.RdpAccountant(orders=orders), _merged(events), delta)
 
 
 @functools.lru_cache(maxsize=64)
@@ -289,7 +288,7 @@ def _check_delta(delta: float) -> None:
     require(0 < delta < 1, f"delta must be in (0, 1), got {delta}")
 
 
-def _merged(events: Sequence[PrivacyEvent]) -> Mapping[tuple[float, float], int]:
+def _merged(events: Sequence[PrivacyEvent]) -> _Merged:
     """Count releases by (noise multiplier, sample rate), with all full-batch ones as a single Gaussian.
 
     Gaussians compose exactly to the Gaussian whose 1 / sigma**2 is the sum of theirs (Dong, Roth, Su 2022,
@@ -302,15 +301,23 @@ def _merged(events: Sequence[PrivacyEvent]) -> Mapping[tuple[float, float], int]
     full = math.fsum(e.count / e.noise_multiplier**2 for e in events if e.sample_rate == 1)
     if full > 0:
         merged[1 / math.sqrt(full), 1.0] = 1
-    return merged
+    return tuple(sorted(merged.items()))
+
+
+@functools.lru_cache(maxsize=256)
+def _by_distributions(merged: _Merged, delta: float, interval: float) -> float:
+    """Epsilon by privacy-loss distributions; kept, since planning, approval and budget ask for the same."""
+    from dp_accounting import pld
+
+    return _spent(pld.PLDAccountant(value_discretization_interval=interval), merged, delta)
 
 
 # Any: dp_accounting carries no type information.
-def _spent(accountant: Any, events: Sequence[PrivacyEvent], delta: float) -> float:
-    """Compose the events in a fresh accountant and read epsilon."""
+def _spent(accountant: Any, merged: _Merged, delta: float) -> float:
+    """Compose the releases in a fresh accountant and read epsilon."""
     import dp_accounting
 
-    for (noise_multiplier, sample_rate), count in sorted(_merged(events).items()):
+    for (noise_multiplier, sample_rate), count in merged:
         event = dp_accounting.GaussianDpEvent(noise_multiplier)
         if sample_rate < 1:
             event = dp_accounting.PoissonSampledDpEvent(sample_rate, event)
