@@ -106,7 +106,7 @@ def run(
     Args:
         study: A study, or the path of its file.
         data: Rows of each node by node key, or a folder with a folder a node
-            (`fedmed.data.nhsa.provinces`).
+            (`fedmed.data.provinces`).
         on_progress: Called at each step.
 
     Raises:
@@ -145,7 +145,7 @@ def load(folder: Path | str) -> StudyResult:
 def _tables(spec: StudySpec, data: Mapping[str, pa.Table | pd.DataFrame] | Path | str) -> dict[str, pa.Table]:
     """Arrow tables by node."""
     if isinstance(data, Path | str):
-        from fedmed.data.nhsa.provinces import province_tables
+        from fedmed.data.provinces import province_tables
 
         return province_tables(Path(data), spec.data.dataset, nodes=spec.nodes, columns=spec.columns)
     import pyarrow as pa

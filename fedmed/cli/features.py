@@ -18,20 +18,16 @@ from fedmed.cli.features_page import features_document, features_sheet, features
 from fedmed.cli.new_study import DAYS
 from fedmed.cli.parquet_file import SITE
 from fedmed.cli.study_file import derived_text, parse_label
-from fedmed.data.claims.institutions import CITIES
 from fedmed.data.feature_sets.compile import Derivation
 from fedmed.data.feature_sets.definition import FeatureSet, packaged_feature_set, parse_feature_set
 from fedmed.data.feature_sets.derive import open_derived, stating
 from fedmed.data.nhsa.folder import find_named
 from fedmed.data.nhsa.results import shown_count
 from fedmed.data.nhsa.schema import schema
-from fedmed.data.synthetic_parameters import PROVINCES
+from fedmed.data.provinces import REGIONS, known_regions
 from fedmed.errors import ConfigError, DataContractError
 from fedmed.report.sheet import render_sheet
 from fedmed.study import load_study
-
-GENERATED = "generated.json"
-"""File of ``fedmed data generate`` by which made-up provinces are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +116,7 @@ def provinces(folder: Path, regions: tuple[str, ...]) -> Mapping[str, tuple[Path
     if find_named(folder, schema().names):
         found = {"": (folder, tuple(named.get("", ())))}
     else:
-        known = _generated() if (folder / GENERATED).is_file() else {}
+        known = known_regions(folder)
         places = [place for place in sorted(folder.iterdir()) if place.is_dir()]
         inside = [place for place in places if find_named(place, schema().names)]
         found = {p.name: (p, tuple(named.get(p.name, known.get(p.name, ())))) for p in inside}
@@ -130,7 +126,7 @@ def provinces(folder: Path, regions: tuple[str, ...]) -> Mapping[str, tuple[Path
     if missing:
         raise ConfigError(
             f"--region is missing for {', '.join(missing)}: write --region 310000, or with several provinces "
-            "--region shanghai=310000 for each"
+            f"--region shanghai=310000 for each, or a file {REGIONS} beside them"
         )
     strange = sorted(set(named) - set(found))
     if strange:
@@ -188,12 +184,6 @@ def write_study(path: Path, features: FeatureSet, counts: Mapping[str, int], *, 
         path.write_text(text, encoding="utf-8")
     except OSError as fault:
         raise ConfigError(f"cannot write {path}: {fault.strerror}; choose another place") from None
-
-
-def _generated() -> Mapping[str, tuple[str, ...]]:
-    """Province -> its own region, of the made-up world."""
-    first = dict(reversed(CITIES))
-    return {province.key: (f"{first[i][:2]}0000",) for i, province in enumerate(PROVINCES)}
 
 
 def _with_site(chunk: pa.Table, name: str) -> pa.Table:

@@ -24,7 +24,7 @@ def tables_for(spec: StudySpec, *, data: Path | None, site_column: str, seed: in
     Args:
         spec: The study.
         data: CSV or Parquet file with the rows of all sites, or a folder with a folder a node
-            (`fedmed.data.nhsa.provinces`); None = the demonstration that the study's dataset names.
+            (`fedmed.data.provinces`); None = the demonstration that the study's dataset names.
         site_column: Column of the file that names the site.
         seed: Seed of the demonstration's rows.
 
@@ -36,7 +36,7 @@ def tables_for(spec: StudySpec, *, data: Path | None, site_column: str, seed: in
     if data is None:
         tables = _demonstration(spec, seed)
     elif data.is_dir():
-        from fedmed.data.nhsa.provinces import province_tables
+        from fedmed.data.provinces import province_tables
 
         tables = province_tables(data, spec.data.dataset, nodes=spec.nodes, columns=spec.columns)
     else:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fedmed import __version__
 from fedmed.catalogue.document import CatalogueColumn, CatalogueDataset, NodeCatalogue, size_band
 from fedmed.crypto.identity import Identity
-from fedmed.data.feature_sets.definition import Definition, FeatureSet, Measure, derived_grades
+from fedmed.data.feature_sets.compile import Derivation
+from fedmed.data.feature_sets.definition import Definition, Measure, derived_grades
+from fedmed.data.feature_sets.recipe import Recipe
+from fedmed.data.feature_sets.stays import StayTable
 from fedmed.data.nhsa.folder import open_folder
+from fedmed.data.nhsa.glossary import glossary
 from fedmed.data.nhsa.sample import column_sample, derived_sample
 from fedmed.data.nhsa.schema import Column, Kind, schema
 from fedmed.errors import KeyNotUsable
@@ -96,11 +100,11 @@ def _approval(policy: Policy) -> str:
 
 def _dataset(home: Home, dataset: DatasetTable, policy: Policy) -> CatalogueDataset:
     """One dataset as it may be published."""
-    features = dataset.feature_set(home.path)
-    names = dataset.columns or (() if features is None else features.columns)
+    recipe = dataset.recipe(home.path)
+    names = dataset.columns or (() if recipe is None else recipe.columns)
     # As they will be once it is registered.
-    grades = dataset.column_grades if features is None else derived_grades(names) | dict(dataset.grades)
-    known = dict(_known_columns(dataset, features))
+    grades = dataset.column_grades if recipe is None else derived_grades(names) | dict(dataset.grades)
+    known = dict(_known_columns(dataset, recipe))
     columns = []
     for name in names:
         words = known.get(name, CatalogueColumn(name=name))
@@ -123,7 +127,7 @@ def _dataset(home: Home, dataset: DatasetTable, policy: Policy) -> CatalogueData
         data_year=dataset.data_year,
         person=dataset.person,
         is_registered=bool(dataset.fingerprint),
-        feature_set="" if features is None else features.reference,
+        feature_set="" if recipe is None else recipe.reference,
         quality=dict(dataset.quality),
         columns=tuple(columns),
         tables={} if dataset.claims is None else _bands(home.path / dataset.claims, dataset),
@@ -136,18 +140,31 @@ def _bands(folder: Path, dataset: DatasetTable) -> Mapping[str, str]:
         return {name: size_band(table.rows) for name, table in opened.tables.items()}
 
 
-def _known_columns(
-    dataset: DatasetTable, features: FeatureSet | None
-) -> Iterator[tuple[str, CatalogueColumn]]:
+def _known_columns(dataset: DatasetTable, recipe: Recipe | None) -> Iterator[tuple[str, CatalogueColumn]]:
     """What public knowledge says of columns: the feature set's, or the schema's for a table of that name."""
-    if features is not None:
+    if isinstance(recipe, Derivation):
         table = schema().table("psn_insu")
         yield dataset.person, _of_schema("psn_insu", table.column(dataset.person))
-        for one in (*features.features, *features.outcomes):
+        for one in (*recipe.features.features, *recipe.features.outcomes):
             yield one.name, _of_set(one)
+    elif recipe is not None:
+        yield from _of_stays(recipe.columns)
     elif dataset.name in schema().names:
         for column in schema().table(dataset.name).columns:
             yield column.name, _of_schema(dataset.name, column)
+
+
+def _of_stays(columns: Sequence[str]) -> Iterator[tuple[str, CatalogueColumn]]:
+    """Columns of stays: of settlements and their diagnoses, and what is made for a first stay."""
+    words = glossary(columns, {}, dataset=StayTable.FIRST_STAY.value)
+    for name in columns:
+        table = "setl_diag" if name == "diag_code" else "setl"
+        if name in {column.name for column in schema().table(table).columns}:
+            yield name, _of_schema(table, schema().table(table).column(name))
+        else:
+            word = words[name]
+            kind = f"number, {word['unit']}" if word["unit"] else "number"
+            yield name, CatalogueColumn(name=name, zh=word["zh"], en=word["en"], kind=kind)
 
 
 def _of_schema(table: str, column: Column) -> CatalogueColumn:

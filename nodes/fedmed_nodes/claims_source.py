@@ -1,4 +1,4 @@
-"""A dataset that is derived from insurance tables where they lie: files or PostgreSQL, one row a person.
+"""A dataset that is derived from insurance tables where they lie: files or PostgreSQL.
 
 Both kinds of storage end in the same engine under the same statements, so they give the same rows. Nothing
 derived is written anywhere: it is made in memory when a study asks, and again for the next one.
@@ -15,8 +15,8 @@ from typing import Final
 import pyarrow as pa
 
 from fedmed.data.duckdb_files import Engine, column_types, open_engine, own_words, quoted
-from fedmed.data.feature_sets.compile import Derivation
 from fedmed.data.feature_sets.derive import DerivedTable, derive, open_derived, parts_for
+from fedmed.data.feature_sets.recipe import Recipe
 from fedmed.data.nhsa.folder import find_tables
 from fedmed.data.nhsa.queries import columns_of, typed_view
 from fedmed.data.nhsa.schema import schema
@@ -39,7 +39,7 @@ class ClaimFiles:
     """
 
     folder: Path
-    derivation: Derivation
+    derivation: Recipe
     memory_mib: int
     threads: int
 
@@ -56,7 +56,7 @@ class ClaimFiles:
 
     def _identities(self) -> Mapping[Path, tuple[int, ...]]:
         """What changes when a file of a table is replaced, written, added or taken away."""
-        read = self.derivation.features.needs
+        read = self.derivation.needs
         tables = (table for table in find_tables(self.folder) if table.table in read)
         return {path: file_identity(path) for table in tables for path in table.paths}
 
@@ -78,14 +78,14 @@ class ClaimTables:
 
     connection_file: Path
     schema: str
-    derivation: Derivation
+    derivation: Recipe
     memory_mib: int
     threads: int
 
     @contextmanager
     def snapshot(self) -> Iterator[DerivedTable]:
         """See `fedmed_nodes.sources.StoredTable.snapshot`; the transaction sees no change."""
-        needs = self.derivation.features.needs
+        needs = self.derivation.needs
         with (
             open_tables(self.connection_file, self.schema, tuple(sorted(needs))) as tables,
             open_engine((), memory_mib=self.memory_mib, threads=self.threads) as engine,

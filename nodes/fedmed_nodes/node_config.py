@@ -22,6 +22,8 @@ from fedmed.data.feature_sets.definition import (
     packaged_feature_set,
     parse_feature_set,
 )
+from fedmed.data.feature_sets.recipe import Recipe
+from fedmed.data.feature_sets.stays import StayDerivation, StayTable
 from fedmed.data.nhsa.schema import Grade, schema
 from fedmed.errors import ConfigError
 from fedmed.governance.operators import MOST_OPERATORS, Operators
@@ -35,6 +37,7 @@ from fedmed_nodes.sources import PERSON
 
 NODE_FILE: Final = "node.toml"
 POLICY_FILE: Final = "policy.toml"
+_STAYS: Final = frozenset(table.value for table in StayTable)
 
 Text = Annotated[str, Field(min_length=1, max_length=4_096, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Digest = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
@@ -82,11 +85,13 @@ class DatasetTable(_Table):
             table of this name; a policy may allow columns by grade.
         claims: Folder with the insurance tables that the dataset was made from, as ``path`` from the home;
             ``fedmed node register`` checks them.
-        features: Derive the rows from the claims by a feature set when a study asks, in place of ``path`` or
-            ``table``: ``person_year``, or a set's TOML file; ``data_year`` is the year of the features.
+        features: Derive the rows from the claims when a study asks, in place of ``path`` or ``table``:
+            ``person_year`` or a set's TOML file, where ``data_year`` is the year of the features; or
+            ``stay`` or ``first_stay`` (`fedmed.data.feature_sets.stays`), from ``data_year`` to ``last_day``.
             The claims are those of ``claims``, or of ``schema`` in PostgreSQL.
         regions: For ``features``: the node's own regions, such as ``310000``; whoever is insured elsewhere
             is another node's.
+        last_day: For stays: last day that the claims tell of, public.
         quality: Their scores; ``fedmed node register`` writes them, and a policy may ask for them.
         memory_mib: Bound of DuckDB's memory.
         threads: DuckDB's threads.
@@ -107,6 +112,7 @@ class DatasetTable(_Table):
     claims: Text | None = None
     features: Text | None = None
     regions: tuple[Annotated[str, Field(pattern=r"^[1-9][0-9]{5}$")], ...] = ()
+    last_day: datetime.date | None = None
     quality: Mapping[Text, Annotated[float, Field(ge=0, le=1)]] = {}
     memory_mib: Annotated[int, Field(ge=64, le=1 << 20)] = 512
     threads: Annotated[int, Field(ge=1, le=256)] = 1
@@ -121,9 +127,12 @@ class DatasetTable(_Table):
             raise ValueError("fingerprint needs its columns: remove it and register the dataset again")
         if bool(self.regions) != (self.features is not None):
             raise ValueError("features and regions go together: whose persons are derived must be said")
+        if (self.last_day is not None) != (self.features in _STAYS):
+            raise ValueError("last_day and features stay or first_stay go together: a period needs its end")
         try:
             # Building it opens nothing; any folder does, and any feature set.
-            _ = self._entry(Path("/"), None if self.features is None else packaged_feature_set()).stored_table
+            recipe = None if self.features is None else self._recipe(packaged_feature_set())
+            _ = self._entry(Path("/"), recipe).stored_table
         except ConfigError as fault:
             raise ValueError(str(fault)) from None
         return self
@@ -145,19 +154,30 @@ class DatasetTable(_Table):
         Raises:
             ConfigError: the file of a feature set cannot be read, or is none.
         """
-        return self._entry(home, self.feature_set(home))
+        return self._entry(home, self.recipe(home))
 
-    def feature_set(self, home: Path) -> FeatureSet | None:
-        """The feature set that derives the rows, if one does; errors as `entry`."""
-        if self.features is None or self.features == PERSON_YEAR:
-            return None if self.features is None else packaged_feature_set()
-        return parse_feature_set(_text(home / self.features))
+    def recipe(self, home: Path) -> Recipe | None:
+        """What derives the rows, if they are derived; errors as `entry`."""
+        if self.features is None:
+            return None
+        is_packaged = self.features == PERSON_YEAR or self.features in _STAYS
+        return self._recipe(
+            packaged_feature_set() if is_packaged else parse_feature_set(_text(home / self.features))
+        )
 
-    def _entry(self, home: Path, features: FeatureSet | None) -> DatasetEntry:
+    def _recipe(self, features: FeatureSet) -> Recipe:
+        """Stays, or what a feature set says."""
+        if self.last_day is None:
+            return Derivation(features=features, year=self.data_year, regions=self.regions)
+        return StayDerivation(
+            table=StayTable(self.features),
+            year=self.data_year,
+            last_day=self.last_day,
+            regions=self.regions,
+        )
+
+    def _entry(self, home: Path, recipe: Recipe | None) -> DatasetEntry:
         """See `entry`."""
-        derivation = None
-        if features is not None:
-            derivation = Derivation(features=features, year=self.data_year, regions=self.regions)
         return DatasetEntry(
             kind=self.kind,
             path=None if self.path is None else home / self.path,
@@ -170,7 +190,7 @@ class DatasetTable(_Table):
             fingerprint=bytes.fromhex(self.fingerprint),
             person=self.person,
             claims=None if self.features is None or self.claims is None else home / self.claims,
-            derivation=derivation,
+            derivation=recipe,
             memory_mib=self.memory_mib,
             threads=self.threads,
         )
@@ -372,6 +392,16 @@ roster_digest = ""          # digest of roster.bin: compare it with the coordina
 # declared_persons = 120000
 # data_year = 2025                      # year of the features; outcomes are of 2026
 # memory_mib = 4096
+
+# A row a hospital stay, each at one node alone; or "first_stay", each person's first with what came after.
+# [[dataset]]
+# name = "stay"
+# features = "stay"
+# claims = "/srv/fedmed/claims"
+# regions = ["310000"]
+# declared_persons = 120000
+# data_year = 2024                      # from its first day
+# last_day = 2025-12-31                 # to this one: the last that the claims tell of
 
 # [[dataset]]
 # name = "settlements"

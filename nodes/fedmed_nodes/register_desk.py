@@ -141,7 +141,7 @@ def _require_same(study: StudySpec, dataset: DatasetTable, home: Home) -> None:
         )
     if data.person != dataset.person:
         raise DataContractError(f"person: the study says {data.person}, {NODE_FILE} {dataset.person}")
-    found = dataset.feature_set(home.path)
+    found = dataset.recipe(home.path)
     if data.feature_set not in (None, "" if found is None else found.reference):
         there = "none" if found is None else found.reference
         raise DataContractError(f"feature_set: the study says {data.feature_set}, {NODE_FILE} gives {there}")

@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 
 from fedmed.data.duckdb_files import FileKind
-from fedmed.data.feature_sets.compile import Derivation
+from fedmed.data.feature_sets.recipe import Recipe
 from fedmed.errors import ConfigError, DataContractError
 from fedmed.types import DatasetSpec, require
 from fedmed_nodes.claims_source import ClaimFiles, ClaimTables
@@ -59,7 +59,7 @@ class DatasetEntry:
     fingerprint: bytes = b""
     person: str = PERSON
     claims: Path | None = None
-    derivation: Derivation | None = None
+    derivation: Recipe | None = None
     memory_mib: int = 512
     threads: int = 1
 
@@ -94,9 +94,9 @@ class DatasetEntry:
     @property
     def feature_set(self) -> str:
         """``name@digest`` of the set that derives the rows; empty = they lie there as they are."""
-        return "" if self.derivation is None else self.derivation.features.reference
+        return "" if self.derivation is None else self.derivation.reference
 
-    def _derived(self, derivation: Derivation) -> StoredTable:
+    def _derived(self, derivation: Recipe) -> StoredTable:
         """Claims that are derived when they are read."""
         if self.connection_file is not None:
             return ClaimTables(

@@ -7,6 +7,7 @@ import pytest
 
 from fedmed.catalogue.document import open_catalogue
 from fedmed.data.feature_sets.definition import packaged_feature_set
+from fedmed.data.feature_sets.stays import StayTable, stays_reference
 from fedmed.errors import DataContractError
 from fedmed_nodes.catalogue_desk import make_catalogue, policy_rules, signing_identity
 from fedmed_nodes.home import create_home
@@ -43,6 +44,14 @@ claims = "{tmp_path / "claims"}"
 declared_persons = 60
 data_year = 2024
 [[dataset]]
+name = "first_stay"
+features = "first_stay"
+regions = ["310000"]
+claims = "{tmp_path / "claims"}"
+declared_persons = 60
+data_year = 2024
+last_day = 2024-12-31
+[[dataset]]
 name = "setl"
 path = "nowhere.parquet"
 declared_persons = 60
@@ -57,7 +66,7 @@ columns = ["psn_no", "age", "hosp_lv", "odd"]
 @pytest.mark.slow
 def test_a_catalogue_says_what_policy_settings_and_schema_say(home: Path) -> None:
     place, made = make_catalogue(home)
-    derived, plain = made.datasets
+    derived, stays, plain = made.datasets
     assert made.node == "node1"
     assert made.rules["purposes"] == ("supervision",)
     assert made.rules["grades"] == ("public", "sensitive")
@@ -66,6 +75,8 @@ def test_a_catalogue_says_what_policy_settings_and_schema_say(home: Path) -> Non
     assert {c.name for c in derived.columns if c.refusal} == {"own_cost"}
     assert set(derived.tables.values()) == {"under 1,000"}, "no small number shows"
     assert not derived.is_registered
+    assert stays.feature_set == stays_reference(StayTable.FIRST_STAY)
+    assert all(column.zh and column.en and column.kind for column in stays.columns)
     by_name = {column.name: column for column in plain.columns}
     assert by_name["hosp_lv"].grade == "public"
     assert by_name["odd"].refusal == "carries no grade"

@@ -1,6 +1,7 @@
 """The same rows from CSV, Parquet and PostgreSQL; ``FEDMED_TEST_POSTGRES`` connects as a superuser."""
 
 import dataclasses
+import datetime
 import os
 import secrets
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ from psycopg import conninfo, sql
 from fedmed.data.feature_sets.compile import Derivation
 from fedmed.data.feature_sets.definition import packaged_feature_set
 from fedmed.data.feature_sets.derive import open_derived
+from fedmed.data.feature_sets.stays import StayDerivation, StayTable, stays_reference
 from fedmed.data.nhsa.schema import Column, Kind, schema
 from fedmed.errors import ConfigError, DataContractError, StudyRefused
 from fedmed.types import DatasetSpec, Label
-from fedmed_nodes.registration import DatasetEntry, open_source, register
+from fedmed_nodes.registration import DatasetEntry, open_source, read_through, register
 from fedmed_nodes.sources import TableSource
 from fedmed_nodes.study_desk import check_feature_set
 from tests.claims_tables import Tables, write_tables
@@ -122,6 +124,18 @@ def test_csv_and_parquet_give_equal_examples_bit_by_bit(files: Path, tmp_path: P
 def test_postgresql_gives_the_examples_of_files_bit_by_bit(files: Path, database: DatasetEntry) -> None:
     assert register(database).fingerprint == register(entry(files)).fingerprint
     assert served(database) == served(entry(files))
+
+
+@needs_server
+@pytest.mark.slow
+@pytest.mark.parametrize("table", StayTable)
+def test_postgresql_gives_the_stays_of_files(files: Path, database: DatasetEntry, table: StayTable) -> None:
+    stays = StayDerivation(table=table, year=YEAR, last_day=datetime.date(YEAR, 12, 31), regions=("310000",))
+    from_files, from_server = (dataclasses.replace(e, derivation=stays) for e in (entry(files), database))
+    read = read_through(from_server)
+    assert read.entry.fingerprint == register(from_files).fingerprint
+    assert read.rows > 0
+    assert read.entry.feature_set == stays_reference(table)
 
 
 @needs_server

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from fedmed.data.feature_sets import definition
+from fedmed.data.feature_sets.compile import Derivation
 from fedmed.data.feature_sets.definition import packaged_feature_set
+from fedmed.data.feature_sets.stays import StayDerivation, StayTable
 from fedmed.data.nhsa.schema import Grade
 from fedmed.errors import ConfigError
 from fedmed.governance.operators import Operators
@@ -45,12 +47,16 @@ def test_all_that_the_templates_explain_can_be_set(tmp_path: Path) -> None:
 
     node = load_node(written(tmp_path, uncommented(NODE_TEMPLATE.format(user='"fedmed"'))))
     assert (node.socket.group, node.dataset[0].data_year) == ("fedmed", 2025)
-    files, claims, database = (dataset.entry(tmp_path).stored_table for dataset in node.dataset)
+    files, claims, stays, database = (dataset.entry(tmp_path).stored_table for dataset in node.dataset)
     assert isinstance(files, DuckdbFiles)
     assert database == PostgresTable(connection_file=tmp_path / "settlements.conn", table="settlement")
     assert files.pattern.name == "person_year.parquet"
     assert isinstance(claims, ClaimFiles)
-    assert (claims.derivation.year, claims.derivation.regions) == (2025, ("310000",))
+    assert claims.derivation == Derivation(features=packaged_feature_set(), year=2025, regions=("310000",))
+    assert isinstance(stays, ClaimFiles)
+    assert stays.derivation == StayDerivation(
+        table=StayTable.STAY, year=2024, last_day=datetime.date(2025, 12, 31), regions=("310000",)
+    )
     assert node.dataset[0].column_grades == {"age": Grade.SENSITIVE}
     text = uncommented(POLICY_TEMPLATE)
     for name in ("li.wei", "wang.fang"):
@@ -87,6 +93,14 @@ def test_a_derived_dataset_reads_its_feature_set_and_grades_what_it_gives(tmp_pa
     (tmp_path / "mine.toml").unlink()
     with pytest.raises(ConfigError, match="cannot read"):
         dataset.entry(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["features = 'stay'", "features = 'person_year'\nlast_day = 2025-12-31"])
+def test_stays_have_a_last_day_and_nothing_else_has(tmp_path: Path, line: str) -> None:
+    table = "[[dataset]]\nname = 'a'\ndeclared_persons = 9\ndata_year = 2025\nclaims = 'c'\n"
+    text = f"version = 1\nuser = 'u'\n{table}regions = ['310000']\n{line}"
+    with pytest.raises(ConfigError, match="last_day and features stay or first_stay go together"):
+        load_node(written(tmp_path, text))
 
 
 def test_a_table_of_the_schema_brings_its_grades_and_the_operators_go_first(tmp_path: Path) -> None:

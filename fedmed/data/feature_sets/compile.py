@@ -7,19 +7,15 @@ they are whole, so that no order of rows, kind of storage or number of threads s
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from fedmed.data.duckdb_files import literal
 from fedmed.data.feature_sets.definition import OWNED, PERSON, Definition, FeatureSet, Measure
-from fedmed.errors import DataContractError
+from fedmed.data.feature_sets.recipe import RESULT, at_home, first_day, one_part, require_regions
 from fedmed.types import require
 
-RESULT: Final = "derived"
-"""Table that the statements leave behind."""
-_REGION = re.compile(r"[1-9]\d{5}")
 _CODED = ("setl_diag", "setl_oprn", "fee_list")
 
 
@@ -40,25 +36,31 @@ class Derivation:
 
     def __post_init__(self) -> None:
         require(1900 <= self.year <= 9998, f"year must be in 1900..9998, got {self.year}")
-        require(bool(self.regions), "regions must name at least one region of the node, such as 310000")
-        for region in self.regions:
-            is_region = region.isascii() and _REGION.fullmatch(region) is not None
-            require(is_region, f"a region has six digits, such as 310000, got {region!r}")
+        require_regions(self.regions)
+
+    @property
+    def reference(self) -> str:
+        """See `fedmed.data.feature_sets.recipe.Recipe.reference`: the set's."""
+        return self.features.reference
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """See `fedmed.data.feature_sets.recipe.Recipe.columns`."""
+        return self.features.columns
+
+    @property
+    def needs(self) -> Mapping[str, frozenset[str]]:
+        """See `fedmed.data.feature_sets.recipe.Recipe.needs`."""
+        return self.features.needs
+
+    def statements(self, parts: int) -> Iterator[str]:
+        """See `fedmed.data.feature_sets.recipe.Recipe.statements`."""
+        yield from _beginning(self)
+        for number in range(parts):
+            yield from _part(self, number, parts)
 
 
-def require_tables(features: FeatureSet, present: Mapping[str, frozenset[str]]) -> None:
-    """Raise `DataContractError` for tables and columns that a feature set reads and that are not there."""
-    for table, columns in sorted(features.needs.items()):
-        if table not in present:
-            raise DataContractError(f"table {table} is missing; the feature set {features.name} reads it")
-        missing = sorted(columns - present[table])
-        if missing:
-            raise DataContractError(
-                f"{table}: column {', '.join(missing)} is missing; the feature set {features.name} reads it"
-            )
-
-
-def beginning(derivation: Derivation) -> Iterator[str]:
+def _beginning(derivation: Derivation) -> Iterator[str]:
     """Statements that come first: the words of the vocabularies, and an empty result."""
     for one in derivation.features.features:
         if one.measure is Measure.CODES:
@@ -67,18 +69,12 @@ def beginning(derivation: Derivation) -> Iterator[str]:
     yield f"CREATE TABLE {RESULT} ({', '.join(f'{name} {kind}' for name, kind in _types(derivation))})"
 
 
-def part(derivation: Derivation, number: int, parts: int) -> Iterator[str]:
-    """Statements that derive some of the persons and append them to `RESULT`.
-
-    Args:
-        derivation: What to derive.
-        number: From 0.
-        parts: How many parts there are; every person is in exactly one of them.
-    """
-    mine = "TRUE" if parts == 1 else f"hash({PERSON}) % {parts} = {number}"
+def _part(derivation: Derivation, number: int, parts: int) -> Iterator[str]:
+    """Statements that derive one part of the persons and append it to `RESULT`."""
+    mine = one_part(number, parts)
     yield f"CREATE TABLE d_persons AS {_persons(derivation, mine)}"
     yield f"CREATE TABLE d_settled AS {_settled(derivation, mine)}"
-    yield f"CREATE TABLE d_visits AS {_VISITS} WHERE stands AND enddate < {_first_day(derivation.year + 1)}"
+    yield f"CREATE TABLE d_visits AS {_VISITS} WHERE stands AND enddate < {first_day(derivation.year + 1)}"
     yield f"INSERT INTO {RESULT} {_joined(derivation)}"
     for table in ("d_persons", "d_settled", "d_visits"):
         yield f"DROP TABLE {table}"
@@ -103,17 +99,6 @@ def _type(one: Definition) -> str:
     }.get(one.measure, "BIGINT")
 
 
-def _at_home(column: str, regions: Sequence[str]) -> str:
-    """SQL: whether a region is one of the node's own."""
-    prefixes = (re.sub(r"(00){1,2}$", "", region) for region in regions)
-    return "(" + " OR ".join(f"starts_with({column}, {literal(prefix)})" for prefix in prefixes) + ")"
-
-
-def _first_day(year: int) -> str:
-    """A year's first day."""
-    return f"DATE '{year:04d}-01-01'"
-
-
 def _persons(derivation: Derivation, mine: str) -> str:
     """Persons insured at home in December of year t; a pseudonym that stands there twice is one person."""
     month = f"'{derivation.year:04d}-12'"
@@ -121,7 +106,7 @@ def _persons(derivation: Derivation, mine: str) -> str:
     chosen = "".join(f", min({_of_person(one, derivation.year)}) AS {one.name}" for one in of_person)
     return (
         f"SELECT {PERSON}{chosen} FROM psn_insu WHERE {PERSON} IS NOT NULL AND {mine} "  # noqa: S608
-        f"AND {_at_home('insu_admdvs', derivation.regions)} AND coalesce(begn_ym, {month}) <= {month} "
+        f"AND {at_home('insu_admdvs', derivation.regions)} AND coalesce(begn_ym, {month}) <= {month} "
         f"AND coalesce(end_ym, {month}) >= {month} GROUP BY {PERSON}"
     )
 
@@ -144,7 +129,7 @@ def _settled(derivation: Derivation, mine: str) -> str:
         f"sum(CASE refd_setl_flag WHEN '1' THEN -1 ELSE 1 END) OVER (PARTITION BY {PERSON}, mdtrt_id) > 0 "
         f"AS stands "
         f"FROM setl SEMI JOIN d_persons USING ({PERSON}) WHERE {mine} "
-        f"AND enddate >= {_first_day(derivation.year)} AND enddate < {_first_day(derivation.year + 2)}"
+        f"AND enddate >= {first_day(derivation.year)} AND enddate < {first_day(derivation.year + 2)}"
     )
 
 
@@ -171,7 +156,7 @@ def _cell(one: Definition) -> str:
 
 def _sums(derivation: Derivation) -> str:
     """Person by person, everything that is made of settlements."""
-    features, middle = derivation.features, _first_day(derivation.year + 1)
+    features, middle = derivation.features, first_day(derivation.year + 1)
     chosen = [_of_settlements(one, f"enddate < {middle}", derivation) for one in features.features]
     chosen += [_of_settlements(one, f"enddate >= {middle}", derivation) for one in features.outcomes]
     listed = ", ".join([PERSON, *filter(None, chosen)])
@@ -184,7 +169,7 @@ def _of_settlements(one: Definition, year: str, derivation: Derivation) -> str:
         return ""
     conditions = [year, *_conditions(one)]
     if one.away:
-        conditions.append(f"NOT {_at_home('mdtrtarea_admdvs', derivation.regions)}")
+        conditions.append(f"NOT {at_home('mdtrtarea_admdvs', derivation.regions)}")
     chosen = " AND ".join(conditions)
     if one.measure is Measure.DISTINCT:
         return f"count(DISTINCT CASE WHEN stands AND {chosen} THEN {one.column} END) AS {one.name}"

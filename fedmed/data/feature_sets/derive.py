@@ -1,4 +1,4 @@
-"""Deriving a table of one row a person inside an engine that holds a province's tables."""
+"""Deriving a table inside an engine that holds a province's tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 import pyarrow as pa
 
 from fedmed.data.duckdb_files import Engine, own_words
-from fedmed.data.feature_sets.compile import RESULT, Derivation, beginning, part, require_tables
+from fedmed.data.feature_sets.recipe import RESULT, Recipe, require_tables
 from fedmed.data.nhsa.folder import open_folder
 
 CHUNK_ROWS: Final = 65_536
@@ -29,7 +29,7 @@ class DerivedTable:
     Attributes:
         engine: Holds it as `RESULT`.
         columns: In order, the person first.
-        rows: Persons; for this process alone.
+        rows: Their number; for this process alone.
     """
 
     engine: Engine
@@ -54,14 +54,12 @@ class DerivedTable:
 
 
 @contextmanager
-def open_derived(
-    folder: Path, derivation: Derivation, *, memory_mib: int, threads: int
-) -> Iterator[DerivedTable]:
+def open_derived(folder: Path, recipe: Recipe, *, memory_mib: int, threads: int) -> Iterator[DerivedTable]:
     """Derive from a folder of insurance tables, CSV or Parquet.
 
     Args:
         folder: See `fedmed.data.nhsa.folder`.
-        derivation: What to derive.
+        recipe: What to derive.
         memory_mib: Bound of the engine's memory, MiB.
         threads: Its threads.
 
@@ -75,40 +73,37 @@ def open_derived(
     with open_folder(folder, memory_mib=memory_mib, threads=threads) as opened:
         columns = {name: table.columns for name, table in opened.tables.items()}
         rows = max(table.rows for table in opened.tables.values())
-        yield derive(opened.engine, derivation, present=columns, parts=parts_for(rows, memory_mib))
+        yield derive(opened.engine, recipe, present=columns, parts=parts_for(rows, memory_mib))
 
 
 def derive(
-    engine: Engine, derivation: Derivation, *, present: Mapping[str, frozenset[str]], parts: int = 1
+    engine: Engine, recipe: Recipe, *, present: Mapping[str, frozenset[str]], parts: int = 1
 ) -> DerivedTable:
     """Derive from the typed views or tables that an engine has under the schema's names.
 
     Args:
         engine: Has them.
-        derivation: What to derive.
+        recipe: What to derive.
         present: Table -> columns that are there.
         parts: In how many parts persons are taken, each with a scan of its own.
 
     Returns:
-        The derived table: one row for each person insured at home in December of the year.
+        The derived table.
 
     Guarantees:
         Equal tables give equal rows, for every kind of storage, order of rows, number of parts and threads.
-        No person has two rows; one with no claims has zeros.
+        A feature set gives no person two rows, and one with no claims zeros.
 
     Raises:
         DataContractError: a table or column is missing, or cannot be read.
         StoreFailed: the engine's memory was too small.
     """
-    require_tables(derivation.features, present)
+    require_tables(recipe, present)
     with own_words("the tables"):
-        for statement in beginning(derivation):
+        for statement in recipe.statements(parts):
             engine.execute(statement)
-        for number in range(parts):
-            for statement in part(derivation, number, parts):
-                engine.execute(statement)
         ((rows,),) = engine.execute(f"SELECT count(*) FROM {RESULT}").fetchall()  # noqa: S608
-    return DerivedTable(engine=engine, columns=derivation.features.columns, rows=int(rows))
+    return DerivedTable(engine=engine, columns=recipe.columns, rows=int(rows))
 
 
 def parts_for(rows: int, memory_mib: int) -> int:

@@ -7,9 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from fedmed.data.feature_sets.compile import Derivation, require_tables
+from fedmed.data.feature_sets.compile import Derivation
 from fedmed.data.feature_sets.definition import Definition, Measure, packaged_feature_set
 from fedmed.data.feature_sets.derive import derive, open_derived, parts_for
+from fedmed.data.feature_sets.recipe import require_tables
 from fedmed.data.nhsa.folder import open_folder
 from fedmed.errors import ConfigError, DataContractError
 from tests.claims_tables import Rows, Tables, write_tables
@@ -129,12 +130,12 @@ def test_storage_order_parts_and_threads_do_not_show(folder: Path, tmp_path: Pat
 
 def test_a_missing_table_or_column_is_named() -> None:
     present = dict(SET.needs)
-    require_tables(SET, present)
+    require_tables(HOME, present)
     with pytest.raises(DataContractError, match="setl: column hosp_lv is missing"):
-        require_tables(SET, present | {"setl": present["setl"] - {"hosp_lv"}})
+        require_tables(HOME, present | {"setl": present["setl"] - {"hosp_lv"}})
     del present["setl_diag"]
     with pytest.raises(DataContractError, match="table setl_diag is missing"):
-        require_tables(SET, present)
+        require_tables(HOME, present)
 
 
 def test_years_and_regions_are_checked() -> None:
