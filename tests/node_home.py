@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from fedmed import wire
 from fedmed.messages import Member, Roster
 from fedmed.protocol.schedule import schedule_for
+from fedmed.supervision.guard import Guard
 from fedmed.types import Scheme
 from fedmed_nodes.home import create_home
 from fedmed_nodes.node_config import NODE_FILE, parse_node
@@ -85,8 +86,11 @@ def running(home: Path, *, socket: Path | None = None, **environment: str) -> It
     """The daemon, serving; it is stopped at the end and must then end well."""
     code = "from fedmed.cli import main; main()"
     words = [sys.executable, "-c", code, "node", "serve", str(home)]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
+    around = {**os.environ, **environment}
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=around, start_new_session=True)
     path = socket or home / "run" / "custodian.sock"
+    guard = Guard()  # it does not outlive a test run that is killed
+    guard.watch(process.pid)
     try:
         last = time.monotonic() + 60
         while not path.is_socket():
@@ -97,3 +101,4 @@ def running(home: Path, *, socket: Path | None = None, **environment: str) -> It
     finally:
         process.terminate()
         process.communicate(timeout=30)
+        guard.close()

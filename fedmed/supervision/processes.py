@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from fedmed.errors import ProcessFailed
+from fedmed.supervision.guard import Guard
 
 TERM_GRACE_S: Final = 10.0
 _KILL_GRACE_S: Final = 5.0
@@ -91,10 +92,16 @@ def search_path(*first: Path) -> str:
 
 
 class Children:
-    """Running children by name; ends them all, the last started first, when the body is left."""
+    """Running children by name; ends them all, the last started first, when the body is left.
+
+    Guarantees:
+        They do not outlive this process either when it is killed and can end nothing any more
+        (`fedmed.supervision.guard`).
+    """
 
     def __init__(self) -> None:
         self._running: dict[str, tuple[Program, subprocess.Popen[bytes]]] = {}
+        self._guard: Guard | None = None
 
     def start(self, program: Program) -> int:
         """Start a program in a process group of its own; its process id.
@@ -104,6 +111,7 @@ class Children:
         """
         with _appending(program.log) as log:
             try:
+                self._guard = self._guard or Guard()
                 process = subprocess.Popen(  # noqa: S603  # our commands, no shell
                     _resolved(program.command),
                     stdin=subprocess.DEVNULL,
@@ -114,6 +122,7 @@ class Children:
                 )
             except OSError as error:
                 raise ProcessFailed(f"{program.name} cannot be started: {error.strerror}") from error
+        self._guard.watch(process.pid)
         self._running[program.name] = (program, process)
         return process.pid
 
@@ -133,6 +142,7 @@ class Children:
         for name in over:
             program, process = self._running.pop(name)
             end_group(process.pid, signal.SIGKILL)
+            self._forget(process.pid)
             programs.append(program)
         return programs
 
@@ -164,6 +174,15 @@ class Children:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_KILL_GRACE_S)
             _wait_for_group(process.pid)
+            self._forget(process.pid)
+        if not self._running and self._guard is not None:
+            self._guard.close()
+            self._guard = None
+
+    def _forget(self, group: int) -> None:
+        """A group is over."""
+        if self._guard is not None:
+            self._guard.forget(group)
 
 
 @contextlib.contextmanager

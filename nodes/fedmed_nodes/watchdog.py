@@ -54,8 +54,8 @@ def up(place: Path, *, courier: Path | None, say: Say) -> None:
         ProcessFailed: the custodian does not come up; names its log.
 
     Guarantees:
-        Started as root, it is the home's user before it starts anything, for good. However it is left, short
-        of SIGKILL, none of its processes is left behind; what a killed one left, the next start ends.
+        Started as root, it is the home's user before it starts anything, for good. However it is left, by
+        SIGKILL too, none of its processes is left behind; should one be, the next start ends it.
     """
     home, flower = parts_of(place, courier)
     user = pwd.getpwuid(flower.path.stat().st_uid) if home is None else account(home.node().user)

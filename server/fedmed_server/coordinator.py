@@ -77,7 +77,7 @@ def serve(home: Home, *, say: Say) -> None:
         ProcessFailed: the processes do not come up.
 
     Guarantees:
-        However it is left, short of SIGKILL, none of its processes is left behind.
+        However it is left, by SIGKILL too, none of its processes is left behind.
     """
     folder = run_folder(home)
     private_folder(folder.path)

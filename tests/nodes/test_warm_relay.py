@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from fedmed.errors import ConfigError
+from fedmed.supervision.guard import Guard
 from fedmed_nodes.warm_relay import PROGRAM, serve, write_stub
 
 # Together these take more than the fast part of the suite can spare.
@@ -25,7 +26,10 @@ def running_host(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A host in a process of its own, ready to fork."""
     folder.mkdir(mode=0o700)
     command = [sys.executable, "-m", "fedmed_nodes.warm_relay", str(folder / "host")]
-    process = subprocess.Popen(command, env={**os.environ, "FLWR_HOME": str(folder)})
+    around = {**os.environ, "FLWR_HOME": str(folder)}
+    process = subprocess.Popen(command, env=around, start_new_session=True)
+    guard = Guard()  # it does not outlive a test run that is killed
+    guard.watch(process.pid)
     deadline = time.monotonic() + 60
     while not (folder / "host").exists() and time.monotonic() < deadline:
         assert process.poll() is None
@@ -35,6 +39,7 @@ def running_host(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.terminate()
         process.wait(60)
+        guard.close()
 
 
 def run_stub(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

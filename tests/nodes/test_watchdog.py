@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from fedmed.cli.edge import run
-from fedmed.supervision.processes import free_ports, is_there
+from fedmed.supervision.guard import Guard
+from fedmed.supervision.processes import free_ports, is_there, wait_until
 from fedmed_nodes.courier import CourierFile, create_courier
 from tests.node_home import make_home, me
 
@@ -43,8 +44,17 @@ def make_node(home: Path) -> None:
     create_courier(home / "courier", "node1", settings=settings, authority=home / "ca.crt", user=me())
 
 
-def started(home: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([str(FEDMED), "node", "up", str(home)], stderr=subprocess.DEVNULL)
+@pytest.fixture
+def guard() -> Iterator[Guard]:
+    with Guard() as made:
+        yield made
+
+
+def started(home: Path, guard: Guard) -> subprocess.Popen[bytes]:
+    words = [str(FEDMED), "node", "up", str(home)]
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
+    guard.watch(process.pid)
+    return process
 
 
 def until(claim: Callable[[], bool], process: subprocess.Popen[bytes], *, seconds: float = 90.0) -> None:
@@ -61,10 +71,10 @@ def noted(home: Path) -> dict[str, int]:
     return told
 
 
-def test_a_node_comes_up_mends_itself_refuses_a_second_and_goes_down(folder: Path) -> None:
+def test_a_node_comes_up_mends_itself_refuses_a_second_and_goes_down(folder: Path, guard: Guard) -> None:
     home = folder / "home"
     make_node(home)
-    process = started(home)
+    process = started(home, guard)
     try:
         until(lambda: "superexec" in noted(home), process)
         before = noted(home)
@@ -76,9 +86,14 @@ def test_a_node_comes_up_mends_itself_refuses_a_second_and_goes_down(folder: Pat
         process.kill()
         process.wait()
         left = [pid for name, pid in noted(home).items() if name != "node"]
-        process = started(home)
+        wait_until(
+            lambda: not any(is_there(pid) for pid in left),
+            timeout_s=60,
+            what="all that a killed one watched ends with it",
+            while_waiting=lambda: None,
+        )
+        process = started(home, guard)
         until(lambda: "superexec" in noted(home) and noted(home)["node"] == process.pid, process)
-        assert not any(is_there(pid) for pid in left), "what a killed one left is ended"
         pids = list(noted(home).values())
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from fedmed.errors import ConfigError
+from fedmed.supervision.guard import Guard
 from fedmed.supervision.processes import free_ports
 from fedmed.supervision.units import render_unit
 from fedmed_server.home import Addresses, Home, create_home
@@ -87,7 +88,9 @@ def nginx(folder: Path, home: Home, *, port: int) -> Iterator[httpx.Client]:
     )
     words = [str(NGINX), "-p", str(folder), "-c", str(folder / "nginx.conf")]
     subprocess.run([*words, "-t"], check=True, capture_output=True)
-    process = subprocess.Popen([*words, "-e", str(folder / "error.log")])
+    process = subprocess.Popen([*words, "-e", str(folder / "error.log")], start_new_session=True)
+    guard = Guard()  # it does not outlive a test run that is killed
+    guard.watch(process.pid)
     trusted = ssl.create_default_context(cafile=str(home.authority_certificate))
     try:
         with httpx.Client(base_url=f"https://localhost:{port}", verify=trusted, trust_env=False) as client:
@@ -96,6 +99,7 @@ def nginx(folder: Path, home: Home, *, port: int) -> Iterator[httpx.Client]:
     finally:
         process.terminate()
         process.wait(60)
+        guard.close()
 
 
 def _wait_for(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
