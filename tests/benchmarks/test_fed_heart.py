@@ -112,3 +112,12 @@ def test_their_split_gives_their_figures(benchmark: ModuleType) -> None:
     # FedAvg run by run, as in the result files of seeds 42 to 46.
     theirs = [0.75197, 0.76378, 0.76378, 0.70079, 0.75984]
     np.testing.assert_allclose(found["fedavg"], theirs, atol=1.01 / 254)
+
+
+def test_chances_count_the_sets_of_five_splits_that_come_near(benchmark: ModuleType) -> None:
+    # Six splits: with the outlier a mean of five is .04 high, and one set of the six leaves it out.
+    splits = {"one": [0.5] * 5 + [0.7], "other": [0.8] * 6}
+    assert benchmark.chances({"one": 0.5, "other": 0.8}, splits) == pytest.approx(
+        {"one": 1 / 6, "other": 1, "all": 1 / 6}
+    )
+    assert benchmark.chances({"one": 0.51}, {"one": [0.5, 0.5]}) == {"one": 1, "all": 1}

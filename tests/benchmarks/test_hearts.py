@@ -24,5 +24,6 @@ def test_a_trial_prints_one_document_with_every_part(
     assert {"commit", "machine", "versions", "seed", "repeats", "settings"} <= document.keys()
     assert set(document["distance"]) == {"0.5", "1.0", "8.0"}
     assert len(document["published_plain"]["fedavg"]["five_splits"]) == 2
+    assert set(document["published_chances"]) == {*document["published_plain"], "all"}
     for epsilon, theirs in benchmark.PUBLISHED.items():
         assert document["published_private"][str(epsilon)]["published"] == theirs
