@@ -75,7 +75,9 @@ Lose = Annotated[
 def demo(
     people: Annotated[
         int | None,
-        typer.Option(help="Insured persons in all four provinces (synthetic). [80000; with --deploy 8000]"),
+        typer.Option(
+            help="Insured persons in all four provinces (synthetic). Default: 80000; with --deploy 8000."
+        ),
     ] = None,
     seed: Seed = 1,
     epsilon: Annotated[float, typer.Option(help="Privacy loss allowed per person, in (0, 100].")] = 1.0,
@@ -155,7 +157,8 @@ def study_check(
     data: DataFile = None,
     site_column: SiteColumn = "site",
     cap: Annotated[
-        float | None, typer.Option(min=0, help="Epsilon that a province allows in a year. [the study's]")
+        float | None,
+        typer.Option(min=0, help="Epsilon that a province allows in a year. Default: the study's."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -220,7 +223,7 @@ def audit(
     site_column: SiteColumn = "site",
     canaries: Annotated[
         int | None,
-        typer.Option(min=100, max=4096, help="Made-up persons at all sites; else the study's own, or 1000."),
+        typer.Option(min=100, max=4096, help="Made-up persons at all sites. Default: the study's, or 1000."),
     ] = None,
     runs: Annotated[int, typer.Option(min=1, max=100, help="Run the study this often.")] = 1,
     seed: Seed = 1,

@@ -35,7 +35,7 @@ def generate(
     people: Annotated[int, typer.Option(help="Insured persons in all provinces together.")] = 80_000,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal rows.")] = 1,
     province: Annotated[
-        list[str] | None, typer.Option(help="Claims: only this province; repeatable. [all four]")
+        list[str] | None, typer.Option(help="Claims: only this province; repeatable. Default: all four.")
     ] = None,
     years: Annotated[int, typer.Option(help="Claims: years from 2023 on, 1 to 5.")] = 3,
     fraud: Annotated[bool, typer.Option(help="Claims: commit fraud and label it.")] = True,
@@ -46,7 +46,7 @@ def generate(
     rate: Annotated[float, typer.Option(help="Claims: chance of each row that a fault fits.")] = 0.01,
     as_json: Annotated[bool, typer.Option("--json", help="Claims: print one JSON document.")] = False,
 ) -> None:
-    """Write synthetic provinces: person_year rows with a column ``site``, or their insurance claims."""
+    """Write synthetic provinces: person_year rows with a column site, or their insurance claims."""
     if tables is GeneratedTables.CLAIMS:
         from fedmed.cli.generating import generate_and_show
         from fedmed.data.claims.generate import ClaimsSettings
@@ -70,7 +70,9 @@ def check(
     settings: Annotated[
         Path | None, typer.Option(help="Tolerances, regional codes, rules off (TOML).")
     ] = None,
-    gate: Annotated[float | None, typer.Option(help="Least score, in [0, 1]. [0.95]", min=0, max=1)] = None,
+    gate: Annotated[
+        float | None, typer.Option(help="Least score, in [0, 1]. Default: 0.95.", min=0, max=1)
+    ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page as well.")] = None,
     memory: Annotated[int, typer.Option(help="Bound of the memory for rows, MiB.")] = 1024,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Threads that read.")] = 2,
@@ -143,7 +145,7 @@ def features(
     study: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a study of it as well.")] = None,
     label: Annotated[str, typer.Option(help="Its outcome.")] = "next_cost>=20000",
     definitions: Annotated[
-        Path | None, typer.Option("--set", metavar="FILE", help="Another feature set. [person_year]")
+        Path | None, typer.Option("--set", metavar="FILE", help="Another feature set. Default: person_year.")
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page of the set.")] = None,
     memory: Annotated[int, typer.Option(min=64, max=1 << 20, help="Bound of the memory, MiB.")] = 2048,

@@ -173,7 +173,7 @@ def replace(
 def pin(
     home: HomeFolder,
     digest: Annotated[str, typer.Argument(metavar="DIGEST", help="As you heard it from the coordinator.")],
-    roster: Annotated[Path | None, typer.Option(help="The roster file; HOME/roster.bin if left out.")] = None,
+    roster: Annotated[Path | None, typer.Option(help="The roster file. Default: HOME/roster.bin.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Pin a roster, and change to the next key if the roster names it; stop the custodian first.

@@ -113,7 +113,7 @@ def operator_key(
     typer.echo(f"made {file}; the line above belongs under [operators.keys] in policy.toml", err=True)
 
 
-@budget_app.command("show", epilog="Example: fedmed node budget /var/lib/fedmed")
+@budget_app.command("show", epilog="Example: fedmed node budget show /var/lib/fedmed")
 def show(home: Place, as_json: AsJson = False) -> None:
     """Show what is spent, reserved and left, by year and by study, and every raise."""
     from fedmed_nodes.asking import custodian_at

@@ -160,7 +160,9 @@ def export(
     study: Annotated[str, typer.Argument(metavar="STUDY_ID", help="Id of a finished study.")],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.zip|FOLDER", help="New file or folder. [release.zip in the run's folder]"),
+        typer.Option(
+            metavar="FILE.zip|FOLDER", help="New file or folder. Default: release.zip in the run's folder."
+        ),
     ] = None,
     exact_sums: Annotated[
         bool, typer.Option("--exact-sums", help="Of an exact study: the release may hold its exact sums.")
