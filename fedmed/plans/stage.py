@@ -279,5 +279,5 @@ def require_one_home(homes: int, *, because: str) -> None:
         homes == 1,
         f"privacy.max_nodes_per_person must be 1, got {homes}: {because}, and no node can see that another "
         "holds the same person. Let a person's rows lie at the node where the person is insured (feature "
-        "sets and first stays are so made) and write 1, or ask by statistics with noise, which allow for more",
+        "sets and first stays are so made) and write 1, or ask by statistics with noise, which allow more",
     )

@@ -53,6 +53,11 @@ class Derivation:
         """See `fedmed.data.feature_sets.recipe.Recipe.needs`."""
         return self.features.needs
 
+    @property
+    def must_reach(self) -> int | None:
+        """See `fedmed.data.feature_sets.recipe.Recipe.must_reach`: the year of the outcomes."""
+        return self.year + 1
+
     def statements(self, parts: int) -> Iterator[str]:
         """See `fedmed.data.feature_sets.recipe.Recipe.statements`."""
         yield from _beginning(self)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from fedmed.data.duckdb_files import Engine, own_words
 from fedmed.data.feature_sets.recipe import RESULT, Recipe, require_tables
 from fedmed.data.nhsa.folder import open_folder
+from fedmed.errors import DataContractError
 
 CHUNK_ROWS: Final = 65_536
 """Rows of a chunk."""
@@ -95,15 +96,31 @@ def derive(
         A feature set gives no person two rows, and one with no claims zeros.
 
     Raises:
-        DataContractError: a table or column is missing, or cannot be read.
+        DataContractError: a table or column is missing or cannot be read, or the settlements end before the
+            year that the recipe must reach.
         StoreFailed: the engine's memory was too small.
     """
     require_tables(recipe, present)
     with own_words("the tables"):
+        _require_reach(engine, recipe)
         for statement in recipe.statements(parts):
             engine.execute(statement)
         ((rows,),) = engine.execute(f"SELECT count(*) FROM {RESULT}").fetchall()  # noqa: S608
     return DerivedTable(engine=engine, columns=recipe.columns, rows=int(rows))
+
+
+def _require_reach(engine: Engine, recipe: Recipe) -> None:
+    """Refuse claims that end before the outcomes begin: zeros would be made of what nobody knows yet."""
+    if recipe.must_reach is None:
+        return
+    found = engine.execute("SELECT max(enddate) FROM setl").fetchone()
+    last = None if found is None else found[0]
+    if last is None or last.year < recipe.must_reach:
+        ends = "have no last day" if last is None else f"end in {last:%Y-%m}"
+        raise DataContractError(
+            f"setl: the claims {ends}, and outcomes are of {recipe.must_reach}; derive an earlier year, the "
+            "one before the last whole year of the claims"
+        )
 
 
 def parts_for(rows: int, memory_mib: int) -> int:

@@ -38,6 +38,11 @@ class Recipe(Protocol):
         """Table -> columns that deriving reads."""
         ...
 
+    @property
+    def must_reach(self) -> int | None:
+        """Year that the settlements must tell of; None = whatever they tell of."""
+        ...
+
     def statements(self, parts: int) -> Iterator[str]:
         """SQL that makes `RESULT` from typed views under the schema's names.
 

@@ -146,6 +146,11 @@ class StayDerivation:
         """See `fedmed.data.feature_sets.recipe.Recipe.needs`."""
         return _NEEDS if self.table is StayTable.STAY else {**_NEEDS, "psn_insu": _INSURED}
 
+    @property
+    def must_reach(self) -> int | None:
+        """See `fedmed.data.feature_sets.recipe.Recipe.must_reach`: a period may be quiet."""
+        return None
+
     def statements(self, parts: int) -> Iterator[str]:
         """See `fedmed.data.feature_sets.recipe.Recipe.statements`."""
         columns = _columns(self.table)

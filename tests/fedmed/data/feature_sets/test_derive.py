@@ -128,6 +128,16 @@ def test_storage_order_parts_and_threads_do_not_show(folder: Path, tmp_path: Pat
     assert derived(folder, elsewhere)["psn_no"].to_pylist() == ["P0001"]
 
 
+def test_claims_that_end_before_the_outcomes_begin_are_refused(tmp_path: Path) -> None:
+    folder = write_tables(tmp_path, province())
+    ahead = Derivation(features=SET, year=YEAR + 1, regions=("310000",))
+    with (
+        pytest.raises(DataContractError, match="derive an earlier year"),
+        open_derived(folder, ahead, memory_mib=256, threads=1),
+    ):
+        pass
+
+
 def test_a_missing_table_or_column_is_named() -> None:
     present = dict(SET.needs)
     require_tables(HOME, present)
