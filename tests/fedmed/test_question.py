@@ -62,10 +62,10 @@ def unhidden(spec: StatisticsStudy, folder: Path) -> tuple[ResultTable, ...]:
 
 
 def test_an_exact_question_gives_the_sums_of_all_nodes_to_the_last_fen(tmp_path: Path) -> None:
-    spec = small_question(**ALL)
-    document = run_question(spec, TABLES, folder=tmp_path)
+    spec, folder = small_question(**ALL), tmp_path / "run"
+    document = run_question(spec, TABLES, folder=folder)
     counts, fen = pooled()
-    stays_table, cost_table = unhidden(spec, tmp_path)
+    stays_table, cost_table = unhidden(spec, folder)
     assert list(stays_table.columns["estimate"]) == counts
     assert list(cost_table.columns["units"]) == fen
     few = [count < spec.privacy.minimum_cell for count in counts]
@@ -83,9 +83,10 @@ def test_an_exact_question_gives_the_sums_of_all_nodes_to_the_last_fen(tmp_path:
     assert document["rows"] == "persons' years"
     assert document["axes"] == {"level": "level", "sex": "sex"}
     assert document["aggregation"]["attempts"] == 1
-    assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8")) == document
-    assert stat.S_IMODE((tmp_path / "state.safetensors").stat().st_mode) == 0o600, "it holds hidden sums"
-    assert load_study((tmp_path / "study.toml").read_text(encoding="utf-8")) == spec
+    assert json.loads((folder / "result.json").read_text(encoding="utf-8")) == document
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "state.safetensors").stat().st_mode) == 0o600, "it holds hidden sums"
+    assert load_study((folder / "study.toml").read_text(encoding="utf-8")) == spec
 
 
 def test_levels_of_several_statistics_are_known_together_and_a_name_of_two_columns_stands_for_none() -> None:

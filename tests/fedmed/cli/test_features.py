@@ -97,6 +97,10 @@ def test_several_provinces_give_one_file_and_a_study_that_runs_on_it(tmp_path: P
     assert all(spec.data.declared_persons[name] >= int(told["persons"][name]) for name in names)
     again = ("--year", YEAR, *regions, "--out", rows)
     assert "exists" in fails("data", "features", tmp_path / "claims", *again)
+    rows.unlink()
+    (tmp_path / "claims" / "zhe" / "psn_insu.parquet").unlink()
+    assert "psn_insu" in fails("data", "features", tmp_path / "claims", *again)
+    assert {path.name for path in tmp_path.iterdir()} == {"claims", "study.toml"}, "a file is whole or absent"
 
 
 @pytest.mark.slow

@@ -83,6 +83,14 @@ def test_another_seed_gives_other_persons_in_the_same_world():
     assert synthetic.suggested_threshold() == synthetic.suggested_threshold()
 
 
+@pytest.mark.parametrize("seed", [1, 2**32 - 2])
+def test_pseudonyms_differ_between_persons_and_provinces_and_follow_from_their_place(seed):
+    names = [synthetic.pseudonyms(seed, province, 0, 2_000).to_pylist() for province in range(len(PROVINCES))]
+    assert len({name for some in names for name in some}) == 2_000 * len(PROVINCES)
+    assert synthetic.pseudonyms(seed, 1, 700, 300).to_pylist() == names[1][700:1_000]
+    assert {len(name) for name in names[0]} == {16}
+
+
 def test_a_province_can_be_made_without_the_others():
     whole = synthetic.province_tables(3_000, seed=7)
     alone = [batch for _, batch in synthetic.generate(people=3_000, seed=7, provinces=PROVINCES[2:3])]

@@ -7,7 +7,15 @@ import xml.etree.ElementTree as ET
 
 from matplotlib.figure import Figure
 
-from fedmed.report.svg import LABEL_COLUMNS, draw_twice, inline_svg, mark, plot_label, plot_style
+from fedmed.report.svg import (
+    LABEL_COLUMNS,
+    draw_twice,
+    inline_svg,
+    mark,
+    plot_label,
+    plot_style,
+    standalone_svg,
+)
 
 
 def drawn(labels: tuple[str, ...] = ("one",), *, name: str = "plot", title: str = "A plot") -> str:
@@ -48,6 +56,16 @@ def test_the_element_scales_and_carries_nothing_from_outside() -> None:
     assert not re.search(r"<metadata|<style|<!--|<\?xml|DOCTYPE", text)
     addresses = set(re.findall(r"https?://[^\"'\s]+", text))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+
+
+def test_a_file_of_its_own_refers_to_nothing_outside_and_keeps_its_text() -> None:
+    drawing = ET.fromstring(standalone_svg(drawn(("上海 & 江苏",))).encode())  # noqa: S314  # our own text
+    texts = ["".join(one.itertext()) for one in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    assert "上海 & 江苏" in texts
+    addresses = [value for one in drawing.iter() for name, value in one.items() if name.endswith("href")]
+    assert all(value.startswith("#") for value in addresses)
+    styles = "".join(one.text or "" for one in drawing.iter("{http://www.w3.org/2000/svg}style"))
+    assert not re.search(r"url\(|@import", styles)
 
 
 def test_ids_carry_the_name_and_every_reference_is_there() -> None:
