@@ -11,8 +11,8 @@ ITEMS = {"adl": 10, "cog": 4, "sense": 3}
 
 @pytest.fixture(scope="module")
 def care(chunk):
-    """Assessments of the same persons by six draws: the person of each row, and the rows."""
-    drawn = [care_rows(np.random.default_rng(seed), chunk.insured, months=24) for seed in range(6)]
+    """Assessments of the same persons by twelve draws: the person of each row, and the rows."""
+    drawn = [care_rows(np.random.default_rng(seed), chunk.insured, months=24) for seed in range(12)]
     assert sum(owner.size for owner, _ in drawn) > 20
     return drawn
 
