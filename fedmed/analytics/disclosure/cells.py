@@ -6,25 +6,25 @@ that its persons meet, and what is known about them are linear equations. Two ta
 share its variable, so successive queries are one system with the first. Sums whose parts nobody asked for
 get variables too: what four provinces have more than three of them is the fourth's. So do sums that nobody
 asked for but that two tables have in common: persons by age and persons by region are as many.
+
+A cell is named by numbers: for each column that of the set of values that its persons may have. So a study's
+cells are the rows of one array, and what is looked for among them is found by sorting.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fedmed.types import require
+import numpy as np
+
+from fedmed.types import IntArray, require
 
 OTHER = "*"
 """Stands for all values of a column that no table names."""
 
-Condition = tuple[str, frozenset[str]]
-"""A column and the values that a person may have in it."""
-
-Cell = frozenset[Condition]
-"""Conditions that all persons of a count meet; the empty one is everybody."""
+EVERYBODY = 0
+"""Number of the set of all values of a column: having no condition on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,161 +76,126 @@ def known_values(
     return found
 
 
-def cells_of(
-    dimensions: tuple[Dimension, ...],
-    where: Mapping[str, frozenset[str]],
-    values: Mapping[str, frozenset[str]],
-    *,
-    kept: tuple[int, ...],
-) -> Iterator[Cell]:
-    """Every cell of a table, or of one of its margins.
+class ValueSets:
+    """Numbers of the sets of values that conditions ask for, column by column.
 
-    Args:
-        dimensions: In the order of the axes; none for a single total.
-        where: Values to which the whole table is restricted, by column.
-        values: `known_values` of all tables that are looked at together.
-        kept: The axes that are kept: all for the table itself, none for its total.
+    A set gets its number when it is first asked for; no result depends on which one.
 
-    Yields:
-        One cell for each place among the levels of the axes kept, the last axis fastest.
+    Attributes:
+        columns: Their names, rising; a cell has one number for each.
     """
-    # A sum over levels that leave people out is a sum over the named values only.
-    left_out = (d for a, d in enumerate(dimensions) if a not in kept and not d.is_complete)
-    within = frozenset(where.items()) | {(d.column, d.named) for d in left_out}
-    levels = (tuple(_conditions(dimensions[axis], values)) for axis in kept)
-    return (within.union(place) for place in itertools.product(*levels))
 
+    def __init__(self, values: Mapping[str, frozenset[str]]) -> None:
+        """Know the columns.
 
-Grid = frozenset[tuple[str, frozenset[frozenset[str]]]]
-"""For each column of a table the sets of values that its cells ask for; every combination is a cell."""
+        Args:
+            values: `known_values` of all tables that are looked at together.
+        """
+        self.columns = tuple(sorted(values))
+        self._sets = [[values[column]] for column in self.columns]
+        self._numbers = [{values[column]: EVERYBODY} for column in self.columns]
+        self._covered: dict[tuple[int, tuple[int, ...]], frozenset[str]] = {}
+        self._finest: dict[tuple[int, tuple[int, ...]], tuple[tuple[int, ...], ...]] = {}
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many sets each column has."""
+        return tuple(map(len, self._sets))
 
-def grid_of(cells: Iterable[Cell]) -> Grid:
-    """The conditions of one table's cells, or of one of its margins, column by column."""
-    found: dict[str, set[frozenset[str]]] = {}
-    for cell in cells:
-        for column, chosen in cell:
-            found.setdefault(column, set()).add(chosen)
-    return frozenset((column, frozenset(sets)) for column, sets in found.items())
+    def number(self, column: int, chosen: frozenset[str]) -> int:
+        """The number of a set of a column's values."""
+        found = self._numbers[column].setdefault(chosen, len(self._sets[column]))
+        if found == len(self._sets[column]):
+            self._sets[column].append(chosen)
+        return found
 
+    def covered(self, column: int, numbers: tuple[int, ...]) -> frozenset[str]:
+        """Values of some sets together."""
+        key = column, numbers
+        if key not in self._covered:
+            self._covered[key] = frozenset().union(*(self._sets[column][n] for n in numbers))
+        return self._covered[key]
 
-def sums_in_common(grids: Iterable[Grid], values: Mapping[str, frozenset[str]]) -> Iterator[Cell]:
-    """Cells through which any two tables tell something about each other, whether or not a table has them.
+    def finest(self, column: int, numbers: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """For each of some sets of a column the finest parts that all of them tell apart."""
+        key = column, numbers
+        if key not in self._finest:
+            sets = tuple(self._sets[column][n] for n in numbers)
+            parts = finest_parts(sets)
+            self._finest[key] = tuple(tuple(self.number(column, p) for p in parts[s]) for s in sets)
+        return self._finest[key]
 
-    Both tables are added up over the columns that the other does not have, and then the levels of the one
-    become those of the other; a column at a time, so that each step is a sum in one column.
+    def ranks(self, column: int) -> IntArray:
+        """The place of each set in the order of their values, which does not depend on who asked first."""
+        sets = self._sets[column]
+        found = np.empty(len(sets), dtype=np.int64)
+        found[sorted(range(len(sets)), key=lambda n: sorted(sets[n]))] = np.arange(len(sets))
+        return found
 
-    Args:
-        grids: Of all tables and margins.
-        values: `known_values` of the same tables.
+    def cells_of(
+        self, dimensions: Sequence[Dimension], where: Mapping[str, frozenset[str]], *, kept: tuple[int, ...]
+    ) -> IntArray:
+        """Every cell of a table, or of one of its margins.
 
-    Yields:
-        Cells of all these steps; what is certain to be about different persons has none.
-    """
-    every = sorted(frozenset(grids), key=_spelled)
-    pairs = itertools.combinations(every, 2)
-    steps = frozenset(grid for one, other in pairs for grid in _steps(dict(one), dict(other), values))
-    for grid in steps.difference(every):
-        columns = [[(column, chosen) for chosen in sets] for column, sets in grid]
-        yield from map(frozenset, itertools.product(*columns))
+        Args:
+            dimensions: In the order of the axes; none for a single total.
+            where: Values to which the whole table is restricted, by column.
+            kept: The axes that are kept: all for the table itself, none for its total.
 
+        Returns:
+            Shape (levels of each axis kept ..., columns), int64.
+        """
+        place = {column: at for at, column in enumerate(self.columns)}
+        shape = tuple(len(dimensions[axis].levels) for axis in kept)
+        found = np.full((*shape, len(self.columns)), EVERYBODY, dtype=np.int64)
+        # A sum over levels that leave people out is a sum over the named values only.
+        left_out = {
+            d.column: d.named for a, d in enumerate(dimensions) if a not in kept and not d.is_complete
+        }
+        for name, chosen in (*where.items(), *left_out.items()):
+            found[..., place[name]] = self.number(place[name], chosen)
+        for at, axis in enumerate(kept):
+            column = place[dimensions[axis].column]
+            rest = self._sets[column][EVERYBODY] - dimensions[axis].named
+            levels = [self.number(column, level or rest) for level in dimensions[axis].levels.values()]
+            found[..., column] = np.reshape(levels, (-1, *[1] * (len(kept) - at - 1)))
+        return found
 
-_Levels = dict[str, frozenset[frozenset[str]]]
+    def codes(self, cells: IntArray, *, without: int | None = None) -> IntArray:
+        """One number for each cell; equal for equal cells of the same call.
 
+        Args:
+            cells: Shape (cells, columns).
+            without: A column to leave out, so that cells alike but for it have equal numbers.
 
-def _steps(one: _Levels, other: _Levels, values: Mapping[str, frozenset[str]]) -> Iterator[Grid]:
-    """From one grid to another by sums in one column; first those that leave nobody out."""
-    shared = sorted(one.keys() & other.keys())
-    if any(_all(one[column]).isdisjoint(_all(other[column])) for column in shared):
-        return
-    for levels in (one, other):
-        left = dict(levels)
-        for column in sorted(levels.keys() - set(shared), key=lambda c: (_all(levels[c]) != values[c], c)):
-            del left[column]
-            yield frozenset(left.items())
-    mixed = {column: one[column] for column in shared}
-    for column in shared:
-        mixed[column] = other[column]
-        yield frozenset(mixed.items())
+        Returns:
+            Shape (cells,), int64.
+        """
+        found, span = np.zeros(len(cells), dtype=np.int64), 1
+        for column, size in enumerate(self.sizes):
+            if column == without:
+                continue
+            if span * size > np.iinfo(np.int64).max:
+                values, found = np.unique(found, return_inverse=True)
+                span = len(values)
+            found = found * size + cells[:, column]
+            span *= size
+        return found
 
+    def in_order(self, cells: IntArray) -> IntArray:
+        """Places of cells in the order of their conditions, whatever order they come in.
 
-def _all(sets: Iterable[frozenset[str]]) -> frozenset[str]:
-    """Values of some sets."""
-    return frozenset().union(*sets)
-
-
-def _spelled(grid: Grid) -> list[tuple[str, list[list[str]]]]:
-    """A grid as something with an order."""
-    return sorted((column, sorted(map(sorted, sets))) for column, sets in grid)
-
-
-def _conditions(dimension: Dimension, values: Mapping[str, frozenset[str]]) -> Iterator[Condition]:
-    """What each level asks of a person."""
-    rest = values[dimension.column] - dimension.named
-    for level in dimension.levels.values():
-        yield dimension.column, level or rest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Equation:
-    """A count that is the sum of others."""
-
-    whole: Cell
-    parts: tuple[Cell, ...]
-
-
-def equations(cells: Iterable[Cell], values: Mapping[str, frozenset[str]]) -> tuple[Equation, ...]:
-    """The sums that hold among counts, whatever the numbers are.
-
-    A count is the sum of others that differ from it in one column only and split its values there; having no
-    condition on a column means all of its values.
-
-    Args:
-        cells: Cells of all tables.
-        values: `known_values` of the same tables.
-
-    Returns:
-        Equations between these cells, and others that they split into.
-
-    Guarantees:
-        Cells that differ in one column follow from one another by these equations alone, if they do by
-        linear algebra. The work grows with the cells and with the values that their conditions list.
-    """
-    known = dict.fromkeys(cells)
-    found: tuple[Equation, ...] = ()
-    for _ in range(_PASSES):
-        found = tuple(_one_pass(known, values))
-        parts = dict.fromkeys(cell for rule in found for cell in rule.parts)
-        if parts.keys() <= known.keys():
-            break
-        known |= parts
-    return found
-
-
-# Parts that the first pass needs may split further in another column.
-_PASSES = 2
-
-
-def _one_pass(cells: Iterable[Cell], values: Mapping[str, frozenset[str]]) -> Iterator[Equation]:
-    """Equations within each family of cells that differ in one column."""
-    families: dict[tuple[str, Cell], dict[frozenset[str], Cell]] = {}
-    for cell in cells:
-        for condition in cell:
-            column, chosen = condition
-            families.setdefault((column, cell - {condition}), {})[chosen] = cell
-    known = frozenset(cells)
-    cut = functools.cache(finest_parts)  # thousands of families are cut alike
-    for (column, rest), sets in families.items():
-        if rest in known:
-            sets = {**sets, values[column]: rest}
-        elif sum(map(len, sets)) == len(frozenset().union(*sets)):
-            continue  # disjoint, and no sum of them: nothing follows from anything
-        atoms = cut(tuple(sets))
-        for chosen, whole in sets.items():
-            inside = atoms[chosen]
-            if len(inside) > 1:
-                parts = (sets.get(part, rest | {(column, part)}) for part in inside)
-                yield Equation(whole=whole, parts=tuple(parts))
+        Args:
+            cells: Shape (cells, columns), all different.
+        """
+        keys, above = np.full(cells.shape, -1, dtype=np.int64), 0
+        for column, size in enumerate(self.sizes):
+            asked = cells[:, column] != EVERYBODY
+            keys[asked, column] = above + self.ranks(column)[cells[asked, column]]
+            above += size
+        # As lists of conditions are compared: the first condition first, wherever its column is.
+        keys = np.take_along_axis(keys, np.argsort(keys < 0, axis=1, kind="stable"), axis=1)
+        return np.lexsort(keys.T[::-1]) if keys.size else np.arange(len(cells))
 
 
 def finest_parts(sets: tuple[frozenset[str], ...]) -> dict[frozenset[str], tuple[frozenset[str], ...]]:

@@ -8,7 +8,6 @@ takes the place of the programme.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -29,6 +28,9 @@ MOST_WORK = 3_000_000
 
 MOST_WORK_ALONE = 3_000_000
 """Blanks times equations times targets that get a programme of their own; beyond it none of them does."""
+
+_MOST_AT_ONCE = 10_000
+"""Blanks whose sums are looked up together; bounds the memory."""
 
 _Component = tuple[IntArray, int]
 """Cells that hang together, and how many equations they are in."""
@@ -73,15 +75,14 @@ def too_narrow(quantity: Quantity, net: Net, blank: Flags, *, good: Flags) -> Ve
     narrow = is_target & seen & (values > 0) & (values < quantity.wanted)
     above = np.zeros_like(blank)
     audited: list[_Component] = []
-    free = _Freedom(net, blank)
     for component, rules in _components(net, is_open, seen=seen, is_target=is_target):
         if len(component) <= MOST_AUDITED and len(component) * rules <= MOST_WORK:
             audited.append((component, rules))
             continue
-        for cell in component[is_target[component]].tolist():
-            sums = free.above(cell)
-            narrow[cell] = bool(sums)
-            above[list(sums)] = True
+        targets = component[is_target[component]]
+        for cells in np.array_split(targets, len(targets) // _MOST_AT_ONCE + 1):
+            narrow[cells], sums = _under_sums(net, is_open, cells)
+            above |= sums
     known = replace(quantity, values=values)
     narrow |= _narrow_by_programme(known, net, audited, is_target)
     return Verdict(narrow=narrow, above=above, good=good | (is_target & ~narrow))
@@ -132,43 +133,41 @@ def _components(net: Net, is_open: Flags, *, seen: Flags, is_target: Flags) -> l
     return [(cells[order[starts[c] : starts[c + 1]]], int(rules[c])) for c in chosen]
 
 
-class _Freedom:
-    """Which blanks may be as large as one likes, whatever the numbers are."""
+def _under_sums(net: Net, is_open: Flags, cells: IntArray) -> tuple[Flags, Flags]:
+    """Blanks that may not be as large as one likes whatever the numbers are, because of the sums above them.
 
-    def __init__(self, net: Net, blank: Flags) -> None:
-        self._net = net
-        self._open = net.open_at(blank)
-        self._wholes = net.wholes.tolist()
+    Adding anything to a set of blanks changes no equation if each has its whole in the set exactly when it
+    has one part there, and no other number of it. The set is one part of each cell with all sums above it.
 
-    def above(self, cell: int) -> frozenset[int]:
-        """All sums above a blank; none if they are blank, so that it may be as large as one likes.
+    Returns:
+        Shape of the cells given, whether it is so; and flags of the net's cells, all sums above these.
+    """
+    places = np.arange(len(cells) + 1)
+    ones = np.ones(len(cells), dtype=np.int64)
+    reach = csr_matrix((ones, _finest_of(net, is_open)[cells], places), shape=(len(cells), len(is_open)))
+    up = net.parts.T @ (net.parts - net.signed)
+    while True:
+        wider = (reach + reach @ up).tocsr()
+        wider.data[:] = 1
+        if wider.nnz == reach.nnz:
+            break
+        reach = wider
+    uneven = abs(reach @ net.signed.T) @ np.ones(len(net.wholes), dtype=np.int64)
+    is_held = (uneven + reach @ (~is_open).astype(np.int64)) > 0
+    return is_held, np.asarray(reach.T @ is_held.astype(np.int64) > 0, dtype=np.bool_)
 
-        Adding anything to a set of blanks changes no equation if each has its whole in the set exactly when
-        it has one part there, and no other number of it.
-        """
-        atom = cell
-        while below := [r for r in self._rules(atom) if self._wholes[r] == atom]:
-            atom = min(self._parts(below[0]), key=lambda c: (not self._open[c], c))
-        above, waiting = {atom}, [atom]
-        while waiting:
-            part = waiting.pop()
-            wholes = {self._wholes[r] for r in self._rules(part)} - above
-            above |= wholes
-            waiting += wholes
-        inside: Counter[int] = Counter(r for c in above for r in self._rules(c) if self._wholes[r] != c)
-        touched = {r for c in above for r in self._rules(c)}
-        is_free = all(self._open[c] for c in above) and all(
-            (self._wholes[r] in above) == (inside[r] == 1) for r in touched
-        )
-        return frozenset() if is_free else frozenset(above)
 
-    def _rules(self, cell: int) -> list[int]:
-        """Equations that a cell is in."""
-        return list(self._net.rules_of(cell))
-
-    def _parts(self, rule: int) -> list[int]:
-        """Parts of an equation."""
-        return list(self._net.parts_of(rule))
+def _finest_of(net: Net, is_open: Flags) -> IntArray:
+    """One of the finest parts of every cell, a blank one where there is one."""
+    size = len(is_open)
+    found = np.arange(size)
+    if len(net.wholes):
+        keys = np.where(is_open, 0, size)[net.parts.indices] + net.parts.indices
+        wholes, firsts = np.unique(net.wholes, return_index=True)
+        found[wholes] = np.minimum.reduceat(keys, net.parts.indptr[:-1])[firsts] % size
+    while not np.array_equal(found, found[found]):
+        found = found[found]
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +198,7 @@ class System:
     def of(cls, quantity: Quantity, net: Net, components: Sequence[_Component]) -> System:
         """What the shown numbers say about the blanks of some components."""
         places = np.concatenate([cells for cells, _ in components])
-        is_inside = np.zeros(len(net.cells), dtype=np.bool_)
+        is_inside = np.zeros(len(net.given), dtype=np.bool_)
         is_inside[places] = True
         rules = np.flatnonzero(net.touches.T @ is_inside.astype(np.int64))
         rows = net.signed[rules]

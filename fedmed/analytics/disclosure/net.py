@@ -1,19 +1,19 @@
 """Cells and the equations between them as arrays: what tells which numbers give away which.
 
-Cells become places in a fixed order, so no choice depends on hashing nor on the order of tables or levels.
+Cells become places in a fixed order, so no choice depends on the order of tables or levels.
 Sums over equations are products with a sparse matrix of whole numbers and hence exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from fedmed.analytics.disclosure.cells import Cell, Condition, equations
+from fedmed.analytics.disclosure.cells import ValueSets
+from fedmed.analytics.disclosure.equations import equations
 from fedmed.types import IntArray
 
 Flags = npt.NDArray[np.bool_]
@@ -24,7 +24,8 @@ class Net:
     """Which counts are sums of which others.
 
     Attributes:
-        cells: All cells of the equations, in their fixed order.
+        given: Shape (cells,): for every cell of the equations, in their fixed order, its place among the
+            cells that the net was made of, -1 where it is none of them.
         is_known: Shape (cells,): some table has the cell. Others only occur in equations.
         wholes: Shape (rules,): place of the cell that each equation splits.
         parts: Shape (rules, cells), int64: 1 where a cell is a part in an equation.
@@ -32,7 +33,7 @@ class Net:
         touches: Shape (cells, rules), int64: 1 where a cell is in an equation, as whole or part.
     """
 
-    cells: tuple[Cell, ...]
+    given: IntArray
     is_known: Flags
     wholes: IntArray
     parts: csr_matrix
@@ -40,28 +41,28 @@ class Net:
     touches: csr_matrix
 
     @classmethod
-    def of(
-        cls, known: Iterable[Cell], values: Mapping[str, frozenset[str]], *, between: Iterable[Cell] = ()
-    ) -> Net:
+    def of(cls, known: IntArray, sets: ValueSets, *, between: IntArray) -> Net:
         """Whatever follows from one another; cells that are in no equation are left out.
 
         Args:
-            known: Cells of the tables.
-            values: `fedmed.analytics.disclosure.cells.known_values` of the same tables.
-            between: `fedmed.analytics.disclosure.cells.sums_in_common` of the same tables.
+            known: Shape (cells, columns): cells of the tables, each once.
+            sets: Which sets of values their numbers are.
+            between: The same of cells that tables have in common (`sums_in_common`).
         """
-        given = dict.fromkeys(known)
-        rules = equations((*given, *between), values)
-        cells = in_order({c for rule in rules for c in (rule.whole, *rule.parts)})
-        place = {cell: i for i, cell in enumerate(cells)}
-        found = sorted((place[rule.whole], tuple(sorted(place[c] for c in rule.parts))) for rule in rules)
-        wholes = np.array([whole for whole, _ in found], dtype=np.int64)
-        parts = incidence([inside for _, inside in found], len(cells))
-        above = incidence([(whole,) for whole, _ in found], len(cells))
+        rules = equations(np.concatenate([known, between]), sets)
+        order = sets.in_order(rules.cells)
+        place = np.argsort(order)
+        parts = incidence(place[rules.parts], rules.ends, len(order))
+        parts.sort_indices()
+        above = incidence(place[rules.wholes], np.arange(len(rules.ends)), len(order))
+        # Parts of a cell in two columns are different cells: the first of them tells the equations apart.
+        rising = np.lexsort((parts.indices[parts.indptr[:-1]], place[rules.wholes]))
+        parts, above = parts[rising], above[rising]
+        given = _places_in(known, rules.cells[order], sets)
         return cls(
-            cells=cells,
-            is_known=np.array([cell in given for cell in cells], dtype=np.bool_),
-            wholes=wholes,
+            given=given,
+            is_known=given >= 0,
+            wholes=place[rules.wholes][rising],
             parts=parts,
             signed=(parts - above).tocsr(),
             touches=(parts + above).T.tocsr(),
@@ -144,24 +145,19 @@ class Quantity:
         return np.asarray(self.values[net.wholes] - net.parts @ seen, dtype=np.int64)
 
 
-def in_order(cells: Iterable[Cell]) -> tuple[Cell, ...]:
-    """Cells by their columns and values, whatever order they come in."""
-    found = list(cells)
-    conditions = {condition for cell in found for condition in cell}
-    rank = {condition: i for i, condition in enumerate(sorted(conditions, key=_spelled))}
-    return tuple(sorted(found, key=lambda cell: sorted(rank[condition] for condition in cell)))
+def incidence(places: IntArray, ends: IntArray, columns: int) -> csr_matrix:
+    """A matrix with 1 at places, of each row those from one end to the next."""
+    ones = np.ones(len(places), dtype=np.int64)
+    return csr_matrix((ones, places, ends), shape=(len(ends) - 1, columns))
 
 
-def _spelled(condition: Condition) -> tuple[str, list[str]]:
-    """A condition as something with an order."""
-    return condition[0], sorted(condition[1])
-
-
-def incidence(rows: Sequence[Sequence[int]], columns: int) -> csr_matrix:
-    """A matrix with 1 at the given columns of each row."""
-    ends = np.cumsum([0, *map(len, rows)])
-    places = np.fromiter((place for row in rows for place in row), dtype=np.int64, count=int(ends[-1]))
-    return csr_matrix((np.ones(len(places), dtype=np.int64), places, ends), shape=(len(rows), columns))
+def _places_in(known: IntArray, cells: IntArray, sets: ValueSets) -> IntArray:
+    """The place of each cell among the known ones, -1 where it is none of them."""
+    codes = sets.codes(np.concatenate([known, cells]))
+    order = np.argsort(codes[: len(known)])
+    at = np.searchsorted(codes[order], codes[len(known) :])
+    at = order[np.minimum(at, len(known) - 1)]
+    return np.where(codes[at] == codes[len(known) :], at, -1)
 
 
 def _row(matrix: csr_matrix, row: int) -> IntArray:

@@ -12,17 +12,15 @@ Source:
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import bmat, csr_matrix, eye_array
 
-from fedmed.analytics.disclosure.cells import Cell, finest_parts
+from fedmed.analytics.disclosure.cells import ValueSets
 from fedmed.analytics.disclosure.interval import System, Verdict, by_one_world
-from fedmed.analytics.disclosure.net import Flags, Quantity, in_order, incidence
+from fedmed.analytics.disclosure.net import Flags, Quantity, incidence
 from fedmed.types import IntArray
 
 MOST_SIZE = 40_000
@@ -40,48 +38,40 @@ class Points:
     """Which points the cells of some tables consist of.
 
     Attributes:
-        cells: All cells, in their fixed order.
+        given: Shape (cells,): for every cell, in their fixed order, its place among those that were given.
         members: Shape (cells, points), int64: 1 where a point is in a cell. Every point is in some cell, and
             no two are in the same ones.
     """
 
-    cells: tuple[Cell, ...]
+    given: IntArray
     members: csr_matrix
 
     @classmethod
-    def of(cls, cells: Iterable[Cell], values: Mapping[str, frozenset[str]]) -> Points | None:
+    def of(cls, cells: IntArray, sets: ValueSets) -> Points | None:
         """The points of some cells.
 
         Args:
-            cells: Of all tables that are looked at together, each once.
-            values: `fedmed.analytics.disclosure.cells.known_values` of the same tables.
+            cells: Shape (cells, columns): those of all tables that are looked at together, each once.
+            sets: Which sets of values their numbers are.
 
         Returns:
             The points; None where there are none, or too many (`MOST_SIZE`).
         """
-        given = tuple(cells)
-        asked_of: dict[str, dict[frozenset[str], int]] = {}
-        for column, chosen in itertools.chain.from_iterable(given):
-            times = asked_of.setdefault(column, {})
-            times[chosen] = times.get(chosen, 0) + 1
-        inside = {}
-        for column in sorted(asked_of):
-            is_in_all = sum(asked_of[column].values()) == len(given)
-            every = asked_of[column].keys() | (() if is_in_all else {values[column]})
-            inside[column] = finest_parts(tuple(every))
-        parts = (len({part for few in sets.values() for part in few}) for sets in inside.values())
-        if not given or math.prod(parts) * len(given) > MOST_SIZE:
+        asked = [tuple(np.unique(column).tolist()) for column in cells.T]
+        cuts = [sets.finest(column, numbers) for column, numbers in enumerate(asked)]
+        every = [sorted({part for parts in cut for part in parts}) for cut in cuts]
+        if not len(cells) or math.prod(map(len, every)) * len(cells) > MOST_SIZE:
             return None
-        ordered = in_order(given)
-        homes: dict[tuple[frozenset[str], ...], list[int]] = {}
-        for place, cell in enumerate(ordered):
-            asked = dict(cell)
-            sets = (inside[column][asked.get(column, values[column])] for column in inside)
-            for point in itertools.product(*sets):
-                homes.setdefault(point, []).append(place)
-        return cls(
-            cells=ordered, members=incidence(sorted(set(map(tuple, homes.values()))), len(ordered)).T.tocsr()
-        )
+        given = sets.in_order(cells)
+        inside = np.ones((len(cells), 1), dtype=np.bool_)
+        for column, cut in enumerate(cuts):
+            is_part = np.array([np.isin(every[column], parts) for parts in cut])
+            mine = is_part[np.searchsorted(asked[column], cells[given, column])]
+            inside = (inside[:, :, None] & mine[:, None, :]).reshape(len(cells), -1)
+        homes = sorted({tuple(np.flatnonzero(point).tolist()) for point in inside.T if point.any()})
+        places = np.concatenate([np.array(home, dtype=np.int64) for home in homes])
+        ends = np.cumsum([0, *map(len, homes)])
+        return cls(given=given, members=incidence(places, ends, len(cells)).T.tocsr())
 
     def too_narrow(
         self, quantity: Quantity, blank: Flags, *, published: Flags, good: Flags, is_last: bool = False
@@ -127,7 +117,7 @@ class Points:
 
     def _agrees(self, quantity: Quantity) -> bool:
         """Whether some world of points has all numbers, as it must where nobody is in two of them."""
-        every = self._system(quantity, np.arange(0), np.arange(len(self.cells)))
+        every = self._system(quantity, np.arange(0), np.arange(len(self.given)))
         return every.solve(np.zeros(len(every.wanted))) is not None
 
     def _system(self, quantity: Quantity, targets: IntArray, shown: IntArray) -> System:

@@ -11,15 +11,15 @@ Threat model, and what is guaranteed: `fedmed.analytics.disclosure.hiding`. Sums
 
 from __future__ import annotations
 
-import contextlib
-import gc
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from fedmed.analytics.disclosure.cells import Cell, cells_of, grid_of, known_values, sums_in_common
+from fedmed.analytics.disclosure.cells import ValueSets, known_values
+from fedmed.analytics.disclosure.grids import Grid, cells_of_grids, grid_of, sums_in_common
 from fedmed.analytics.disclosure.hiding import hide
 from fedmed.analytics.disclosure.net import Flags, Net, Quantity
 from fedmed.analytics.disclosure.points import Points
@@ -59,33 +59,15 @@ def protect(
     """
     in_bounds = LEAST_MINIMUM <= minimum <= LARGEST_MINIMUM
     require(in_bounds, f"the minimum cell must be {LEAST_MINIMUM} to {LARGEST_MINIMUM}, got {minimum}")
-    with _collection_paused():
-        study = _Study.of(tables, earlier, minimum)
-        names = sorted({n.name for t in tables for n in t.numbers})
-        adding = tuple(
-            t for t, table in enumerate(study.tables) if table.is_partition or len(table.margins) == 1
-        )
-        holding = {name: study.holding(name) for name in names}
-        frames = {each: _Frame.of(study, each) for each in dict.fromkeys((adding, *holding.values()))}
-        few = _hidden_persons(study, _of_persons(study, frames[adding]))
-        hidden = {PERSONS: few}
-        hidden |= {name: _hidden_numbers(study, name, frames[holding[name]], few) for name in names}
-        return tuple(_judged(study, t, hidden) for t in range(len(study.earlier), len(study.tables)))
-
-
-@contextlib.contextmanager
-def _collection_paused() -> Iterator[None]:
-    """Without the cyclic garbage collector, which would go through all cells again and again.
-
-    Sets of conditions form no cycles, so nothing waits for it (a third of the time of 10,000 cells).
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+    study = _Study.of(tables, earlier, minimum)
+    names = sorted({n.name for t in tables for n in t.numbers})
+    adding = tuple(t for t, table in enumerate(study.tables) if table.is_partition or len(table.margins) == 1)
+    holding = {name: study.holding(name) for name in names}
+    frames = _frames(study, (adding, *holding.values()))
+    few = _hidden_persons(study, _of_persons(study, frames[adding]))
+    hidden = {PERSONS: few}
+    hidden |= {name: _hidden_numbers(study, name, frames[holding[name]], few) for name in names}
+    return tuple(_judged(study, t, hidden) for t in range(len(study.earlier), len(study.tables)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,40 +78,42 @@ class _Study:
         tables: Earlier ones, then this study's.
         earlier: What was published of the first of them.
         minimum: Fewest persons of a cell that is shown.
-        values: Values of all columns.
-        cells: Every cell once.
+        sets: Which sets of values the numbers in ``cells`` are.
+        cells: Shape (cells, columns): every cell once.
+        grids: For each table and margin its cells as a grid.
         places: For each table and margin, the place in ``cells`` of each of its numbers; no two are equal.
     """
 
     tables: tuple[ExactTable, ...]
     earlier: tuple[ProtectedTable, ...]
     minimum: int
-    values: Mapping[str, frozenset[str]]
-    cells: tuple[Cell, ...]
+    sets: ValueSets
+    cells: IntArray
+    grids: tuple[Mapping[Kept, Grid], ...]
     places: tuple[Mapping[Kept, IntArray], ...]
 
     @classmethod
     def of(cls, tables: Sequence[ExactTable], earlier: Sequence[ProtectedTable], minimum: int) -> _Study:
         """Number all cells."""
         every = (*(e.table for e in earlier), *tables)
-        values = known_values((t.dimensions, t.where) for t in every)
-        number: dict[Cell, int] = {}
-        places = []
-        for table in every:
-            found = {}
-            for kept in table.margins:
-                cells = cells_of(table.dimensions, table.where, values, kept=kept)
-                numbers = [number.setdefault(cell, len(number)) for cell in cells]
-                shape = tuple(len(table.dimensions[axis].levels) for axis in kept)
-                found[kept] = np.array(numbers, dtype=np.int64).reshape(shape)
-            places.append(found)
+        sets = ValueSets(known_values((t.dimensions, t.where) for t in every))
+        found = [{kept: sets.cells_of(t.dimensions, t.where, kept=kept) for kept in t.margins} for t in every]
+        every_margin = (cells for margins in found for cells in margins.values())
+        each = [cells.reshape(math.prod(cells.shape[:-1]), -1) for cells in every_margin]
+        rows = np.concatenate([np.zeros((0, len(sets.columns)), dtype=np.int64), *each])
+        _, firsts, numbers = np.unique(sets.codes(rows), return_index=True, return_inverse=True)
+        splits = iter(np.split(numbers, np.cumsum([len(cells) for cells in each])))
         return cls(
             tables=every,
             earlier=tuple(earlier),
             minimum=minimum,
-            values=values,
-            cells=tuple(number),
-            places=tuple(places),
+            sets=sets,
+            cells=rows[firsts],
+            grids=tuple({kept: grid_of(cells) for kept, cells in margins.items()} for margins in found),
+            places=tuple(
+                {kept: next(splits).reshape(cells.shape[:-1]) for kept, cells in margins.items()}
+                for margins in found
+            ),
         )
 
     def holding(self, name: str) -> tuple[int, ...]:
@@ -165,21 +149,6 @@ class _Frame:
     ours: IntArray
     points: Points | None
     known: IntArray
-
-    @classmethod
-    def of(cls, study: _Study, tables: tuple[int, ...]) -> _Frame:
-        """The equations of some tables."""
-        places = [p.ravel() for _, _, p in study.each(tables)]
-        known = np.unique(np.concatenate(places)).tolist() if places else []
-        grids = (grid_of(study.cells[place] for place in margin.tolist()) for margin in places)
-        between = sums_in_common(grids, study.values)
-        net = Net.of([study.cells[place] for place in known], study.values, between=between)
-        number = {study.cells[place]: place for place in known}
-        ours = np.array([number.get(cell, -1) for cell in net.cells], dtype=np.int64)
-        # Of one table the net has every sum.
-        points = Points.of(number, study.values) if len(tables) > 1 else None
-        ordered = [] if points is None else [number[cell] for cell in points.cells]
-        return cls(tables=tables, net=net, ours=ours, points=points, known=np.array(ordered, dtype=np.int64))
 
     def inside(self, numbers: IntArray) -> IntArray:
         """Numbers of the study's cells for the net's; 0 where no table has the cell."""
@@ -222,6 +191,31 @@ class _Frame:
         found = (hidden | (needs > 0)) & ~quantity.published
         found[self.ours[chosen]] = True
         return found
+
+
+def _frames(study: _Study, each: Iterable[tuple[int, ...]]) -> dict[tuple[int, ...], _Frame]:
+    """The frame of each set of tables; sets with the same cells have one net."""
+    nets: dict[frozenset[Grid], tuple[Net, IntArray]] = {}
+    found: dict[tuple[int, ...], _Frame] = {}
+    for tables in dict.fromkeys(each):
+        grids = frozenset(grid for t in tables for grid in study.grids[t].values())
+        if grids not in nets:
+            nets[grids] = _net_of(study, tables, grids)
+        net, known = nets[grids]
+        # Of one table the net has every sum.
+        points = Points.of(study.cells[known], study.sets) if len(tables) > 1 else None
+        ordered = known[:0] if points is None else known[points.given]
+        ours = np.append(known, -1)[net.given]
+        found[tables] = _Frame(tables=tables, net=net, ours=ours, points=points, known=ordered)
+    return found
+
+
+def _net_of(study: _Study, tables: Iterable[int], grids: frozenset[Grid]) -> tuple[Net, IntArray]:
+    """The equations of some tables, and the places of their cells in the study."""
+    places = [p.ravel() for _, _, p in study.each(tables)]
+    known = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *places]))
+    between = cells_of_grids(sums_in_common(grids, study.sets), len(study.sets.columns))
+    return Net.of(study.cells[known], study.sets, between=between), known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedmed.analytics.disclosure.cells import Dimension, cells_of, known_values
+from fedmed.analytics.disclosure.cells import Dimension, ValueSets, known_values
 from fedmed.analytics.disclosure.net import Quantity
 from fedmed.analytics.disclosure.points import Points
 from fedmed.analytics.disclosure.protect import protect
@@ -40,15 +40,17 @@ def three(*, numbers=((1640,), (380, 3, 16), (640, 1300, 11, 12, 20, 56))):
     )
 
 
+def cells_of(tables):
+    """Cells of the tables, and which sets of values they ask for."""
+    sets = ValueSets(known_values((t.dimensions, t.where) for t in tables))
+    each = [sets.cells_of(t.dimensions, t.where, kept=tuple(range(t.persons.ndim))) for t in tables]
+    return np.concatenate([cells.reshape(-1, len(sets.columns)) for cells in each]), sets
+
+
 def points_of(tables):
     """Points of the tables, their numbers, and which of them are small and so are hidden."""
-    values = known_values((t.dimensions, t.where) for t in tables)
-    numbers = {}
-    for t in tables:
-        cells = cells_of(t.dimensions, t.where, values, kept=tuple(range(len(t.dimensions))))
-        numbers.update(zip(cells, t.persons.ravel().tolist(), strict=True))
-    points = Points.of(numbers, values)
-    counts = np.array([numbers[cell] for cell in points.cells])
+    points = Points.of(*cells_of(tables))
+    counts = np.concatenate([t.persons.ravel() for t in tables])[points.given]
     needs = np.where((counts > 0) & (counts < MINIMUM), MINIMUM, 0)
     return points, Quantity(values=counts, needs=needs, floor=MINIMUM)
 
@@ -77,13 +79,10 @@ def test_points_are_the_finest_parts_that_cells_tell_apart():
 
 def test_a_grid_that_is_too_large_has_no_points(monkeypatch):
     monkeypatch.setattr("fedmed.analytics.disclosure.points.MOST_SIZE", 18 * 10 - 1)
-    values = known_values((t.dimensions, t.where) for t in three())
-    cells = [
-        c for t in three() for c in cells_of(t.dimensions, t.where, values, kept=(0, 1)[: t.persons.ndim])
-    ]
+    cells, sets = cells_of(three())
     assert len(cells) == 10
-    assert Points.of(cells, values) is None
-    assert Points.of((), values) is None
+    assert Points.of(cells, sets) is None
+    assert Points.of(cells[:0], sets) is None
 
 
 def test_the_least_number_of_a_bound_goes_unless_it_was_published():

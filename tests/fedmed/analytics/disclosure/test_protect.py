@@ -286,6 +286,12 @@ def test_no_small_count_can_be_worked_out_of_tables_without_their_sums():
         assert_nothing_small_is_known(shown, MINIMUM)
 
 
+@pytest.mark.parametrize(("persons", "expected"), [(10, None), (11, 11)])
+def test_a_total_of_everybody_needs_no_columns(persons, expected):
+    table = ExactTable(name="t", dimensions=(), where={}, persons=np.array(persons), is_partition=True)
+    assert protect([table], minimum=MINIMUM)[0].shown(PERSONS).item() == expected
+
+
 def test_where_every_cell_is_small_nothing_but_blanks_is_left():
     (shown,) = protect([count(np.full((3, 3), 1), (REGION, DISEASE))], minimum=MINIMUM)
     assert all(n is None for n in shown.shown(PERSONS).ravel())
