@@ -74,11 +74,6 @@ class AuditFindings:
         """Checks that do not hold."""
         return tuple(check for check in self.checks if not check.holds)
 
-    @property
-    def refutes_claim(self) -> bool:
-        """Whether the proven bound lies above the claim: one honest audit in twenty may by chance."""
-        return self.proven > self.claim.epsilon
-
 
 def audit_findings(
     opened: Sequence[OpenedSum], coins: Mapping[int, Coins], *, nodes: int, claim: Claim

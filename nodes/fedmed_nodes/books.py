@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedmed.crypto.identity import Identity
-from fedmed_nodes import private_folder
 from fedmed_nodes.clock import Clock, SystemClock
 from fedmed_nodes.home import Home, account, become
 from fedmed_nodes.kept_store import KeptStore
@@ -69,9 +68,3 @@ def operators_home(path: Path) -> Home:
     home = Home(path.absolute())
     become(account(home.node().user), home=home.path)
     return home
-
-
-def replace_text(home: Home, name: str, text: str) -> None:
-    """Replace a settings file of the home whole, with mode 0600."""
-    with private_folder.open_folder(home.path, hidden=True) as folder:
-        private_folder.replace_file(name, text.encode(), folder=folder)

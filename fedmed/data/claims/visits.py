@@ -29,9 +29,6 @@ ORDINARY, CHRONIC, EMERGENCY, PHARMACY, STAY, EMERGENCY_STAY, REFERRED_STAY, MAT
 GROWTH_OF_USE, GROWTH_OF_PRICES = 0.02, 0.025
 """A year, on the log scale."""
 
-CASE_SD = 0.3
-"""Spread of a stay's log cost between main diagnoses."""
-
 _CITIES_A_PROVINCE = len(CITIES) // len(FIRST_CITY)
 _OUTPATIENT_TILT = np.array([2.0, 1.2, 0.8])
 _AWAY_OUTPATIENT, _AWAY_TERTIARY = 0.25, 0.8

@@ -43,12 +43,6 @@ def render_answer(document: Document, answer: Answer) -> str:
     )
 
 
-def protection_text(document: Document) -> str:
-    """``exact``, or the epsilon that was spent, in a word or two."""
-    privacy = document["privacy"]
-    return "exact" if privacy["exact"] else f"epsilon {epsilon(privacy['epsilon_spent'])}"
-
-
 def contributors(document: Document) -> tuple[str, ...]:
     """Nodes in the sums: those that were in every round, in roster order."""
     sets = [set(nodes) for nodes in document["aggregation"]["contributors"]]

@@ -37,7 +37,6 @@ def test_an_honest_study_passes_and_says_what_it_found() -> None:
     assert found.scores.shape == found.present.shape == (CANARIES,)
     assert 0 <= found.proven < found.expected < CLAIM.epsilon
     assert found.estimated == pytest.approx(found.expected, rel=0.4)
-    assert not found.refutes_claim
 
 
 @pytest.mark.slow
