@@ -7,10 +7,9 @@ read and is never taken back (PRIVACY.md section 4). Epsilon is computed in `fed
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from enum import Enum
-from types import MappingProxyType
 from typing import Final
 
 from fedmed.errors import ConfigError, IntegrityError
@@ -205,16 +204,3 @@ def events(records: Iterable[LedgerRecord]) -> tuple[PrivacyEvent, ...]:
         PrivacyEvent(noise_multiplier=noise, sample_rate=rate, count=count)
         for (noise, rate), count in counts.items()
     )
-
-
-def spent_by_study(records: Iterable[LedgerRecord]) -> Mapping[bytes, tuple[PrivacyEvent, ...]]:
-    """Fold records by study digest, in the order in which the studies first occur."""
-    by_study: dict[bytes, list[LedgerRecord]] = {}
-    for record in records:
-        by_study.setdefault(record.study_digest, []).append(record)
-    return MappingProxyType({study: events(group) for study, group in by_study.items()})
-
-
-def attempts_charged(records: Iterable[LedgerRecord], study_digest: bytes) -> tuple[tuple[int, int], ...]:
-    """List (round_number, attempt) of a study's records, in ledger order; its length is what was used up."""
-    return tuple((r.round_number, r.attempt) for r in records if r.study_digest == study_digest)

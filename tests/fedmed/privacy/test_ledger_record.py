@@ -13,9 +13,7 @@ from fedmed.privacy.ledger_record import (
     LedgerRecord,
     Mechanism,
     Unit,
-    attempts_charged,
     events,
-    spent_by_study,
 )
 from fedmed.types import PrivacyEvent
 from tests.ledger_record import RECORD
@@ -147,16 +145,6 @@ def test_events_count_every_record_once(some: list[LedgerRecord]) -> None:
     assert len({(event.noise_multiplier, event.sample_rate) for event in folded}) == len(folded)
 
 
-@settings(deadline=None, max_examples=25)
-@given(st.lists(records, max_size=12))
-def test_studies_share_out_all_that_was_spent(some: list[LedgerRecord]) -> None:
-    spent = spent_by_study(some)
-    assert sum(event.count for group in spent.values() for event in group) == len(some)
-    for study, group in spent.items():
-        assert group == events([record for record in some if record.study_digest == study])
-        assert len(attempts_charged(some, study)) == sum(event.count for event in group)
-
-
 def test_events_keep_the_order_in_which_they_first_occur() -> None:
     other = replace(RECORD, noise_multiplier=1.0)
     assert events([other, RECORD, RECORD]) == (
@@ -171,19 +159,11 @@ def test_a_repeated_attempt_is_charged_twice() -> None:
     assert events([RECORD, RECORD])[0].count == 2
 
 
-def test_attempts_are_listed_for_one_study_in_ledger_order() -> None:
-    foreign = replace(RECORD, study_digest=bytes(32))
-    second = replace(RECORD, round_number=4, attempt=2)
-    assert attempts_charged([RECORD, foreign, second], RECORD.study_digest) == ((3, 1), (4, 2))
-    assert attempts_charged([RECORD], bytes(32)) == ()
-
-
-def test_an_exact_sum_is_recorded_counts_as_an_attempt_and_costs_no_epsilon() -> None:
+def test_an_exact_sum_is_recorded_and_costs_no_epsilon() -> None:
     exact = replace(RECORD, mechanism=Mechanism.EXACT_SUM, noise_multiplier=0.0)
     assert LedgerRecord.from_bytes(exact.to_bytes()) == exact
     assert exact.event is None
     assert events([exact, RECORD, exact]) == events([RECORD])
-    assert len(attempts_charged([exact, RECORD], RECORD.study_digest)) == 2
 
 
 @pytest.mark.parametrize(
