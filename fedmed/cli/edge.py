@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import click
 
@@ -31,9 +31,6 @@ from fedmed.errors import (
     StudyRefused,
     TooFewNodes,
 )
-
-if TYPE_CHECKING:
-    import typer
 
 DONE, UNEXPECTED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -76,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     try:
-        answer = load_app()(args=list(arguments), prog_name="fedmed", standalone_mode=False)
+        answer = load_command()(args=list(arguments), prog_name="fedmed", standalone_mode=False)
     except click.exceptions.Exit as end:
         answer = end.exit_code
     except click.ClickException as fault:
@@ -97,11 +94,14 @@ def run(arguments: Sequence[str]) -> int:
     return answer if isinstance(answer, int) else DONE
 
 
-def load_app() -> typer.Typer:
-    """Load the commands; apart from `run`, so that importing this module stays cheap."""
+@functools.cache
+def load_command() -> click.Command:
+    """Build all commands, once a process; apart from `run`, so that importing this module stays cheap."""
+    from typer.main import get_command
+
     from fedmed.cli.app import app
 
-    return app
+    return get_command(app)
 
 
 def remedy_for(fault: FedMedError) -> str:

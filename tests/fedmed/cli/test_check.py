@@ -12,10 +12,17 @@ from tests.small_province import small_study
 from tests.small_question import small_question
 
 
-@pytest.fixture
-def study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    path = tmp_path / "study.toml"
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("check") / "study.toml"
     assert run(["study", "new", str(path)]) == 0
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def study(template: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(template, encoding="utf-8")
     capsys.readouterr()
     return path
 

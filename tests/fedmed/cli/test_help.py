@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import click
 import pytest
-import typer
 
-from fedmed.cli.edge import load_app
+from fedmed.cli.edge import load_command
 
 
 def commands(
@@ -19,7 +18,7 @@ def commands(
             yield from commands(command.commands[name], (*words, name))
 
 
-ROOT = typer.main.get_command(load_app())
+ROOT = load_command()
 COMMANDS = dict(commands(ROOT))
 
 
