@@ -36,6 +36,8 @@ from fedmed.types import FloatArray
 
 LONGEST_STEP = 3.0
 """Most that a coefficient moves in one round, in units of half the term's range."""
+BASELINE = "the baseline"
+"""What a diagnosis calls the intervals of Cox's model."""
 HIDDEN = 2.0
 """Least smallest eigenvalue of the information in units of its noise, for a result."""
 
@@ -242,9 +244,11 @@ def _inverse(fit: NoisyFit, first: int, model: BoundedModel) -> FloatArray:
     """Inverse of the mean information, or the diagnosis that there is none."""
     values, vectors = np.linalg.eigh(fit.informations[first:].mean(axis=0))
     if values[0] < HIDDEN * _information_noise(fit, first, model):
+        weakest = weakest_term(vectors[:, 0], model)
+        remedy = "widen time.interval" if weakest == BASELINE else "leave it out or merge levels"
         raise DataContractError(
-            f"the noise hides what the rows say about {weakest_term(vectors[:, 0], model)}: leave it out or "
-            "merge levels, narrow the public bounds, raise epsilon, or widen the cohort"
+            f"the noise hides what the rows say about {weakest}: {remedy}, narrow the public bounds, raise "
+            "epsilon, or widen the cohort; rows that the model cannot use look the same from here"
         )
     inverse: FloatArray = (vectors / values) @ vectors.T
     return inverse
@@ -252,7 +256,7 @@ def _inverse(fit: NoisyFit, first: int, model: BoundedModel) -> FloatArray:
 
 def weakest_term(direction: FloatArray, model: BoundedModel) -> str:
     """The term that weighs most in a direction, shape (parameters,), of little information."""
-    names = (*("the baseline",) * model.segments, *model.design.labels)
+    names = (*(BASELINE,) * model.segments, *model.design.labels)
     weights = np.abs(direction)
     if model.design.intercept and len(weights) > 1:
         weights[model.segments] = 0.0  # nobody can leave the constant out

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from fedmed.analytics import newton
+from fedmed.analytics.design import INTERCEPT
 from fedmed.analytics.families import Evaluation, Family, pack, unpack
 from fedmed.analytics.model import Model
 from fedmed.analytics.newton import Ending, NewtonState, Objective
@@ -26,6 +27,13 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 """Named arrays of float64 or int64 (Any: a mapping holds both)."""
 
 _ENDINGS = tuple(Ending)
+_FALL_OUT: Mapping[Family | None, str] = {
+    Family.LOGISTIC: "rows whose outcome is neither 0 nor 1 (or, with at_least, is missing)",
+    Family.POISSON: "rows whose outcome is no whole number from 0 on",
+    Family.NEGATIVE_BINOMIAL: "rows whose outcome is no whole number from 0 on",
+    Family.GAMMA: "rows whose outcome is not above 0",
+    None: "rows with a time before time.start or an event other than 1 and 0 (censored)",
+}
 LOG_ALPHA = "log_alpha"
 
 
@@ -238,7 +246,7 @@ def finish(fit: Fit, model: Model, *, level: float = 0.95, minimum: int = 10) ->
             term and the remedy and never a count.
     """
     found, state, support = fit.found, fit.state, fit.support
-    check_ending(state, labels=model.labels, rounds=fit.rounds)
+    check_ending(state, model=model, rounds=fit.rounds)
     if found is None or support is None:
         raise DataContractError("the fit has not been evaluated: run the study's first round")
     check_support(support, model.design, minimum=minimum, both_outcomes=model.family is Family.LOGISTIC)
@@ -277,31 +285,48 @@ def in_units(
     return labels, estimates, spread
 
 
-def check_ending(state: NewtonState, *, labels: tuple[str, ...], rounds: int) -> None:
+def check_ending(state: NewtonState, *, model: Model, rounds: int) -> None:
     """Raise `DataContractError` with a diagnosis unless the fit converged.
 
     Args:
         state: The iteration.
-        labels: Names of all parameters.
+        model: What was fitted.
         rounds: Rounds used.
     """
     if state.ending is Ending.CONVERGED:
         return
-    term = labels[state.culprit] if state.culprit >= 0 else ""
+    term = model.labels[state.culprit] if state.culprit >= 0 else ""
     if term == LOG_ALPHA:
         raise DataContractError(
             "the outcome varies no more than a Poisson outcome does, so alpha has no estimate: use family "
             "poisson"
         )
-    raise DataContractError(_diagnosis(term, rounds)[state.ending])
+    fallen = _FALL_OUT[model.family]
+    if state.ending is Ending.SEPARATED and term == INTERCEPT:
+        raise DataContractError(
+            "the outcome is the same in all usable rows, or never above 0: check its column, its bounds and "
+            f"at_least; {fallen} fall out"
+        )
+    if state.ending is Ending.COLLINEAR and term == INTERCEPT:
+        raise DataContractError(
+            "a term never varies, so that it repeats the constant: look for a number that is always at one "
+            "of its bounds, and for a level that everybody or nobody has; leave it out or correct the bounds"
+        )
+    raise DataContractError(_diagnosis(term, rounds, fallen)[state.ending])
 
 
-def _diagnosis(term: str, rounds: int) -> Mapping[Ending, str]:
+def _diagnosis(term: str, rounds: int, fallen: str) -> Mapping[Ending, str]:
     """Cause and remedy of every bad ending."""
     return {
         Ending.RUNNING: f"the fit did not converge in {rounds} rounds: raise regression.rounds",
-        Ending.NO_ROWS: "no usable row at any node: check the columns and the declared levels and bounds",
-        Ending.COLLINEAR: f"term {term} repeats other terms or never varies: leave it out or merge levels",
+        Ending.NO_ROWS: (
+            "no usable row at any node, or no event: check the columns and the declared levels and bounds; "
+            f"{fallen} fall out, and so do rows with a missing value or an undeclared level"
+        ),
+        Ending.COLLINEAR: (
+            f"term {term} repeats other terms or never varies, or far too little within its bounds: leave it "
+            "out, merge levels, or bring its low and high nearer to its values"
+        ),
         Ending.SEPARATED: (
             f"term {term} separates the outcome (its estimate runs to infinity): merge its levels, leave it "
             "out, or choose another family"

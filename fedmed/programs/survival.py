@@ -14,6 +14,7 @@ from fedmed.analytics.survival import (
     log_rank,
     merged,
     rounded,
+    seen_times,
     shown_grid,
     shown_points,
 )
@@ -64,7 +65,7 @@ class SurvivalProgram:
         """See `Program.document`: points of each curve, and the log-rank test of several.
 
         Raises:
-            DataContractError: a group is too small to be shown.
+            DataContractError: a group is too small to be shown, or no point of any curve may be shown.
         """
         table, counts = self.spec.survival, state[COUNTS]
         is_exact, variance = self.spec.privacy.is_exact, float(state[NOISE_STD][0]) ** 2
@@ -75,6 +76,8 @@ class SurvivalProgram:
             _exact_points(own, table) if is_exact else _noisy_points(own, table, noise_variance=variance)
             for own in counts
         ]
+        if not any(curves):
+            raise DataContractError(_nothing_shown(table, is_exact=is_exact))
         return {
             "exact": is_exact,
             "confidence": table.confidence,
@@ -97,8 +100,31 @@ def _require_persons(counts: IntArray, table: CurvesTable) -> None:
         if own.sum() < table.min_cell:
             raise DataContractError(
                 f"group {name} holds fewer than {table.min_cell} persons: merge it with another group, "
-                "or leave it out"
+                f"or leave it out; {_fallen(table)}"
             )
+
+
+def _nothing_shown(table: CurvesTable, *, is_exact: bool) -> str:
+    """Cause and remedy of a study whose curves have no point."""
+    if is_exact:
+        return (
+            f"no point may be shown: of no group did {table.min_cell} persons or more have the event within "
+            "the grid, with as many at risk afterwards or nobody: merge groups, or take more or wider "
+            f"intervals; {_fallen(table)}"
+        )
+    return (
+        "the noise hides every curve: raise epsilon, widen the cohort, merge groups, or take fewer "
+        f"intervals; {_fallen(table)}"
+    )
+
+
+def _fallen(table: CurvesTable) -> str:
+    """Which rows do not count."""
+    time = table.time
+    return (
+        f"rows whose {time.column} is missing or below {time.start:g}, or whose {time.event} is neither 1 "
+        "(event) nor 0 (censored), do not count"
+    )
 
 
 def _exact_points(counts: IntArray, table: CurvesTable) -> tuple[CurvePoint, ...]:
@@ -109,6 +135,7 @@ def _exact_points(counts: IntArray, table: CurvesTable) -> tuple[CurvePoint, ...
 
 
 def _noisy_points(counts: FloatArray, table: CurvesTable, *, noise_variance: float) -> tuple[CurvePoint, ...]:
-    """The curve at every interval: noise protects them all."""
+    """The curve as far as persons stand out of the noise, which protects every point."""
     curve = kaplan_meier(counts, level=table.confidence, noise_variance=noise_variance)
-    return shown_points(curve, table.time.ends)
+    seen = seen_times(curve.at_risk, noise_variance=noise_variance)
+    return shown_points(curve, table.time.ends[:seen])

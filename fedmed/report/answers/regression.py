@@ -102,9 +102,14 @@ def _finding(effects: Mapping[str, ForestRow], *, family: str, ratio: str, said:
     ratio = ratio.lower()
     name = NAMES[family][0].upper() + NAMES[family][1:]
     if not clear:
-        return f"{name}: no term's interval leaves out a {ratio} of 1."
+        return f"{name}: no term's interval leaves out {_a(ratio)} of 1."
     named = "; ".join(f"{ratio_text(row.estimate)} ({said[term]})" for term, row in clear[:3])
-    return f"{name}. Farthest from a {ratio} of 1: {named}."
+    return f"{name}. Farthest from {_a(ratio)} of 1: {named}."
+
+
+def _a(ratio: str) -> str:
+    """A ratio's name in a sentence."""
+    return f"{'an' if ratio[0] in 'aeiou' else 'a'} {ratio}"
 
 
 def _coefficients(result: Document, *, ratio: str, level: str, said: Mapping[str, str]) -> TidyTable:
@@ -221,8 +226,8 @@ def _tiles(result: Document, words: Words) -> Iterator[tuple[str, str, str]]:
 def _notes(ratio: str, what: str, *, level: str, has_noise: bool) -> Iterator[str]:
     """How to read it."""
     yield (
-        f"A {ratio.lower()} of 1.20 means: the {what} is 20 % higher for one unit more of the column, or "
-        "against the reference level, all other terms equal."
+        f"{_a(ratio.lower()).capitalize()} of 1.20 means: the {what} is 20 % higher for one unit more of the "
+        "column, or against the reference level, all other terms equal."
     )
     if has_noise:
         yield (
@@ -234,6 +239,10 @@ def _notes(ratio: str, what: str, *, level: str, has_noise: bool) -> Iterator[st
             "The fit is the one that pooled rows would give: Newton steps on exact sums over the provinces, "
             "without any row leaving them."
         )
+    yield (
+        "Rows with a missing value, an undeclared level, or an outcome that the model cannot have (a count "
+        "below 0, say) are not in the fit."
+    )
     yield f"Intervals are Wald's at {level}, from estimate and standard error; p is two-sided."
 
 

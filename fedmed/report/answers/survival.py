@@ -27,7 +27,7 @@ def survival_answer(document: Document) -> Answer:
     return Answer(
         finding=_finding(curves, result, words),
         tables=(_table(result, words), *_log_rank_table(result)),
-        figures=(_figure(curves, result, words),),
+        figures=(_figure(curves, result, words),) if any(curve.times for curve in curves) else (),
         tiles=tuple(_tiles(curves, result, words)),
         notes=tuple(_notes(document)),
     )
@@ -228,5 +228,6 @@ def _notes(document: Document) -> Iterator[str]:
     else:
         yield (
             "Counts carry privacy noise, so that numbers at risk may be off and need not fall in whole "
-            "steps; the intervals hold sampling and noise together."
+            "steps; the intervals hold sampling and noise together. A curve ends where noise hides how "
+            "many are still at risk."
         )

@@ -214,8 +214,23 @@ def test_complete_separation_by_a_number_is_named():
 def test_no_usable_row_is_said():
     frame = claims(rows=40)
     frame["age"] = np.nan
-    with pytest.raises(DataContractError, match="no usable row"):
+    with pytest.raises(DataContractError, match=r"no usable row.*neither 0 nor 1.*fall out"):
         finish(federated(Family.LOGISTIC, DESIGN, split(frame, "site", "stay")), DESIGN)
+
+
+@pytest.mark.parametrize("family", [Family.LOGISTIC, Family.POISSON])
+def test_an_outcome_that_nobody_has_is_said(family):
+    frame = claims(rows=400)
+    frame["stay"] = 0.0
+    with pytest.raises(DataContractError, match="outcome is the same in all usable rows, or never above 0"):
+        finish(federated(family, DESIGN, split(frame, "site", "stay")), DESIGN)
+
+
+def test_a_number_always_at_its_bound_is_no_fault_of_the_constant():
+    frame = claims(rows=400)
+    frame["age"] += 1e6
+    with pytest.raises(DataContractError, match="always at one of its bounds"):
+        finish(federated(Family.POISSON, DESIGN, split(frame, "site", "visits")), DESIGN)
 
 
 def test_badly_scaled_columns_do_no_harm():

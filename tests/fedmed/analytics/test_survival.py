@@ -11,6 +11,7 @@ from fedmed.analytics.survival import (
     merged,
     node_counts,
     rounded,
+    seen_times,
     shown_grid,
     shown_points,
 )
@@ -84,6 +85,15 @@ def test_negative_noisy_cells_are_not_cut_off_before_cumulating():
     np.testing.assert_allclose(curve.at_risk, [8.0, 2.0, 5.0])
     assert np.all(np.diff(curve.survival) <= 0)
     assert np.all((curve.survival >= 0) & (curve.survival <= 1))
+
+
+def test_a_noisy_curve_ends_where_noise_hides_who_is_at_risk():
+    """With a variance of 2 the noise of numbers at risk has deviations 4, 3.5, 2.8 and 2."""
+    assert seen_times(np.array([16.0, 14.0, 11.4, 8.0]), noise_variance=2.0) == 4
+    assert seen_times(np.array([16.0, 13.0, 11.4, 8.0]), noise_variance=2.0) == 1
+    draws = np.random.default_rng(5).normal(size=(500, 2, 12))
+    of_nobody = [kaplan_meier(counts, noise_variance=1.0).at_risk for counts in draws]
+    assert not any(seen_times(at_risk, noise_variance=1.0) for at_risk in of_nobody)
 
 
 def test_a_single_group_has_no_log_rank_test():

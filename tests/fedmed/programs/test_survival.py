@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from fedmed.errors import DataContractError
+from fedmed.programs.survival import COUNTS, NOISE_STD, SurvivalProgram
 from fedmed.simulation import run_question
+from fedmed.study import SurvivalStudy
 from tests.small_regression import ROSSI_TIME, fitting, provinces, rossi
 
 BY = {"column": "fin", "levels": ["0", "1"]}
@@ -64,3 +66,26 @@ def test_a_group_too_small_is_not_shown(tmp_path: Path) -> None:
     spec = fitting("survival", {"time": ROSSI_TIME, "by": by}, tables)
     with pytest.raises(DataContractError, match="group 18 holds fewer than 11 persons"):
         run_question(spec, tables, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "noise", "counts", "said"),
+    [
+        (None, 0.0, (40, 0), "11 persons or more have the event.*whose arrest is neither 1"),
+        (8.0, 3.0, (0, 0), "noise hides every curve.*raise epsilon"),
+    ],
+)
+def test_a_study_without_any_point_ends_with_a_diagnosis(
+    epsilon: float | None, noise: float, counts: tuple[int, int], said: str
+) -> None:
+    """Everybody is censored; nobody is there, but noise is."""
+    tables = provinces(rossi())
+    spec = fitting("survival", {"time": ROSSI_TIME, "by": BY}, tables, epsilon=epsilon)
+    assert isinstance(spec, SurvivalStudy)
+    state = {
+        COUNTS: np.tile(np.array(counts)[:, None], (2, 1, 52)),
+        NOISE_STD: np.array([noise]),
+    }
+    with pytest.raises(DataContractError, match=said) as caught:
+        SurvivalProgram(spec=spec).document(state)
+    assert caught.value.exit_code == 7

@@ -58,6 +58,16 @@ def test_survival_says_where_the_curves_end_and_whether_they_differ(make_documen
     assert len(answer.tables[0].rows) == 24
 
 
+def test_curves_without_a_point_have_no_picture(make_document: Make) -> None:
+    def change(document: dict[str, Any]) -> None:
+        for curve in document["result"]["curves"]:
+            curve["points"] = []
+
+    answer = answer_of(make_document("survival", change=change))
+    assert answer.figures == ()
+    assert "Not every curve may be shown" in answer.finding
+
+
 def test_a_result_of_another_version_is_refused(make_document: Make) -> None:
     with pytest.raises(ConfigError, match="another version"):
         answer_of(make_document("survival", change=lambda d: d["result"].pop("curves")))
