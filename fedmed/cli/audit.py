@@ -91,7 +91,7 @@ def with_canaries(spec: TrainingStudy, canaries: int | None) -> TrainingStudy:
     document = tomllib.loads(to_toml(spec))
     changed = study_from_document({**document, "audit": {} if canaries is None else {"canaries": canaries}})
     if not isinstance(changed, TrainingStudy):
-        raise ConfigError("only studies that train a model carry canaries")
+        raise ConfigError('only studies that train a model carry canaries: name one with kind = "training"')
     return changed
 
 

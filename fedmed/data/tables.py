@@ -150,7 +150,7 @@ def _check_kind(path: Path) -> None:
         with _opened(path) as file:
             start = file.read(len(_PARQUET))
     except _CUT_SHORT:
-        raise DataContractError(f"{path.name}: cannot be read to its end; export it again") from None
+        raise _cut_short(path) from None
     if start == _PARQUET:
         raise DataContractError(f"{path.name}: holds Parquet; call it {path.stem}.parquet")
 
@@ -172,7 +172,12 @@ def _check_text(path: Path) -> None:
             "(of a Chinese export: iconv -f GB18030 -t UTF-8)"
         ) from None
     except _CUT_SHORT:
-        raise DataContractError(f"{path.name}: cannot be read to its end; export it again") from None
+        raise _cut_short(path) from None
+
+
+def _cut_short(path: Path) -> DataContractError:
+    """What is said of a file that ends too early, or is not gzipped although its name says so."""
+    return DataContractError(f"{path.name}: cannot be read to its end; export it again")
 
 
 def _check_widths(path: Path) -> None:

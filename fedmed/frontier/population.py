@@ -42,7 +42,9 @@ def deal(
     of_row = np.asarray(codes.to_numpy(zero_copy_only=False), dtype=np.int64)
     persons = int(of_row.max()) + 1 if of_row.size else 0
     if people > persons:
-        raise DataContractError(f"the rows hold {persons:,} persons, so {people:,} cannot be had")
+        raise DataContractError(
+            f"the rows hold {persons:,} persons, so {people:,} cannot be had: ask for fewer"
+        )
     if people == persons and nodes == len(homes):
         return dict(tables)
     rank = np.random.default_rng(seed).permutation(persons)[of_row]

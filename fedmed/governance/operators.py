@@ -211,7 +211,10 @@ def sign_act(act: OperatorAct, identity: Identity) -> SignedAct:
     Raises:
         ConfigError: the key is another operator's.
     """
-    require(act.operator == identity.name, f"the key is {identity.name}'s, the act names {act.operator}")
+    require(
+        act.operator == identity.name,
+        f"the key is {identity.name}'s, the act names {act.operator}: sign with the operator's own",
+    )
     body = act.to_bytes()
     return SignedAct(body=body, signature=identity.sign(signed_bytes("operator_act", body)))
 

@@ -95,7 +95,7 @@ def clipped_gradient_sum(
         Goodfellow 2015, arXiv:1510.01799 (norms from one backward pass).
     """
     check_parameters(parameters, layout)
-    require(examples.inputs == layout.inputs, f"examples: {examples.inputs} inputs, model: {layout.inputs}")
+    layout.require_inputs(examples.inputs)
     with computing(threads):
         chunk_rows = _chunk_rows(layout)
         passes = BlockedPasses(parameters, layout, rows=min(chunk_rows, padded(examples.rows, BLOCK_ROWS)))

@@ -41,7 +41,9 @@ class PersonClip:
     rows: Literal["mean", "sum"] = "mean"
 
     def __post_init__(self) -> None:
-        require(math.isfinite(self.norm) and self.norm > 0, f"clip norm must be finite, > 0: {self.norm}")
+        require(
+            math.isfinite(self.norm) and self.norm > 0, f"clip norm must be finite and > 0, got {self.norm}"
+        )
         require(self.rows in ("mean", "sum"), f"rows of a person must be 'mean' or 'sum', got {self.rows!r}")
 
 
@@ -93,6 +95,10 @@ class ModelLayout:
     def size(self) -> int:
         """Number p of parameters."""
         return sum(outputs * (inputs + 1) for outputs, inputs in self.layers)
+
+    def require_inputs(self, found: int) -> None:
+        """Refuse examples of another width; raises `ConfigError`."""
+        require(found == self.inputs, f"examples have {found} inputs, the model takes {self.inputs}")
 
     def initial(self, seed_digest: bytes) -> FloatArray:
         """Public values to start from, the same on every machine.

@@ -51,7 +51,7 @@ def probabilities(parameters: FloatArray, layout: ModelLayout, examples: Example
         ConfigError: the examples have another width than the model.
     """
     check_parameters(parameters, layout)
-    require(examples.inputs == layout.inputs, f"examples: {examples.inputs} inputs, model: {layout.inputs}")
+    layout.require_inputs(examples.inputs)
     logits = np.empty(examples.rows)
     step = max(1, _BLOCK_VALUES // layout.inputs)
     for start in range(0, examples.rows, step):

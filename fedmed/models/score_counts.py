@@ -44,7 +44,7 @@ def score_counts(
     """
     check_parameters(parameters, layout)
     require(bins >= 2, f"bins must be >= 2, got {bins}")
-    require(examples.inputs == layout.inputs, f"examples: {examples.inputs} inputs, model: {layout.inputs}")
+    layout.require_inputs(examples.inputs)
     scores = _person_means(_row_scores(parameters, examples, layout, threads), examples)
     labels = _person_means(examples.labels.astype(np.float64), examples)
     known = np.isfinite(scores) & np.isfinite(labels)

@@ -30,4 +30,6 @@ def stages_for(spec: StudySpec, ground: Ground) -> tuple[Stage, ...]:
             return regression.stages(spec, ground)
         case SurvivalStudy():
             return survival.stages(spec, ground)
-    raise ConfigError(f"study.kind: {spec.kind.value} has no plan, so nobody can say what it would cost")
+    raise ConfigError(
+        f"study.kind: {spec.kind.value} has no plan, so nobody can say what it would cost; update FedMed"
+    )

@@ -329,7 +329,7 @@ def _bytes(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(1 << 20)
     except OSError as fault:
-        raise ConfigError(f"cannot read {path}: {fault.strerror}") from None
+        raise ConfigError(f"cannot read {path}: {fault.strerror}; name another file") from None
 
 
 def _say(text: str) -> None:

@@ -34,7 +34,7 @@ def review(
     try:
         data = bundle.read_bytes()
     except OSError as fault:
-        raise ConfigError(f"cannot read {bundle}: {fault.strerror}") from None
+        raise ConfigError(f"cannot read {bundle}: {fault.strerror}; name another file") from None
     reviewer = read_operator_key(key)
     content = look_into(data)
     typer.echo(f"{content.settings}\nfiles: {', '.join(content.names)}; no code", err=True)
