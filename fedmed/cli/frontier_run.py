@@ -7,7 +7,7 @@ Any joblib backend takes over by being active around the call, so a cluster need
         run_frontier(spec, rows, grid, options=FrontierOptions(..., jobs=64), console=Console())
 
 Workers need this wheel and, for rows in a file, the file at the same path. Rows come back to the caller, who
-alone writes.
+alone writes: each task's when it ends, under Ray those of ``2 * jobs`` tasks together.
 """
 
 from __future__ import annotations
@@ -100,9 +100,17 @@ def run_frontier(
 def _results(
     todo: Sequence[tuple[str, Task]], ground: Ground, *, jobs: int
 ) -> Iterator[tuple[str, Task, tuple[Row, ...]]]:
-    """Tasks with their rows, in the order in which they end."""
-    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="2*n_jobs")
-    yield from parallel(joblib.delayed(_one)(key, task, ground) for key, task in todo)
+    """Tasks with their rows, in the order in which they end as far as the backend tells it."""
+    calls = [joblib.delayed(_one)(key, task, ground) for key, task in todo]
+    backend, _ = joblib.parallel.get_active_backend()
+    if backend.supports_return_generator:
+        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch="2*n_jobs")
+        yield from parallel(calls)
+        return
+    # Ray's backend gives rows back only when a whole list is done: short lists, so that a kill loses little.
+    with joblib.Parallel(n_jobs=jobs) as pool:
+        for first in range(0, len(calls), 2 * jobs):
+            yield from pool(calls[first : first + 2 * jobs])
 
 
 def _one(key: str, task: Task, ground: Ground) -> tuple[str, Task, tuple[Row, ...]]:

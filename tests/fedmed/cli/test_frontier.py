@@ -14,6 +14,7 @@ import joblib
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from joblib._parallel_backends import ThreadingBackend
 from rich.console import Console
 
 from fedmed.cli.edge import run
@@ -139,17 +140,26 @@ def test_tasks_and_rows_travel_to_other_processes(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps((ground, tasks, ROW))) == (ground, tasks, ROW)  # noqa: S301
 
 
+class WholeLists(ThreadingBackend):
+    """Gives nothing back before a list is done, as Ray's backend does."""
+
+    supports_return_generator = False
+
+
 @pytest.mark.slow
-def test_another_backend_of_joblib_takes_over(study: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["threading", "whole lists"])
+def test_another_backend_of_joblib_takes_over(backend: str, study: Path, tmp_path: Path) -> None:
+    joblib.register_parallel_backend("whole lists", WholeLists)
     spec = as_training(load_study(study.read_text(encoding="utf-8")))
-    texts = {**TEXTS, "modes": "aggregate", "people": PEOPLE, "aggregations": ROUNDS}
+    # Five tasks: more than one list of two jobs, which holds four.
+    texts = {**TEXTS, "epsilons": "1,2", "modes": "aggregate", "people": PEOPLE, "aggregations": ROUNDS}
     options = FrontierOptions(folder=tmp_path / "f", jobs=2, budget=2.0, is_fresh=False)
     rows = rows_for(spec, data=None, site_column="site")
-    with joblib.parallel_config(backend="threading"):
+    with joblib.parallel_config(backend=backend):
         found = run_frontier(
             spec, rows, read_grid(spec, texts, seeds=1), options=options, console=Console(quiet=True)
         )
-    assert [point.epsilon for point in found.points] == [spec.privacy.epsilon]
-    assert (found.runs, found.encrypted_runs) == (1, 1)
+    assert [point.epsilon for point in found.points] == [1, 2]
+    assert (found.runs, found.encrypted_runs) == (2, 1)
     page = (tmp_path / "f" / "frontier.html").read_text(encoding="utf-8")
     assert found.advice.headline in page
