@@ -44,7 +44,14 @@ def _document(found: Frontier, folder: Path) -> dict[str, object]:
 
 def _table(found: Frontier) -> Table:
     """One line a choice."""
-    table = Table(box=box.SIMPLE_HEAD, title=Text(found.study), title_justify="left", pad_edge=False)
+    # The widest rows fill 80 columns: a terminal of that width must not cut the last one.
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=Text(found.study),
+        title_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+    )
     table.add_column("Choice", no_wrap=True)
     for heading in ("Eps", "AUC", "Worst", "Fallback", "A year", "Bytes", "Time"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -87,6 +87,7 @@ def _reasons(
 ) -> Iterator[str]:
     """Why, a sentence each."""
     yield _why_this_epsilon(chosen, best, within)
+    yield from _why_so_many(chosen)
     yield from _other_modes(chosen, within)
     yield from _against(chosen, levels)
     yield _province_and_privacy(chosen)
@@ -108,7 +109,7 @@ def _why_this_epsilon(chosen: FrontierPoint, best: FrontierPoint, within: Sequen
         gap = metric_gap(best.auc.mean, chosen.auc.mean)
         text = (
             f"More epsilon buys little: the best within the budget is {metric(best.auc.mean)} "
-            f"({best.mode.value} at epsilon {best.epsilon:g}), {gap:.3f} higher, but "
+            f"({best.mode.value} at epsilon {best.epsilon:g}), {gap:.3f} higher, but only "
             f"{_studies(best.a_year)} the year."
         )
     else:
@@ -118,7 +119,17 @@ def _why_this_epsilon(chosen: FrontierPoint, best: FrontierPoint, within: Sequen
         text += (
             f" Less costs accuracy: epsilon {below.epsilon:g} loses {loss:.3f} ({metric(below.auc.mean)})."
         )
-    return text
+    return f"{text} Advised is the least epsilon that stays within {TOLERANCE:g} of the best."
+
+
+def _why_so_many(chosen: FrontierPoint) -> Iterator[str]:
+    """Why more studies fit than a division would give; nothing where one fits, for there is no sum."""
+    if chosen.a_year > 1:
+        yield (
+            f"The ledger composes what a year's studies release, which costs less than adding their "
+            f"epsilons: {chosen.a_year} studies at epsilon {chosen.epsilon:g} come to "
+            f"{epsilon_text(chosen.year_epsilon)} together, one more would pass the budget."
+        )
 
 
 def _other_modes(chosen: FrontierPoint, within: Sequence[FrontierPoint]) -> Iterator[str]:

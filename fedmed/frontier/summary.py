@@ -70,8 +70,7 @@ def studies_a_year(events: tuple[PrivacyEvent, ...], delta: float, *, budget: fl
     """
 
     def fits(studies: int) -> bool:
-        many = [replace(event, count=event.count * studies) for event in events]
-        return epsilon(many, delta) <= budget
+        return epsilon_of_studies(events, delta, studies=studies) <= budget
 
     low, high = 0, 1
     while high <= MOST_A_YEAR and fits(high):
@@ -82,6 +81,13 @@ def studies_a_year(events: tuple[PrivacyEvent, ...], delta: float, *, budget: fl
     return low
 
 
+def epsilon_of_studies(events: Iterable[PrivacyEvent], delta: float, *, studies: int) -> float:
+    """Epsilon of several studies with the same releases, composed as a ledger composes them; 0 for none."""
+    if studies == 0:
+        return 0.0
+    return epsilon([replace(event, count=event.count * studies) for event in events], delta)
+
+
 def _choice_of(row: Row) -> tuple[object, ...]:
     """What makes two rows seeds of one point, in the order of the page."""
     return (row.nodes, row.people, row.clip_norm, row.aggregations, row.scheme, row.mode, row.epsilon)
@@ -90,7 +96,8 @@ def _choice_of(row: Row) -> tuple[object, ...]:
 def _point(rows: Sequence[Row], *, budget: float) -> FrontierPoint:
     """One choice over its seeds."""
     first = rows[0]
-    events = read_events(first.events)
+    events, delta = read_events(first.events), first.delta or 0.0
+    fitting = studies_a_year(events, delta, budget=budget)
     return FrontierPoint(
         setting=Setting(nodes=first.nodes, people=first.people),
         mode=Mode(first.mode),
@@ -105,7 +112,8 @@ def _point(rows: Sequence[Row], *, budget: float) -> FrontierPoint:
         fallback_epsilon=first.fallback_epsilon or 0.0,
         size_bytes=first.size_bytes,
         seconds=first.seconds,
-        a_year=studies_a_year(events, first.delta or 0.0, budget=budget),
+        a_year=fitting,
+        year_epsilon=epsilon_of_studies(events, delta, studies=fitting),
         is_on_front=False,
     )
 

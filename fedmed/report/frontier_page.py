@@ -29,6 +29,7 @@ from fedmed.report.units import (
     ratio,
 )
 from fedmed.report.units import epsilon as epsilon_text
+from fedmed.types import Mode
 
 PLOT_LEAD = (
     "Lines are means over seeds, bands reach from the least to the largest seed. Filled marks are on the "
@@ -217,9 +218,35 @@ def _level_cell(level: Level | None) -> Cell:
     return Cell(text=metric(level.auc.mean), note=metric(level.worst_auc), is_number=True)
 
 
+MODE_WORDS = {
+    Mode.AGGREGATE: "all provinces take each step of the training together: every one adds its clipped "
+    "gradients and its share of the noise, and only the sum is opened",
+    Mode.LOCAL: "each province takes some steps on its own rows, adds all the noise itself, and the models "
+    "are averaged",
+    Mode.STATISTICS: "the provinces add up noisy sums and products of the columns once, and the model is "
+    "worked out from these",
+}
+
+
+def _words(frontier: Frontier) -> Iterator[str]:
+    """What the words on the page mean, for a reader who knows none of them."""
+    yield (
+        "Epsilon bounds what taking part can reveal: whatever anyone knew of a person, the odds of a guess "
+        "about that person change at most by a factor of e to the power of epsilon, 2.7 at 1 and 7.4 at 2 "
+        f"(but for a chance of about delta, {delta(frontier.delta)})."
+    )
+    yield (
+        "AUC is the chance that the model ranks a person with the outcome above one without it: 0.5 is "
+        "guessing, 1 is perfect."
+    )
+    for mode in dict.fromkeys(point.mode for point in frontier.points):
+        yield f"Mode {mode.value}: {MODE_WORDS[mode]}."
+
+
 def _meaning(frontier: Frontier) -> tuple[str, ...]:
     """What the reader must know of how it was made."""
     return (
+        *_words(frontier),
         "Everything is simulated on local tables with known rows; every figure is the mean over "
         f"{plural(len(frontier.seeds), 'seed')}. A seed decides the rows; noise comes from the operating "
         "system, so a repeated run differs within its standard error.",

@@ -85,6 +85,7 @@ class FrontierPoint:
         size_bytes: Bytes of one study, both ways; None where no run measured them.
         seconds: Of one study in simulation; None where no run measured them.
         a_year: How many such studies fit the year's budget.
+        year_epsilon: Epsilon of ``a_year`` such studies together; 0 where none fits.
         is_on_front: Whether no other choice of the setting is at least as good in epsilon, AUC, bytes and
             seconds and better in one.
     """
@@ -103,6 +104,7 @@ class FrontierPoint:
     size_bytes: int | None
     seconds: float | None
     a_year: int
+    year_epsilon: float
     is_on_front: bool
 
 

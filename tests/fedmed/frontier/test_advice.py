@@ -10,6 +10,7 @@ from fedmed.frontier.advice import advise
 from fedmed.frontier.rows import Row
 from fedmed.frontier.summary import levels_of, points_of
 from fedmed.report.frontier_result import Advice
+from fedmed.report.units import epsilon
 from tests.frontier_rows import baseline, federated
 
 
@@ -27,6 +28,12 @@ def test_the_least_epsilon_that_is_good_enough_is_advised() -> None:
     assert "such studies fit the year" in found.headline
     assert "More epsilon buys little: the best within the budget is 0.820" in found.reasons[0]
     assert "epsilon 0.25 loses 0.066" in found.reasons[0]
+    assert "Advised is the least epsilon that stays within 0.005 of the best." in found.reasons[0]
+    composed = (
+        f"{found.point.a_year} studies at epsilon 0.5 come to {epsilon(found.point.year_epsilon)} together"
+    )
+    assert composed in found.reasons[1]
+    assert 1.5 < found.point.year_epsilon <= 2 < 0.5 * found.point.a_year
 
 
 def test_what_the_budget_cannot_pay_is_not_advised() -> None:

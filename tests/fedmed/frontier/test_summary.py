@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from fedmed.frontier.summary import costed, levels_of, points_of, studies_a_year
+from fedmed.frontier.summary import (
+    costed,
+    epsilon_of_studies,
+    levels_of,
+    points_of,
+    studies_a_year,
+)
 from fedmed.privacy.accounting import epsilon
 from fedmed.types import PrivacyEvent
 from tests.frontier_rows import baseline, federated
@@ -63,3 +69,5 @@ def test_the_year_holds_as_many_studies_as_the_accounting_allows_and_no_more() -
     assert spent(number) <= 2.0 < spent(number + 1)
     assert number > 2.0 / spent(1)
     assert studies_a_year(events, delta, budget=0.1) == 0
+    assert epsilon_of_studies(events, delta, studies=number) == spent(number)
+    assert epsilon_of_studies(events, delta, studies=0) == 0

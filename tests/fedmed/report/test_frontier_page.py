@@ -36,6 +36,7 @@ POINT = FrontierPoint(
     size_bytes=20_000_000,
     seconds=9.0,
     a_year=12,
+    year_epsilon=1.96,
     is_on_front=True,
 )
 MORE = replace(POINT, epsilon=2.0, auc=Band(values=(0.82, 0.83)), a_year=1, is_on_front=False)
@@ -113,6 +114,8 @@ def test_a_page_is_escaped_self_contained_and_always_the_same() -> None:
     assert not any(word in page for word in ("src=", "<script", "@import", "mathdefault"))
     assert "epsilon 0.5" in page
     assert "the advice above" in page
+    assert "Mode aggregate: all provinces take each step" in page
+    assert "Mode statistics:" not in page
     assert "<script" not in render_frontier(frontier(HOSTILE))
 
 
