@@ -188,7 +188,8 @@ class NoisyTable:
 
     Attributes:
         coefficients: One line a coefficient; of Cox's model the terms alone.
-        dispersion: Of Gamma; 1 for the other families.
+        dispersion: Of Gamma, as intervals take it: at least `HIDDEN` standard deviations of its own noise, so
+            that noise never makes them too narrow; 1 for the other families.
         alpha: Of the negative binomial; None for the other families.
         alpha_noise: Standard deviation of the noise in alpha; None likewise.
         rounds: Rounds used.
@@ -264,11 +265,15 @@ def weakest_term(direction: FloatArray, model: BoundedModel) -> str:
 
 
 def _dispersion(fit: NoisyFit, first: int, model: BoundedModel) -> float:
-    """Mean squared relative residual of Gamma over rows, which the information's constant counts."""
+    """Mean squared relative residual of Gamma over rows, which the information's constant counts.
+
+    Noise may carry it to zero and below, where intervals would forget the sampling.
+    """
     if model.family is not Family.GAMMA:
         return 1.0
     rows = fit.informations[first:, 0, 0].mean()  # weights are 1, and so is the constant's column
-    return float(max(0.0, fit.moments[first:].mean(axis=0)[0] / max(1.0, rows)))
+    noise = _mean_noise(fit, slice(first, None)) * model.moment_bound / MOMENT_SHARE
+    return float(max(HIDDEN * noise, fit.moments[first:].mean(axis=0)[0]) / max(1.0, rows))
 
 
 def _alpha(fit: NoisyFit, first: int, model: BoundedModel) -> tuple[float | None, float | None]:

@@ -247,7 +247,9 @@ def _notes(ratio: str, what: str, *, level: str, has_noise: bool) -> Iterator[st
 
 
 def _spread_note(result: Document) -> Iterator[str]:
-    """Whether counts spread more than a Poisson model lets them."""
+    """Whether counts spread more than a Poisson model lets them; how sure a noisy dispersion is."""
+    if result["family"] == "gamma" and not result["exact"]:
+        yield "The dispersion is at least twice its own noise, so that intervals err to the wide side."
     if result["family"] != "poisson":
         return
     found = result["model"].get("dispersion")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,9 @@ from fedmed.errors import DataContractError
 from tests.fedmed.analytics.test_bounded_scores import DESIGN
 
 MODEL = BoundedModel(design=DESIGN, family=Family.LOGISTIC)
+RATES = BoundedModel(
+    design=DESIGN, family=Family.POISSON, mean_low=0.2, mean_high=20.0, high=60, exposure=(1.0, 12.0)
+)
 
 
 def stays(count: int) -> ModelRows:
@@ -31,19 +36,29 @@ def stays(count: int) -> ModelRows:
     )
 
 
-def fitted(rows: ModelRows, *, noise: float, rounds: int = 12, seed: int = 0) -> NoisyFit:
+def visits(count: int) -> ModelRows:
+    """Visits of persons who were insured for 1 to 12 months."""
+    rng, rows = np.random.default_rng(3), stays(count)
+    months = rng.integers(1, 13, count).astype(float)
+    mean = months * np.exp(rows.matrix @ np.array([-1.0, 0.6, 0.3]))
+    return replace(rows, outcome=rng.poisson(mean).astype(float), offset=np.log(months))
+
+
+def fitted(
+    rows: ModelRows, *, noise: float, rounds: int = 12, seed: int = 0, model: BoundedModel = MODEL
+) -> NoisyFit:
     """All rounds; noise from a seeded generator, for tests alone."""
     insecure_draws = np.random.default_rng(seed)
-    fit = noisy_newton.begin(MODEL)
+    fit = noisy_newton.begin(model)
     for _ in range(rounds):
-        values = MODEL.node_sum(fit.trial, rows).values
-        values = values + noise * insecure_draws.standard_normal(MODEL.size)
-        fit = noisy_newton.advance(fit, MODEL.read(values), noise=noise, model=MODEL, rounds=rounds)
+        values = model.node_sum(fit.trial, rows).values
+        values = values + noise * insecure_draws.standard_normal(model.size)
+        fit = noisy_newton.advance(fit, model.read(values), noise=noise, model=model, rounds=rounds)
     return fit
 
 
-def table(rows: ModelRows, *, noise: float, seed: int = 0) -> NoisyTable:
-    return noisy_newton.finish(fitted(rows, noise=noise, seed=seed), MODEL)
+def table(rows: ModelRows, *, noise: float, seed: int = 0, model: BoundedModel = MODEL) -> NoisyTable:
+    return noisy_newton.finish(fitted(rows, noise=noise, seed=seed, model=model), model)
 
 
 def test_without_noise_the_rounds_find_the_exact_fit() -> None:
@@ -72,10 +87,16 @@ def test_intervals_count_the_noise_and_the_averaged_rounds() -> None:
 
 
 @pytest.mark.slow
-def test_noise_intervals_of_each_term_hold_the_estimate_without_noise_in_95_percent_of_runs() -> None:
-    rows, runs = stays(1000), 200
-    due = np.array([line.estimate for line in table(rows, noise=0.0).coefficients])
-    found = [table(rows, noise=3.0, seed=seed).coefficients for seed in range(runs)]
+@pytest.mark.parametrize(
+    ("rows", "model", "noise"), [(stays(1000), MODEL, 3.0), (visits(1000), RATES, 1.0)], ids=["odds", "rates"]
+)
+def test_noise_intervals_of_each_term_hold_the_estimate_without_noise_in_95_percent_of_runs(
+    rows: ModelRows, model: BoundedModel, noise: float
+) -> None:
+    runs = 200
+    without = fitted(rows, noise=0.0, rounds=40, model=model)
+    due = np.array([line.estimate for line in noisy_newton.finish(without, model).coefficients])
+    found = [table(rows, noise=noise, seed=seed, model=model).coefficients for seed in range(runs)]
     held = [[a.noise_low <= b <= a.noise_high for a, b in zip(lines, due, strict=True)] for lines in found]
     off = np.array([[line.estimate for line in lines] for lines in found]) - due
     stated = np.array([[line.noise_error for line in lines] for lines in found])
@@ -83,6 +104,20 @@ def test_noise_intervals_of_each_term_hold_the_estimate_without_noise_in_95_perc
     assert np.all(np.abs(np.mean(held, axis=0) - 0.95) < 5.5 * np.sqrt(0.95 * 0.05 / runs))
     ratio = np.std(off, axis=0) / np.sqrt(np.mean(stated**2, axis=0))
     assert np.all(np.abs(ratio - 1) < 5.5 / np.sqrt(2 * runs))
+
+
+def test_noise_never_makes_gamma_intervals_forget_the_sampling() -> None:
+    """Bounds of residuals are wide, so noise carries the dispersion below zero in half of these runs."""
+    model = BoundedModel(design=DESIGN, family=Family.GAMMA, mean_low=1.0, mean_high=50.0, high=400)
+    rows = stays(1000)
+    mean = 10 * np.exp(rows.matrix @ np.array([0.0, 0.5, 0.3]))
+    rows = replace(rows, outcome=np.random.default_rng(5).gamma(2.0, mean / 2))
+    due = noisy_newton.finish(fitted(rows, noise=0.0, model=model), model).dispersion
+    assert due == pytest.approx(0.5, rel=0.2)
+    for seed in range(4):
+        found = table(rows, noise=0.05, seed=seed, model=model)
+        assert found.dispersion > due
+        assert all(line.conf_low < line.noise_low for line in found.coefficients)
 
 
 def test_noise_that_hides_the_information_ends_with_a_diagnosis() -> None:

@@ -9,11 +9,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import statsmodels.api as sm
 
+from fedmed.analytics import noisy_newton
 from fedmed.errors import DataContractError
+from fedmed.plans.regression import bounded_model
 from fedmed.simulation import run_question
+from fedmed.study import RegressionStudy, StudySpec
+from fedmed_nodes.answers.by_kind import half_for
+from fedmed_nodes.answers.regression import RegressionAnswerer
+from fedmed_nodes.sources import TableSource
 from tests.small_regression import NMES_TERMS, ROSSI_TERMS, ROSSI_TIME, fitting, nmes, provinces, rossi
 
 
@@ -58,29 +65,80 @@ def test_an_exact_fit_through_four_custodians_equals_the_pooled_one(tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["poisson", "negative_binomial"])
+@pytest.mark.parametrize("family", ["poisson", "negative_binomial", "gamma"])
 def test_a_fit_with_exposure_equals_the_pooled_one(family: str, tmp_path: Path) -> None:
     """Days of observation from 1 to 730, most of them short; bounds clamp two rows, and one row has none."""
-    frame, rng = small(600), np.random.default_rng(8)
-    frame["days"] = np.minimum(730.0, 1 + rng.exponential(60, len(frame)))
-    spread = rng.gamma(2, 0.5, len(frame))
-    drawn = rng.poisson(frame.days / 30 * np.exp(-1 + 0.02 * frame.age) * spread)
-    frame["visits"] = np.minimum(drawn.astype(float), 400)
+    frame = observed(600)
     frame.loc[[3, 5, 9], "days"] = (2000.0, 0.5, 0.0)
-    exposure = {"column": "days", "low": 1, "high": 730}
-    outcome = {"column": "visits", "high": 400}
-    result = ask(frame, tmp_path, family=family, outcome=outcome, exposure=exposure)["result"]
+    outcome = {"column": "paid", "low": 1, "high": 1e6} if family == "gamma" else VISITS
+    result = ask(frame, tmp_path, family=family, outcome=outcome, exposure=DAYS)["result"]
     kept = frame[frame.days > 0]
     x = np.column_stack([np.ones(len(kept)), kept.age, kept.level == "2"]).astype(float)
     days = kept.days.clip(1, 730)
     if family == "poisson":
         due = sm.GLM(kept.visits, x, family=sm.families.Poisson(), exposure=days).fit(tol=1e-12)
+    elif family == "gamma":
+        log_link = sm.families.Gamma(sm.families.links.Log())
+        due = sm.GLM(kept.paid, x, family=log_link, exposure=days).fit(tol=1e-12)
     else:
         due = sm.NegativeBinomial(kept.visits, x, exposure=days).fit(disp=0, maxiter=200, gtol=1e-8)
     found = fitted(result)[:3]
     np.testing.assert_allclose(found, np.stack([due.params, due.bse], axis=1)[:3], rtol=1e-6, atol=1e-7)
-    assert result["model"]["log_likelihood"] == pytest.approx(due.llf, abs=1e-6)
+    if family == "gamma":
+        assert result["model"]["dispersion"] == pytest.approx(due.scale, rel=1e-6)
+    else:
+        assert result["model"]["log_likelihood"] == pytest.approx(due.llf, abs=1e-6)
     assert (result["exposure"], result["model"]["rows"]) == ("days", len(frame) - 1)
+
+
+DAYS = {"column": "days", "low": 1, "high": 730}
+VISITS = {"column": "visits", "high": 400}
+
+
+def observed(rows: int) -> pd.DataFrame:
+    """Visits and amounts in proportion to days of observation."""
+    frame, rng = small(rows), np.random.default_rng(8)
+    frame["days"] = np.minimum(730.0, 1 + rng.exponential(60, rows))
+    spread = rng.gamma(2, 0.5, rows)
+    drawn = rng.poisson(frame.days / 30 * np.exp(-1 + 0.02 * frame.age) * spread)
+    frame["visits"] = np.minimum(drawn.astype(float), 400)
+    frame["paid"] = 1 + frame.days * np.exp(0.02 * frame.age) * spread
+    return frame
+
+
+def without_noise(spec: StudySpec, frame: pd.DataFrame) -> np.ndarray:
+    """What the rounds of a private fit come to on the same rows when nothing is added."""
+    assert isinstance(spec, RegressionStudy)
+    table = pa.concat_tables(provinces(frame).values())
+    answerer = half_for(spec).read(TableSource(table, declared_persons=len(frame), data_year=2026))
+    assert isinstance(answerer, RegressionAnswerer)
+    model, rounds = bounded_model(spec), 40
+    fit = noisy_newton.begin(model)
+    for _ in range(rounds):
+        values = model.node_sum(fit.trial, answerer.rows).values
+        fit = noisy_newton.advance(fit, model.read(values), noise=0.0, model=model, rounds=rounds)
+    return np.array([line.estimate for line in noisy_newton.finish(fit, model).coefficients])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["poisson", "gamma"])
+def test_a_noisy_fit_with_exposure_lies_within_its_noise_of_the_one_without(
+    family: str, tmp_path: Path
+) -> None:
+    """Noise comes from the system, so the bound is 7 standard deviations: 1e-11 for the three terms."""
+    frame = observed(6000)
+    outcome = {"column": "visits", "high": 60, "mean_low": 0.5, "mean_high": 20}
+    if family == "gamma":
+        outcome = {"column": "paid", "low": 1, "high": 5_000, "mean_low": 20, "mean_high": 1_000}
+    tables = provinces(frame)
+    section = {"family": family, "terms": TERMS, "outcome": outcome, "exposure": DAYS, "rounds": 8}
+    spec = fitting("regression", section, tables, epsilon=8.0)
+    lines = run_question(spec, tables, folder=tmp_path)["result"]["coefficients"]
+    due = without_noise(spec, frame)
+    for line, wanted in zip(lines, due, strict=True):
+        assert abs(line["estimate"] - wanted) < 7 * line["noise_error"]
+        assert line["noise_low"] < line["estimate"] < line["noise_high"]
+        assert line["conf_low"] < line["noise_low"]
 
 
 def diagnosed(frame: pd.DataFrame, folder: Path, match: str, **section: Any) -> None:
