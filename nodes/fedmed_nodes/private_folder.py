@@ -59,7 +59,7 @@ def open_folder(path: Path, *, hidden: bool) -> Iterator[int]:
     try:
         status = os.fstat(descriptor)
         if status.st_uid != os.geteuid():
-            raise ConfigError(f"folder {path} must belong to the custodian's user; chown it")
+            raise ConfigError(_foreign(f"folder {path}", status))
         if status.st_mode & (_OTHERS if hidden else _OTHERS_WRITE):
             raise ConfigError(f"folder {path} must be closed to group and others; chmod {FOLDER_MODE:o} it")
         yield descriptor
@@ -67,12 +67,18 @@ def open_folder(path: Path, *, hidden: bool) -> Iterator[int]:
         os.close(descriptor)
 
 
+def _foreign(what: str, status: os.stat_result) -> str:
+    """What is said of another user's file: whoever runs a command as root must not be told to take it."""
+    own, ours = status.st_uid, os.geteuid()
+    return f"{what} belongs to user {own}, this process is user {ours}: run it as user {own}, or chown it"
+
+
 def require_private_file(path: Path, status: os.stat_result) -> None:
     """Raise `ConfigError` unless a file is regular, ours and closed to everybody else."""
     if not stat.S_ISREG(status.st_mode):
         raise ConfigError(f"{path} must be a regular file, no link and no device; move it away")
     if status.st_uid != os.geteuid():
-        raise ConfigError(f"{path} must belong to the custodian's user; chown it")
+        raise ConfigError(_foreign(str(path), status))
     if status.st_mode & _OTHERS:
         raise ConfigError(f"{path} must be closed to group and others; chmod {FILE_MODE:o} it")
 

@@ -6,33 +6,54 @@ them count when there are too many depends on that person alone: taking somebody
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from fedmed.analytics.bounded_scores import interval_of
+from fedmed.analytics.cell_totals import distinct_persons
 from fedmed.analytics.design import BoolArray, Design
 from fedmed.analytics.families import Family
 from fedmed.analytics.model import ModelRows
 from fedmed.data.columns import as_numbers, as_text, column
+from fedmed.study import StudySpec
 from fedmed.study.terms import ExposureTable, OutcomeTable, TimeTable
 from fedmed.types import FloatArray, IntArray
 from fedmed_nodes.gathering import as_written, named_rows, person_keys
+from fedmed_nodes.sources import RowSource, require_persons
 
 _Words = npt.NDArray[np.uint64]
 _Parts = Iterator[tuple[pa.Table, _Words]]
+_Coded = Callable[[pa.Table], tuple[ModelRows, BoolArray]]
 
 
-def named_parts(chunks: Iterable[pa.Table], person: str, seen: list[_Words]) -> _Parts:
-    """Rows of each chunk that name a person, with the person's key row by row.
+def read_rows(source: RowSource, spec: StudySpec, coded: _Coded, *, max_rows_per_person: int) -> ModelRows:
+    """Read a node's rows once: coded chunk by chunk, then grouped by person.
 
     Args:
-        chunks: Tables.
-        person: Column of the pseudonym.
-        seen: Gets the keys of everybody in a chunk, to be counted.
+        source: The node's rows.
+        spec: Names the columns and the pseudonym.
+        coded: The usable rows of a chunk, each as if it were a person, and which of the chunk's they are.
+        max_rows_per_person: See `grouped`.
+
+    Raises:
+        DataContractError: there are more persons than were declared.
     """
+    seen: list[_Words] = []
+    parts, keys = [], []
+    with source.chunks(spec.columns) as chunks:
+        for rows, whose in _named_parts(chunks, spec.data.person, seen):
+            part, usable = coded(rows)
+            parts.append(part)
+            keys.append(whose[usable])
+    require_persons(distinct_persons(np.concatenate(seen)), source.declared_persons)
+    return grouped(parts, keys, max_rows_per_person=max_rows_per_person)
+
+
+def _named_parts(chunks: Iterable[pa.Table], person: str, seen: list[_Words]) -> _Parts:
+    """Rows of each chunk that name a person, with its key row by row; ``seen`` gets everybody's key."""
     for chunk in chunks:
         rows, pseudonyms, number = named_rows(chunk, person)
         keys = person_keys(pseudonyms)

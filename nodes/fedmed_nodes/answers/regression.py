@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fedmed.analytics.cell_totals import distinct_persons
 from fedmed.analytics.families import Family
 from fedmed.analytics.model import ModelRows
 from fedmed.errors import ParametersUnfit
@@ -17,8 +17,8 @@ from fedmed.plans.stage import Stage
 from fedmed.privacy.clipping import ClippedSum
 from fedmed.study.regression import RegressionStudy
 from fedmed.types import FloatArray
-from fedmed_nodes.answers.model_rows import coded_terms, grouped, named_parts, offsets, outcomes, times
-from fedmed_nodes.sources import RowSource, require_persons
+from fedmed_nodes.answers.model_rows import coded_terms, offsets, outcomes, read_rows, times
+from fedmed_nodes.sources import RowSource
 
 LARGEST_PARAMETER = 2.0**40
 """Beyond it inputs are refused, as in training (PROTOCOL.md section 5)."""
@@ -41,16 +41,10 @@ class RegressionHalf:
 
     def read(self, source: RowSource) -> RegressionAnswerer:
         """See `NodeHalf.read`: coded rows, grouped by person."""
-        seen: list[npt.NDArray[np.uint64]] = []
-        parts, keys = [], []
-        with source.chunks(self.spec.columns) as chunks:
-            for rows, whose in named_parts(chunks, self.spec.data.person, seen):
-                part, usable = _coded(rows, self.spec)
-                parts.append(part)
-                keys.append(whose[usable])
-        require_persons(distinct_persons(np.concatenate(seen)), source.declared_persons)
-        rows_of_node = grouped(parts, keys, max_rows_per_person=self.spec.regression.max_rows_per_person)
-        return RegressionAnswerer(spec=self.spec, rows=rows_of_node)
+        coded = functools.partial(_coded, spec=self.spec)
+        most = self.spec.regression.max_rows_per_person
+        rows = read_rows(source, self.spec, coded, max_rows_per_person=most)
+        return RegressionAnswerer(spec=self.spec, rows=rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

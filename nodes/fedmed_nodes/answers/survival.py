@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fedmed.analytics.cell_totals import distinct_persons
 from fedmed.analytics.model import ModelRows
 from fedmed.analytics.survival import node_counts
 from fedmed.data.columns import as_text, column
@@ -17,8 +17,8 @@ from fedmed.plans.stage import Stage
 from fedmed.privacy.clipping import ClippedSum
 from fedmed.study.survival import GroupsTable, SurvivalStudy
 from fedmed.types import FloatArray, IntArray
-from fedmed_nodes.answers.model_rows import grouped, named_parts, times
-from fedmed_nodes.sources import RowSource, require_persons
+from fedmed_nodes.answers.model_rows import read_rows, times
+from fedmed_nodes.sources import RowSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +36,8 @@ class SurvivalHalf:
     def read(self, source: RowSource) -> SurvivalAnswerer:
         """See `NodeHalf.read`: counts are all that is kept of the rows."""
         table = self.spec.survival
-        seen: list[npt.NDArray[np.uint64]] = []
-        parts, keys = [], []
-        with source.chunks(self.spec.columns) as chunks:
-            for rows, whose in named_parts(chunks, self.spec.data.person, seen):
-                part, usable = _coded(rows, self.spec)
-                parts.append(part)
-                keys.append(whose[usable])
-        require_persons(distinct_persons(np.concatenate(seen)), source.declared_persons)
-        kept = grouped(parts, keys, max_rows_per_person=1)
+        coded = functools.partial(_coded, spec=self.spec)
+        kept = read_rows(source, self.spec, coded, max_rows_per_person=1)
         counts = node_counts(
             time=kept.places,
             event=kept.outcome,
