@@ -7,6 +7,8 @@ JOBS ?= 2
 # Flower would otherwise report usage and look for updates from every process.
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
+# Where it is set, every process compiles all modules again, and pytest rewrites all tests again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo deploy-demo test test-fast drills lint types bench proto wheelhouse clean help
 
@@ -14,7 +16,7 @@ help:
 	@echo "make demo       four synthetic provinces build a model together (about a minute)"
 	@echo "make deploy-demo the same as real processes over TLS, ten aggregations"
 	@echo "make test       lint, types, all tests"
-	@echo "make test-fast  the tests that take under a minute together"
+	@echo "make test-fast  the tests that take under a minute together, ten examples of each law"
 	@echo "make drills     kill, break and attack real processes (up to an hour)"
 	@echo "make lint       ruff and mypy only"
 	@echo "make wheelhouse wheels of FedMed and all it needs, for machines without a network"
@@ -47,6 +49,7 @@ test test-fast: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/python -m pytest -n $(JOBS)
 
+test-fast: export HYPOTHESIS_PROFILE ?= fast
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
 

@@ -1,6 +1,6 @@
 """Settings of the whole suite: the same examples in every run, so that a failure is never one of chance.
 
-``make test HYPOTHESIS_PROFILE=explore`` looks for new examples.
+``make test HYPOTHESIS_PROFILE=explore`` looks for new examples; ``make test-fast`` draws ten of each law.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("fast", settings.get_profile("same"), max_examples=10)
 settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 

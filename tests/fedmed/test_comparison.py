@@ -146,6 +146,7 @@ def test_private_arms_never_repeat_and_watch_every_aggregation() -> None:
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_plain_arms_repeat_exactly_and_beat_nothing() -> None:
     here = bench()
     first, second = plain_arm(here, here.spec.nodes), plain_arm(here, here.spec.nodes)

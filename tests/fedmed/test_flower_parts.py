@@ -20,18 +20,19 @@ from fedmed.flower_parts import (
     version_in,
 )
 from fedmed.protocol.steps import LOST, Reply
+from tests.examples import at_most
 
 PARTS = st.lists(st.binary(max_size=300), max_size=6).map(tuple)
 MALFORMED = Reply(code=MessageMalformed.code)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=at_most(50))
 @given(parts=PARTS)
 def test_parts_come_back_as_they_were_sent(parts: tuple[bytes, ...]) -> None:
     assert from_content(to_content(parts)) == parts
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=at_most(50))
 @given(parts=PARTS.filter(bool))
 def test_a_reply_comes_back_as_it_was_sent(parts: tuple[bytes, ...]) -> None:
     assert reply_from_content(reply_to_content(Reply(parts=parts))) == Reply(parts=parts)

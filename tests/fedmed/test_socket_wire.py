@@ -26,6 +26,7 @@ from fedmed.socket_messages import (
     StudyStanding,
 )
 from fedmed.types import ActPlace
+from tests.examples import at_most
 
 DIGESTS = st.binary(min_size=32, max_size=32)
 TEXTS = st.text(max_size=20)
@@ -137,7 +138,7 @@ READERS: tuple[Callable[[bytes], object], ...] = (
 
 
 @given(piece=PIECES, catalogue=CATALOGUES, budget=BUDGETS, digest=DIGESTS)
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=at_most(25))
 def test_reading_undoes_writing(piece: Piece, catalogue: Catalogue, budget: Budget, digest: bytes) -> None:
     assert socket_wire.decode_piece(socket_wire.encode_piece(piece)) == piece
     assert socket_wire.decode_reply_piece(socket_wire.encode_reply_piece(piece)) == piece
@@ -148,7 +149,7 @@ def test_reading_undoes_writing(piece: Piece, catalogue: Catalogue, budget: Budg
 
 
 @given(review=REVIEWS, names=NAMES, body=DIGESTS)
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=at_most(15))
 def test_reviews_and_acts_survive(review: StudyReview, names: tuple[str, ...], body: bytes) -> None:
     outcome = ActOutcome(signed_by=names, needed=2)
     assert socket_wire.decode_review(socket_wire.encode_review(review)) == review

@@ -25,6 +25,7 @@ from fedmed.messages import (
 )
 from fedmed.proto.v1 import messages_pb2 as pb
 from fedmed.types import Layout, RoundKind
+from tests.examples import at_most
 
 DIGESTS = st.binary(min_size=32, max_size=32)
 NONCES = st.binary(min_size=16, max_size=16)
@@ -156,7 +157,7 @@ codecs = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS.keys())
 
 
 @codecs
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=at_most(25))
 @given(data=st.data())
 def test_what_is_encoded_decodes_to_the_same_value(codec: Codec, data: st.DataObject) -> None:
     value = data.draw(codec.values)
@@ -166,7 +167,7 @@ def test_what_is_encoded_decodes_to_the_same_value(codec: Codec, data: st.DataOb
 
 
 @codecs
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=at_most(40))
 @given(data=st.binary(max_size=120))
 def test_arbitrary_bytes_decode_to_a_whole_value_or_are_malformed(codec: Codec, data: bytes) -> None:
     try:
@@ -186,7 +187,7 @@ def test_a_field_that_this_version_does_not_know_is_refused(codec: Codec, data: 
 
 
 @codecs
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=at_most(15))
 @given(data=st.data())
 def test_a_message_that_is_cut_inside_a_field_is_refused(codec: Codec, data: st.DataObject) -> None:
     encoded = codec.encode(data.draw(codec.values))

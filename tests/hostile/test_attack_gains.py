@@ -81,6 +81,7 @@ def test_a_set_of_one_opens_the_victims_contribution(monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(opened(trial, begun, (VICTIM,)), fields_of_victim(trial))
 
 
+@pytest.mark.slow
 def test_a_set_that_names_the_victim_three_times_opens_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Section 8: S = {v, v, v} has the size of an honest set."""
     trial = make_trial(noise=insecure_no_noise)

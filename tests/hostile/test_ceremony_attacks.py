@@ -289,6 +289,7 @@ def test_a_hostile_ceremony_message_is_refused_and_stops_the_ceremony_for_good(c
     assert not node.effects.secrets.epochs()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_without_its_check_the_hostile_ceremony_message_is_accepted(
     case: Case, monkeypatch: pytest.MonkeyPatch

@@ -422,6 +422,7 @@ def test_a_hostile_opening_is_refused_with_its_own_code_and_changes_nothing(case
     assert_refused(case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case.checks], ids=str)
 def test_without_its_check_the_hostile_opening_is_answered(
     case: Case, monkeypatch: pytest.MonkeyPatch

@@ -314,6 +314,7 @@ def test_a_hostile_plan_is_refused_with_its_own_code_and_changes_nothing(case: C
     assert_refused(case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case in CASES if case.checks], ids=str)
 def test_without_its_check_the_hostile_plan_is_accepted(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_needed(case, monkeypatch)

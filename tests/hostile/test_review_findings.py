@@ -180,6 +180,7 @@ def test_a_study_cannot_leave_a_province_alone_with_the_rosters_colluders(
     np.testing.assert_array_equal(total - known, sent[VICTIM])
 
 
+@pytest.mark.slow
 def test_the_same_study_is_accepted_with_sums_that_are_large_enough() -> None:
     federation = make_federation(5, threshold=4, colluders=2)
     trial = Trial(federation, small_study(5, **{**LOWERED, "aggregation__min_contributors": 4}))

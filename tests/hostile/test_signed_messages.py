@@ -28,6 +28,7 @@ from fedmed.protocol.steps import PhaseKind
 from fedmed.types import Scheme
 from fedmed_nodes.stores import Batch
 from tests.attacks import Attack, Case, assert_needed, assert_refused, forged
+from tests.examples import at_most
 from tests.federation import (
     COORDINATOR,
     DECLARED,
@@ -174,6 +175,7 @@ def test_a_hostile_envelope_is_refused_with_its_own_code_and_changes_nothing(cas
     assert_refused(case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_without_its_check_the_hostile_envelope_is_accepted(
     case: Case, monkeypatch: pytest.MonkeyPatch
@@ -259,13 +261,13 @@ def code_of(kind: PhaseKind, *parts: bytes) -> str:
 NO_MESSAGE = {"message_malformed", "signature_invalid"}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=at_most(60))
 @given(kind=st.sampled_from(PhaseKind), parts=st.lists(st.binary(max_size=200), max_size=4))
 def test_arbitrary_bytes_are_refused_and_never_crash(kind: PhaseKind, parts: list[bytes]) -> None:
     assert code_of(kind, *parts) in NO_MESSAGE | {"ceremony_stopped"}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=at_most(60))
 @given(
     message_type=st.sampled_from([envelope.PLAN, envelope.OPENING_REQUEST, envelope.STUDY]),
     content=st.binary(max_size=200),
@@ -288,7 +290,7 @@ def test_arbitrary_content_that_the_coordinator_signed_is_malformed(
     assert code_of(kind, *parts) in expected
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=at_most(40))
 @given(cut=st.integers(min_value=0, max_value=10_000), extra=st.binary(max_size=20))
 def test_a_truncated_or_lengthened_message_is_refused(cut: int, extra: bytes) -> None:
     trial, begun = standing_trial()

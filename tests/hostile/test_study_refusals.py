@@ -229,6 +229,7 @@ def test_a_hostile_proposal_is_refused_with_its_own_code_and_changes_nothing(cas
     assert_refused(case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_without_its_check_the_hostile_proposal_is_accepted(
     case: Case, monkeypatch: pytest.MonkeyPatch

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed_nodes.aligned import aligned, width_of
+from tests.examples import at_most
 
 CELLS = st.text(alphabet="ab 年龄ε,1", max_size=6)
 
@@ -21,7 +22,7 @@ def test_columns_stand_below_each_other() -> None:
     ]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=at_most(30))
 @given(rows=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=5))
 def test_a_column_set_to_the_right_ends_at_one_place(rows: list[tuple[str, str]]) -> None:
     marked = [(first, f"{second}|") for first, second in rows]

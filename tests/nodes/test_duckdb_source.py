@@ -147,6 +147,7 @@ def test_persons_stay_whole_over_many_chunks(tmp_path: Path) -> None:
     assert (found.rows, found.persons) == (rows, 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rows.csv", "参保 人's.parquet"])
 @pytest.mark.parametrize(
     "change",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fedmed.errors import DataContractError
 from fedmed_nodes.fingerprint import content_fingerprint
 from tests.contracts.source_contract import contents
+from tests.examples import at_most
 
 
 def of(table: pa.Table) -> bytes:
@@ -18,7 +19,7 @@ def of(table: pa.Table) -> bytes:
 TEXTS = st.one_of(st.none(), st.text(max_size=4))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=at_most(25))
 @given(rows=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8), data=st.data())
 def test_order_and_cuts_do_not_matter(rows: list[tuple[str | None, str | None]], data: st.DataObject) -> None:
     a, b = zip(*rows, strict=True)

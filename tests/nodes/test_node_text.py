@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fedmed.errors import ConfigError
 from fedmed_nodes.node_text import with_registration
+from tests.examples import at_most
 
 FOUND = bytes(range(32))
 TEXT = """\
@@ -76,7 +77,7 @@ def test_a_table_that_is_not_understood_is_left_alone_and_the_lines_are_shown(te
         with_registration(text, 0, columns=("x",), fingerprint=FOUND)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=at_most(25))
 @given(
     columns=st.lists(st.text(st.characters(exclude_categories=["C"]), min_size=1), min_size=1),
     fingerprint=st.binary(min_size=32, max_size=32),

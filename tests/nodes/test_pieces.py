@@ -19,12 +19,13 @@ from fedmed_nodes.pieces import (
     split_parts,
     split_reply,
 )
+from tests.examples import at_most
 
 SIZES = (0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES)
 
 
 @given(parts=st.lists(st.binary(max_size=20), max_size=8).map(tuple))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=at_most(50))
 def test_joining_undoes_cutting(parts: tuple[bytes, ...]) -> None:
     assert join_pieces(split_parts(parts)) == parts
 

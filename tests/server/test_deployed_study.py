@@ -276,6 +276,7 @@ def test_a_failure_is_left_with_its_code_and_keeps_a_study_that_nobody_knows_lau
     assert read_failure(folder) is None
 
 
+@pytest.mark.slow
 def test_a_refused_study_is_left_as_refused(tmp_path: Path) -> None:
     strict = replace(OPEN_POLICY, max_epsilon_per_study=0.1, max_epsilon_per_year=0.1)
     federation = fresh_federation(4, policy=strict)

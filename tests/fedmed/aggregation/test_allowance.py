@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from fedmed.aggregation.allowance import default_allowance
 from fedmed.errors import ConfigError
+from tests.examples import at_most
 
 
 def numbers(allowance):
@@ -15,7 +16,7 @@ def test_the_defaults_are_those_of_the_protocol(nodes, expected):
     assert numbers(default_allowance(nodes)) == expected  # source: PROTOCOL.md section 5
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=at_most(50))
 @given(nodes=st.integers(3, 400), data=st.data())
 def test_defaults_keep_the_promises_for_every_federation(nodes, data):
     planned = data.draw(st.integers(3, nodes))

@@ -22,6 +22,7 @@ from fedmed.errors import (
     SetMalformed,
 )
 from fedmed.types import FloatArray, Layout
+from tests.examples import at_most
 
 KEYS = CkksKeys(bytes(range(32)), point=1, threshold=1)
 PLAN = bytes(32)
@@ -47,7 +48,7 @@ def opened(fields: list[int], given: Layout) -> tuple[list[FloatArray], Part]:
     return list(slots_of(np.array(fields, np.uint64), given)), part
 
 
-@settings(max_examples=20)
+@settings(max_examples=at_most(20))
 @given(
     field_bits=st.integers(2, 62),
     seed=st.integers(0, 2**32 - 1),

@@ -30,6 +30,7 @@ from fedmed.errors import ConfigError, OpeningOutOfBounds
 from fedmed.privacy.clipping import CLIP_SLACK, ClippedSum
 from fedmed.privacy.noise import DiscreteGaussian, insecure_source, tail_of
 from fedmed.types import Layout
+from tests.examples import at_most
 
 any_float = st.floats(width=64)
 
@@ -224,7 +225,7 @@ def test_the_ends_of_the_range_are_clamped_also_where_floats_are_coarse(limit):
     assert steps.tolist() == [limit, -limit, limit, -min(limit, 4096 * 10**13)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=at_most(60))
 @given(
     base=arrays(np.float64, 16, elements=st.floats(-2e5, 2e5)),
     direction=arrays(np.float64, 16, elements=st.floats(-1, 1)),
@@ -252,7 +253,7 @@ def test_the_rounding_charge_is_nearly_attained():
     assert 4096 + 0.9 * math.sqrt(dim) < moved <= bound
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=at_most(50))
 @given(nodes=st.integers(3, 8), data=st.data())
 def test_decoding_a_sum_of_fields_gives_the_sum_of_the_steps(nodes, data):
     layout = layout_for(9, nodes=nodes, clamp_persons=1000)
@@ -330,7 +331,7 @@ PROVINCES = Carrier(nodes=31, parameter_set="t64", payload_bits=135)
 FEN = 10**14
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=at_most(30))
 @given(sums=st.lists(arrays(np.int64, 3, elements=st.integers(-FEN, FEN)), min_size=1, max_size=31))
 def test_totals_of_1e14_fen_a_node_are_exact_over_31_nodes(sums):
     layout = exact_layout(3, limit=FEN, carrier=PROVINCES)

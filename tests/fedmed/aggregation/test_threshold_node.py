@@ -177,6 +177,7 @@ def largest(count: int, sign: int) -> IntArray:
     return np.full(count, 21 * sign, np.int64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("custodians", "threshold", "field_bits"), [(8, 6, 28), (8, 6, 46), (12, 9, 27), (12, 9, 45)]
 )

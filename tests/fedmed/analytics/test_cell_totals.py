@@ -14,6 +14,7 @@ from fedmed.analytics.cell_totals import (
     totals,
 )
 from fedmed.errors import ConfigError
+from tests.examples import at_most
 
 
 def words(people: list[int]) -> np.ndarray:
@@ -23,7 +24,7 @@ def words(people: list[int]) -> np.ndarray:
 rows = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2**64 - 1), st.booleans()), max_size=30)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=at_most(12))
 @given(rows=rows, most=st.integers(1, 4))
 def test_of_each_person_at_most_so_many_counted_rows_are_kept_and_no_others(
     rows: list[tuple[int, int, bool]], most: int
@@ -47,7 +48,7 @@ def test_nobody_is_kept_of_no_rows_and_a_cap_is_needed() -> None:
         kept(np.zeros(0, dtype=np.bool_), order, max_rows_per_person=0)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=at_most(30))
 @given(values=st.lists(st.tuples(st.integers(0, 3), st.integers(-(2**62), 2**62)), max_size=20))
 def test_totals_are_exact_beyond_64_bits(values: list[tuple[int, int]]) -> None:
     cells, numbers = (np.array([v[i] for v in values], dtype=np.int64) for i in range(2))
@@ -62,7 +63,7 @@ def test_a_person_counts_once_in_every_cell() -> None:
     assert distinct_in_cells(cells[:0], persons[:0], size=2).tolist() == [0, 0]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=at_most(20))
 @given(seen=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(-9, 9)), max_size=20))
 def test_what_a_person_has_in_a_cell_is_squared_as_a_whole(seen: list[tuple[int, int, int]]) -> None:
     cells, persons, values = (np.array([row[i] for row in seen], dtype=np.int64) for i in range(3))

@@ -13,6 +13,7 @@ from fedmed.analytics.moment_sums import clipped_moments
 from fedmed.analytics.moments import moment_bound, moment_values
 from fedmed.data.examples import Examples, chosen_persons
 from fedmed.types import FloatArray
+from tests.examples import at_most
 
 
 def people(lengths: list[int], *, seed: int) -> Examples:
@@ -50,7 +51,7 @@ def test_moments_are_what_a_loop_over_rows_gives() -> None:
         assert found.values.shape == (moment_values(rows.inputs),)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=at_most(15))
 @given(seed=st.integers(0, 10**6), row_norm=st.floats(0.1, 10.0), gone=st.integers(0, 3))
 def test_one_person_moves_the_moments_by_at_most_their_bound(seed: int, row_norm: float, gone: int) -> None:
     rows = people([2, 1, 3, 1], seed=seed)

@@ -9,6 +9,7 @@ from fedmed.catalogue.document import SMALLEST_BAND, open_catalogue, signed_cata
 from fedmed.crypto.identity import Identity
 from fedmed.errors import MessageMalformed, SignatureInvalid, UnknownVersion
 from tests.catalogues import catalogue
+from tests.examples import at_most
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_another_format_and_a_signed_oddity_are_refused(
     assert json.loads(text)["signature"]
 
 
-@settings(max_examples=20)
+@settings(max_examples=at_most(20))
 @given(rows=st.integers(0, 10**12))
 def test_a_band_holds_the_number_and_hides_small_ones(rows: int) -> None:
     words = size_band(rows)

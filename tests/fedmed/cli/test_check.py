@@ -51,6 +51,7 @@ def test_privacy_layout_bytes_and_readers_are_shown(study: Path, capsys: pytest.
     assert document["who_can_decrypt"][0]["who"] == "coordinator"  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_more_aggregations_move_more_bytes_and_need_more_noise(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_year_holds_more_studies_than_its_cap_over_epsilon(
     assert composition["epsilon_of_a_person_at_two_nodes"] > 2
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_shown_as_a_stage_of_its_own(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,7 @@ def told(spec: StudySpec) -> dict[str, Any]:
     return cast("dict[str, Any]", forecast_of(spec, schedule_for(spec)))
 
 
+@pytest.mark.slow
 def test_noise_that_will_hide_a_fit_is_foretold_and_a_fit_that_will_be_seen_too() -> None:
     # One delta for both, so that the noise is worked out once.
     delta = "delta = 1e-7"

@@ -26,6 +26,7 @@ from fedmed.crypto.identity import (
     verify,
 )
 from fedmed.errors import ConfigError, IntegrityError, SealingInvalid, SignatureInvalid, UnknownVersion
+from tests.examples import at_most
 
 VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).resolve().parents[2] / "vectors" / "identity.json").read_text()
@@ -100,7 +101,7 @@ names = st.builds("a{}".format, st.text("a_-1", max_size=3))
 messages = st.tuples(names, st.binary(max_size=12))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=at_most(80))
 @given(messages, messages)
 def test_other_types_or_bodies_give_other_bytes(one: tuple[str, bytes], two: tuple[str, bytes]) -> None:
     assert (signed_bytes(*one) == signed_bytes(*two)) == (one == two)
@@ -136,7 +137,7 @@ def test_a_sealed_blob_is_hkdf_and_gcm_over_the_rfc_7748_secret() -> None:
     assert bob.open(expected, associated=b"context") == b"share"
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=at_most(50))
 @given(plaintext=st.binary(max_size=300), associated=st.binary(max_size=40))
 def test_the_receiver_opens_what_was_sealed(plaintext: bytes, associated: bytes) -> None:
     blob = seal(identity().public, plaintext, associated=associated)

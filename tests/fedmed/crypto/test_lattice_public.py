@@ -19,6 +19,7 @@ from fedmed.crypto.parameters import MODULUS, PARAMETER_SETS, PRIMES, named_set,
 from fedmed.crypto.residues import Residues, uniform_residues
 from fedmed.errors import CiphertextMalformed, ConfigError, LayoutMismatch, OpeningOutOfBounds
 from fedmed.types import Layout, WordArray
+from tests.examples import at_most
 
 SHAPES = [("t8", 5, 28), ("t8", 4, 35), ("t8", 3, 46), ("t8", 2, 62), ("t64", 5, 27), ("t64", 3, 45)]
 SHAPES += [("t64", 1, 40), ("t400", 4, 32), ("t400", 3, 42), ("t8", 17, 8), ("t8", 70, 2)]
@@ -57,7 +58,7 @@ def payloads_of(fields: WordArray, layout: Layout) -> list[int]:
 
 
 @given(count=st.integers(0, 40), seed=st.integers(0, 2**32))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=at_most(50))
 def test_residues_survive_the_wire(count: int, seed: int) -> None:
     polynomial = uniform_residues(np.random.default_rng(seed).bytes, 40)
     data = residues_to_bytes(polynomial, count)
@@ -100,7 +101,7 @@ def test_public_polynomials_differ_by_plan_and_chunk_and_are_read_only() -> None
 
 
 @given(values=st.integers(1, 200_000))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=at_most(50))
 def test_chunks_cover_the_vector_in_as_few_coefficients_as_the_layout_says(values: int) -> None:
     layout = layout_of("t8", 5, 28, values=values)
     chunks = chunks_of(layout)
@@ -142,7 +143,7 @@ def test_a_field_that_would_run_into_its_neighbour_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("name", "fields", "field_bits"), SHAPES)
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=at_most(15))
 @given(data=st.data(), seed=st.integers(0, 2**32))
 def test_decoding_is_the_integer_formula_up_to_the_worst_noise(
     name: str, fields: int, field_bits: int, data: st.DataObject, seed: int

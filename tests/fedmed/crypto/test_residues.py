@@ -11,9 +11,10 @@ from fedmed.crypto import residues
 from fedmed.crypto.parameters import MODULUS, PRIMES
 from fedmed.errors import ConfigError
 from fedmed.types import digest
+from tests.examples import at_most
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=at_most(30))
 @given(terms=st.integers(1, 20), bits=st.integers(1, 62), seed=st.integers(0, 2**32))
 def test_a_weighted_sum_is_exact(terms: int, bits: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -42,7 +43,7 @@ def test_words_that_are_too_wide_are_refused() -> None:
         residues.weighted_residues(np.zeros((1, 1), np.uint64), [1], word_bits=63)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=at_most(60))
 @given(data=st.data())
 def test_rows_are_multiplied_by_their_own_constants(data: st.DataObject) -> None:
     values = [[data.draw(st.integers(0, p - 1)), 0, p - 1] for p in PRIMES]

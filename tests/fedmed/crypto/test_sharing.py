@@ -14,6 +14,7 @@ from fedmed.crypto.parameters import PRIMES
 from fedmed.crypto.residues import Residues, uniform_residues
 from fedmed.crypto.sharing import lagrange, share
 from fedmed.errors import ConfigError, SetMalformed
+from tests.examples import at_most
 
 
 def reconstructed(shares: tuple[Residues, ...], openers: tuple[int, ...]) -> list[list[int]]:
@@ -26,7 +27,7 @@ def reconstructed(shares: tuple[Residues, ...], openers: tuple[int, ...]) -> lis
     return rows
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=at_most(40))
 @given(data=st.data(), custodians=st.integers(1, 31), seed=st.integers(0, 2**32))
 def test_any_threshold_custodians_reconstruct(data: st.DataObject, custodians: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fedmed.data.columns import as_code_lists, as_numbers, as_text, column, person_groups
 from fedmed.errors import DataContractError
+from tests.examples import at_most
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_text_that_says_missing_is_missing(text):
     assert np.isnan(as_numbers(pa.array([text, "2"]), name="x")).tolist() == [True, False]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=at_most(50))
 @given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.none(), max_size=20))
 def test_numbers_written_as_text_are_read_back_exactly(values):
     text = pa.array([None if v is None else repr(v) for v in values], pa.string())
@@ -36,7 +37,7 @@ def test_numbers_written_as_text_are_read_back_exactly(values):
     np.testing.assert_array_equal(as_numbers(text, name="x"), typed)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=at_most(60))
 @given(
     lists=st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=10),
     mark=st.sampled_from([" ", ",", ";", ", ", "|"]),

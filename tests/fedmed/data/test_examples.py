@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fedmed.data.examples import Examples, chosen_persons, concatenate
 from fedmed.errors import ConfigError
+from tests.examples import at_most
 
 
 def made_up(lengths: list[int], seed: int, *, dense: int = 3, codes: int = 5) -> Examples:
@@ -23,7 +24,7 @@ def made_up(lengths: list[int], seed: int, *, dense: int = 3, codes: int = 5) ->
     )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=at_most(25))
 @given(
     parts=st.lists(
         st.builds(made_up, st.lists(st.integers(1, 4), min_size=1, max_size=5), st.integers(0, 99)),
@@ -63,7 +64,7 @@ def test_spreading_writes_just_the_rows() -> None:
     np.testing.assert_array_equal(into, examples.block(2, 5, rows=4, width=9))
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=at_most(15))
 @given(lengths=st.lists(st.integers(1, 4), min_size=1, max_size=6), seed=st.integers(0, 99))
 def test_chosen_persons_bring_all_their_rows_in_the_given_order(lengths: list[int], seed: int) -> None:
     everyone = made_up(lengths, seed)

@@ -11,6 +11,7 @@ from fedmed.errors import ConfigError, DataContractError
 from fedmed.models.gradients import clipped_gradient_sum
 from fedmed.models.layout import ModelLayout, PersonClip
 from fedmed.types import DatasetSpec, Feature, FeatureKind, Label
+from tests.examples import at_most
 
 
 def number(name, low=0.0, high=10.0, log=False):
@@ -96,7 +97,7 @@ def test_train_and_test_share_no_person_and_make_up_all(records):
     assert sorted(map(tuple, both)) == sorted(map(tuple, whole.matrix()))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=at_most(20))
 @given(records=rows, other=rows)
 def test_a_row_does_not_feel_the_rows_beside_it(records, other):
     alone = examples(table_of(records), FULL, part="all").matrix()
@@ -105,7 +106,7 @@ def test_a_row_does_not_feel_the_rows_beside_it(records, other):
     np.testing.assert_array_equal(alone, among[: len(alone)])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=at_most(100))
 @given(
     value=st.floats(allow_nan=True, allow_infinity=False),
     low=st.floats(-1e6, 1e6),
@@ -257,7 +258,7 @@ def test_silenced_faults_never_raise_and_touch_no_other_row(records, at_least):
     assert set(found.labels[~np.isnan(found.labels)].tolist()) <= {0.0, 1.0}
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=at_most(20))
 @given(records=rows)
 def test_tables_without_faults_give_the_same_either_way(records):
     left = examples(table_of(records), FULL, part="all")

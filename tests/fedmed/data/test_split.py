@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from fedmed.data.split import is_held_out
 from fedmed.errors import ConfigError
+from tests.examples import at_most
 
 ids = st.lists(st.text(max_size=12), max_size=40)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=at_most(20))
 @given(people=ids, share=st.floats(0, 0.999))
 def test_an_id_gets_the_same_answer_wherever_it_stands(people, share):
     together = is_held_out(people, share)
@@ -22,7 +23,7 @@ def test_an_id_gets_the_same_answer_wherever_it_stands(people, share):
     assert together.tolist() == alone
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=at_most(20))
 @given(people=ids, small=st.floats(0, 0.999), large=st.floats(0, 0.999))
 def test_a_larger_share_holds_out_a_superset(people, small, large):
     small, large = sorted((small, large))

@@ -22,6 +22,7 @@ from fedmed.governance.audit_chain import (
 )
 from fedmed.governance.key_change import change_key
 from fedmed.types import digest
+from tests.examples import at_most
 
 NODE = Identity("shanghai", signing_key=bytes([1]) * 32, sealing_key=bytes([2]) * 32)
 OTHER = Identity("jiangsu", signing_key=bytes([3]) * 32, sealing_key=bytes([4]) * 32)
@@ -53,7 +54,7 @@ def test_a_head_is_the_digest_of_the_head_before_and_the_canonical_bytes() -> No
     assert second.signature == NODE.sign(signed_bytes("audit_head", second.head))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=at_most(40))
 @given(
     kind=st.sampled_from(sorted(set(AuditKind) - KEY_CHANGES, key=str)),
     study=st.sampled_from(["", "0f" * 32]),

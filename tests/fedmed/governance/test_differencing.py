@@ -11,6 +11,7 @@ from fedmed.errors import DifferencingRefused, StudyRefused
 from fedmed.governance.differencing import AskedQuestion, check_difference, guarded_statistics
 from fedmed.governance.policy import decide
 from fedmed.types import Mode
+from tests.examples import at_most
 from tests.small_province import OPEN_POLICY, small_study
 from tests.small_question import BY, COST, DECLARED, STAYS, small_question
 
@@ -46,7 +47,7 @@ def is_refused(question, *answered, window_days=365):
 
 
 @given(st.sets(st.integers(1, 7), min_size=1), st.sets(st.integers(1, 7), min_size=1), st.integers(0, 3))
-@settings(max_examples=30)
+@settings(max_examples=at_most(30))
 def test_sets_that_differ_by_fewer_nodes_than_colluders_and_two_are_refused(first, second, colluders):
     between = len(first ^ second)
     question = replace(NEW, colluders=colluders).over(sorted(first))

@@ -20,6 +20,7 @@ from fedmed.governance.operators import (
     standing_signers,
 )
 from fedmed.types import ActPlace
+from tests.examples import at_most
 from tests.operator_acts import OPERATORS, PLACE, ROWS, STUDY, YEAR, act_at, after, operator, signed
 
 NAMES = tuple(OPERATORS.keys)
@@ -68,7 +69,7 @@ def test_an_act_that_was_kept_is_not_taken_again() -> None:
         check_act(act, OPERATORS, after(PLACE, act))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=at_most(30))
 @given(data=st.data())
 def test_a_changed_byte_is_found(data: st.DataObject) -> None:
     act = signed(act_at(PLACE, ActKind.RAISE))
@@ -128,7 +129,7 @@ acts = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=at_most(60))
 @given(sequence=st.lists(acts, max_size=12))
 def test_a_cap_never_falls_over_any_sequence_of_acts(sequence: list[OperatorAct]) -> None:
     before = raised_caps(())

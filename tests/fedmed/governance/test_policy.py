@@ -13,6 +13,7 @@ from fedmed.governance.operators import Operators
 from fedmed.governance.policy import AutoApprove, Decision, Policy, column_refusal, decide
 from fedmed.study import StudySpec, study_from_document
 from fedmed.types import Allowance, Mode, Scheme
+from tests.examples import at_most
 
 TODAY = datetime.date(2026, 5, 1)
 POLICY = Policy(max_epsilon_per_study=2.0, max_epsilon_per_year=4.0)
@@ -220,7 +221,7 @@ def test_a_rule_of_approval_checks_itself(rules: dict[str, object]) -> None:
         AutoApprove(**rules)  # type: ignore[arg-type]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=at_most(50))
 @given(epsilon=st.floats(0.01, 100), persons=st.integers(1, 1000))
 def test_what_a_policy_allows_a_looser_one_allows(epsilon: float, persons: int) -> None:
     spec = study_with(privacy={"epsilon": epsilon})

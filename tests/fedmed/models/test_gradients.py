@@ -18,6 +18,7 @@ from fedmed.models.gradients import clipped_gradient_sum, person_signals
 from fedmed.models.layout import PARAMETER_LIMIT, ModelLayout, PersonClip
 from fedmed.privacy.clipping import CANCELLATION, summing_error
 from fedmed.types import FloatArray
+from tests.examples import at_most
 
 LOGISTIC = ModelLayout(kind="logistic", inputs=11)
 MLP = ModelLayout(kind="mlp", inputs=11, hidden=(9, 5))
@@ -136,7 +137,7 @@ def test_the_sum_equals_the_oracle(oracle: Any, rows: Any, lengths: list[int], l
     assert_close(found.values, oracle(parameters, examples, layout, clip))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=at_most(25))
 @given(
     lengths=st.lists(st.integers(1, 7), min_size=1, max_size=12),
     norm=st.floats(0.01, 50.0),
@@ -152,6 +153,7 @@ def test_the_sum_equals_the_loop_for_any_persons(
     assert_close(found, loop_sum(parameters, examples, MLP, clip))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", ["mean", "sum"])
 @pytest.mark.parametrize("lengths", [[300], [200, 200, 1], [3, 2100, 2], [2300], [1, 2049]])
 def test_persons_longer_than_a_block_or_a_chunk_count_whole(lengths: list[int], rows: Any) -> None:
@@ -185,7 +187,7 @@ def test_empty_code_lists_are_rows_like_others() -> None:
     assert_close(found, loop_sum(parameters, examples, MLP, clip))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=at_most(20))
 @given(
     lengths=st.lists(st.integers(1, 45), min_size=2, max_size=12),
     seed=st.integers(0, 1000),
@@ -206,7 +208,7 @@ def test_removing_a_person_moves_the_sum_by_at_most_the_clip(
     assert np.linalg.norm(whole - rest) <= 0.3
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=at_most(20))
 @given(
     lengths=st.lists(st.integers(1, 45), min_size=2, max_size=40),
     seed=st.integers(0, 1000),
@@ -363,6 +365,7 @@ def _thousands(rows):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [5, 13, 17])
 @pytest.mark.parametrize("inputs", [1, 127])
 def test_norms_and_factors_do_not_depend_on_others_with_as_many_rows(inputs: int, rows: int) -> None:

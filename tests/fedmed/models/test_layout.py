@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fedmed.errors import ConfigError, ParametersUnfit
 from fedmed.models.layout import PARAMETER_LIMIT, ModelLayout, PersonClip, check_parameters
+from tests.examples import at_most
 
 SEED = hashlib.sha256(b"a study").digest()
 
@@ -22,7 +23,7 @@ def layouts() -> st.SearchStrategy[ModelLayout]:
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=at_most(40))
 @given(layout=layouts(), seed=st.integers(0, 2**32 - 1))
 def test_flatten_is_the_inverse_of_split(layout: ModelLayout, seed: int) -> None:
     vector = np.random.default_rng(seed).normal(size=layout.size)

@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.models.logit import sigmoid
+from tests.examples import at_most
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=at_most(30))
 @given(values=st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=20))
 def test_sigmoid_stays_in_its_range_and_is_symmetric(values: list[float]) -> None:
     logits = np.array(values)

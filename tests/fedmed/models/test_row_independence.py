@@ -38,6 +38,7 @@ def test_at_least_one_thread_is_needed() -> None:
         prove_row_independence(LAYOUTS[0], threads=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_proof_is_quick(layout: ModelLayout) -> None:
     """Half a second of the processor at a custodian's start; other processes may share the machine."""

@@ -13,6 +13,7 @@ from tests.federation import AGGREGATIONS, EPSILON, SPARE_ATTEMPTS, names, small
 LOCAL = {"privacy__mode": "local", "local__steps": 3, "local__sample_rate": 0.5}
 
 
+@pytest.mark.slow
 def test_every_local_step_is_charged_and_the_plan_spends_its_epsilon() -> None:
     schedule = schedule_for(small_study(**LOCAL))  # type: ignore[arg-type]  # keys of the study file
     (event,) = schedule.planned_events

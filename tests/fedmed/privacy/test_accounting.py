@@ -58,7 +58,9 @@ def event(noise_multiplier, count=1, sample_rate=1.0):
     return PrivacyEvent(noise_multiplier=noise_multiplier, count=count, sample_rate=sample_rate)
 
 
-@pytest.mark.parametrize("eps", [0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize(
+    "eps", [0.5, *(pytest.param(eps, marks=pytest.mark.slow) for eps in (1.0, 2.0, 4.0))]
+)
 def test_calibrated_multipliers_match_the_table_and_the_exact_formula(eps):
     mu = exact_mu(eps, MULTIPLIERS["delta"])
     for count, published in zip(MULTIPLIERS["counts"], MULTIPLIERS["published"][str(eps)], strict=True):
@@ -68,7 +70,7 @@ def test_calibrated_multipliers_match_the_table_and_the_exact_formula(eps):
         assert exact <= calibrated <= 1.0005 * exact
 
 
-@pytest.mark.parametrize("eps", [0.5, 1.0, 4.0])
+@pytest.mark.parametrize("eps", [0.5, *(pytest.param(eps, marks=pytest.mark.slow) for eps in (1.0, 4.0))])
 def test_the_fallback_matches_the_table_and_the_exact_formula(eps):
     delta, count = FALLBACK["delta"], FALLBACK["count"]
     multiplier = noise_multiplier_for(eps, delta, count)
@@ -155,6 +157,7 @@ def test_nothing_released_costs_nothing():
     assert epsilon_rdp([], 1e-5) == 0.0
 
 
+@pytest.mark.slow
 def test_wide_loss_cells_still_err_upwards_and_absurd_plans_are_infinite():
     for size in (30.0, 400.0, 3000.0):
         multiplier = size**-0.5

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fedmed.errors import AuditFailed, ConfigError
 from fedmed.privacy.canaries import Coins, bytes_for, check_seal, coins_from, owned
+from tests.examples import at_most
 
 STUDY = bytes(32)
 
@@ -34,7 +35,7 @@ def test_a_block_that_does_not_fit_the_roster_is_refused(canaries: int, point: i
         owned(canaries, point, nodes=4)
 
 
-@settings(max_examples=30)
+@settings(max_examples=at_most(30))
 @given(data=st.binary(min_size=40, max_size=40), count=st.integers(57, 64))
 def test_coins_come_back_from_their_bytes(data: bytes, count: int) -> None:
     drawn = coins_from(data, count)

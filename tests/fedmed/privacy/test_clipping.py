@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from fedmed.errors import ConfigError
 from fedmed.privacy.clipping import CLIP_SLACK, ClippedSum, clip_factors, clip_update
 from fedmed.types import FloatArray
+from tests.examples import at_most
 
 norms_of_any_kind = arrays(np.float64, st.integers(0, 30), elements=st.floats(width=64))
 clip_norms = st.floats(1e-150, 1e150)
@@ -78,7 +79,7 @@ def test_a_clipped_sum_of_another_shape_or_type_is_refused(values):
 
 
 @given(update=arrays(np.float64, 4, elements=st.floats(-1e200, 1e200)), weight=st.floats(0, 1))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=at_most(25))
 def test_a_clipped_update_never_exceeds_its_bound(update: FloatArray, weight: float) -> None:
     clipped = clip_update(update, clip_norm=2.0, weight=weight)
     assert np.linalg.norm(clipped.values) <= 2.0

@@ -16,6 +16,7 @@ from fedmed.privacy.ledger_record import (
     events,
 )
 from fedmed.types import PrivacyEvent
+from tests.examples import at_most
 from tests.ledger_record import RECORD
 
 digests = st.binary(min_size=32, max_size=32)
@@ -40,7 +41,7 @@ records = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=at_most(60))
 @given(records)
 def test_a_record_is_read_as_it_was_written(record: LedgerRecord) -> None:
     assert LedgerRecord.from_bytes(record.to_bytes()) == record

@@ -14,6 +14,7 @@ from scipy import stats
 from fedmed.errors import ConfigError
 from fedmed.privacy import noise
 from fedmed.privacy.noise import DiscreteGaussian, fresh_source, insecure_source, tail_of
+from tests.examples import at_most
 
 FALSE_ALARM = 1e-6
 DRAWS = 1_000_000
@@ -76,6 +77,7 @@ def test_small_scales_follow_the_exact_law(scale):
     assert stats.chisquare(counts, merged * (DRAWS / merged.sum())).pvalue > FALSE_ALARM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [s for s in SCALES if s >= 256])
 def test_large_scales_follow_the_law_in_bins_and_are_uniform_within_cells(scale):
     drawn = DiscreteGaussian(scale).sample(DRAWS, insecure_source(2))
@@ -91,6 +93,7 @@ def test_large_scales_follow_the_law_in_bins_and_are_uniform_within_cells(scale)
     assert stats.chisquare(residues).pvalue > FALSE_ALARM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", SCALES)
 def test_moments_are_those_of_the_law(scale):
     drawn = DiscreteGaussian(scale).sample(DRAWS, insecure_source(3)).astype(float)
@@ -127,7 +130,7 @@ def test_keeping_is_decided_exactly_at_the_threshold(scale):
         assert not noise._float_decision(envelope, at, level, fixed_source(*[2**64 - 1] * 40))[0]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=at_most(50))
 @given(
     numerator=st.integers(0, 10**12),
     denominator=st.integers(10**10, 10**12),
@@ -151,7 +154,7 @@ def test_the_machines_exponential_is_far_better_than_the_float_decision_needs():
             assert abs(mpmath.mpf(float(value)) / true - 1) < mpmath.mpf(2) ** -48
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=at_most(60))
 @given(scale=st.floats(1, 2.0**20), words=st.binary(min_size=16 * 64, max_size=16 * 64))
 def test_no_bytes_whatever_exceed_the_tail_and_the_sign_bit_mirrors(scale, words):
     envelope = noise._envelope(scale)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fedmed.errors import ConfigError, IntegrityError, UnknownVersion
 from fedmed.privacy.record_format import MAX_RECORD_BYTES, read_record, record_bytes, require_time
+from tests.examples import at_most
 
 FORMAT = "fedmed/test/1"
 FIELDS = {"name": str, "count": int, "size": float}
@@ -21,7 +22,7 @@ records = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=at_most(100))
 @given(records)
 def test_a_record_is_read_as_it_was_written(record: dict[str, str | int | float]) -> None:
     data = record_bytes(FORMAT, record)

@@ -23,6 +23,7 @@ from fedmed.protocol.binding import (
     payload_digest,
     plan_digest,
 )
+from tests.examples import at_most
 from tests.federation import COORDINATOR, identity_of, roster_of
 
 ROSTER = roster_of(3, threshold=3, colluders=1)
@@ -68,7 +69,7 @@ def test_a_header_names_as_many_chunks_as_the_layout_has(chunks: int) -> None:
         check_header(ROSTER, header(), point=2, this_digest=PLAN, chunks=chunks)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=at_most(40))
 @given(first=st.lists(st.binary(max_size=8), max_size=4), second=st.lists(st.binary(max_size=8), max_size=4))
 def test_headers_and_payloads_are_bound_in_order_and_by_length(
     first: list[bytes], second: list[bytes]

@@ -10,6 +10,7 @@ from fedmed.governance.audit_chain import ChainHead
 from fedmed.messages import EVERYONE
 from fedmed.protocol import envelope
 from tests.attacks import forged
+from tests.examples import at_most
 from tests.federation import (
     identity_of,
     roster_of,
@@ -29,7 +30,7 @@ def signed(
     return envelope.sign_message(identity_of(1), message_type, content, context=CONTEXT, receiver=receiver)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=at_most(30))
 @given(
     content=st.binary(max_size=500),
     message_type=st.sampled_from(TYPES),
@@ -80,7 +81,7 @@ def test_a_member_cannot_sign_in_anothers_name() -> None:
             envelope.open_message(data, envelope.NONCE, ROSTER.member(1), context=CONTEXT, receiver="node2")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=at_most(60))
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_any_flipped_bit_is_refused(place: int, bit: int) -> None:
     data = bytearray(signed())

@@ -35,6 +35,7 @@ from fedmed.protocol.node_round import (
 from fedmed.protocol.schedule import Terms, schedule_for, terms_for
 from fedmed.types import Scheme, digest
 from tests.attacks import header_by_hand
+from tests.examples import at_most
 from tests.federation import (
     NOW,
     Trial,
@@ -105,7 +106,7 @@ STATES = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=at_most(50))
 @given(state=STATES)
 def test_a_stored_state_reads_back_as_it_was(state: StudyState) -> None:
     assert StudyState.from_bytes(state.to_bytes()) == state
@@ -143,7 +144,7 @@ def test_accepting_a_plan_counts_it_and_forgets_what_belongs_to_the_one_before()
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=at_most(60))
 @given(
     positions=st.lists(st.tuples(st.integers(1, 3), st.integers(1, 2)), min_size=1, max_size=8),
     contributes=st.booleans(),

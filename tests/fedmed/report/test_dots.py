@@ -29,6 +29,7 @@ def test_without_scores_by_node_there_is_no_plot(make_result: Make) -> None:
     assert dot_plot(make_result(change), "auc", description="AUC") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, 0.001, 300.0])
 def test_an_extreme_ratio_can_be_drawn(make_result: Make, value: float) -> None:
     def change(document: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from fedmed.report.findings import NOT_SCORED, NOTICEABLE_AUC, findings, site_noun, went_wrong
 from fedmed.report.result import Result
 from fedmed.report.units import metric, metric_gap
+from tests.examples import at_most
 
 Make = Callable[..., Result]
 OTHER_ARMS = ("central", "alone_private", "alone", "pooled")
@@ -47,7 +48,7 @@ def test_a_gain_and_its_price_are_told_with_their_figures(make_result: Make) -> 
     assert "without any privacy 0.828" in price
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=at_most(60))
 @given(fed=st.floats(0.5, 0.95), alone=st.floats(0.5, 0.95))
 def test_no_gain_below_the_noticeable_one_is_called_worth_something(
     make_result: Make, fed: float, alone: float

@@ -14,6 +14,7 @@ from fedmed.report.result import Result
 Make = Callable[..., Result]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aggregations", [1, 2, 40])
 def test_a_curve_of_any_length_can_be_drawn(make_result: Make, aggregations: int) -> None:
     plot = curve_plot(make_result(aggregations=aggregations), description="curve")
@@ -32,6 +33,7 @@ def test_the_curve_speaks_of_no_absent_arm(make_result: Make) -> None:
     assert "#e69f00" not in plot.wide  # central's colour, although the curve holds its figures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alone", [0.3, 0.8279, 0.828, 0.9])
 def test_level_lines_at_any_distance_keep_their_names(make_result: Make, alone: float) -> None:
     plot = curve_plot(
@@ -43,6 +45,7 @@ def test_level_lines_at_any_distance_keep_their_names(make_result: Make, alone: 
     assert abs(heights[0] - heights[1]) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nodes", [1, 6, 7])
 def test_calibration_names_its_lines_only_while_colours_last(make_result: Make, nodes: int) -> None:
     plot = calibration_plot(make_result(nodes=nodes), description="calibration")

@@ -146,6 +146,7 @@ def test_the_anchor_agrees_with_scikit_learn() -> None:
     assert min(differences) < 2e-3
 
 
+@pytest.mark.slow
 def test_an_anchor_of_few_rows_and_many_inputs_does_not_overfit() -> None:
     """60 persons: without a choice of ridge the weights run away."""
     parameters = train_plain(province(60, 5), MLP, start=MLP.initial(SEED))

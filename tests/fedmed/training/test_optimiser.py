@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from fedmed.errors import ConfigError
 from fedmed.training.optimiser import AdamState, OptimiserState, adam_step, begin, step
+from tests.examples import at_most
 
 
 def test_two_steps_are_those_of_the_heavy_ball() -> None:
@@ -16,7 +17,7 @@ def test_two_steps_are_those_of_the_heavy_ball() -> None:
     np.testing.assert_allclose([state.parameters[0], state.velocity[0]], [-1.4, 2.8])
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=at_most(15))
 @given(rate=st.floats(0.01, 2.0), momentum=st.floats(0.0, 0.9), persons=st.integers(1, 10**6))
 def test_a_constant_gradient_ends_at_the_unscaled_speed(rate: float, momentum: float, persons: int) -> None:
     state = begin(np.zeros(3))

@@ -122,7 +122,7 @@ def test_one_person_can_attain_most_of_the_bound() -> None:
     assert moved == pytest.approx(np.hypot(0.5, 1.0), rel=1e-5)
 
 
-@pytest.mark.parametrize("epsilon", [8.0, None])
+@pytest.mark.parametrize("epsilon", [pytest.param(8.0, marks=pytest.mark.slow), None])
 def test_the_order_of_the_rows_changes_nothing(epsilon: float | None) -> None:
     table = visits(4)
     shuffled = table.take(np.random.default_rng(5).permutation(table.num_rows))

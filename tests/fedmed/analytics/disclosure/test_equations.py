@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fedmed.analytics.disclosure.cells import EVERYBODY, ValueSets
 from fedmed.analytics.disclosure.equations import equations
+from tests.examples import at_most
 
 VALUES = {"a": frozenset("xyz*"), "b": frozenset("pq*")}
 conditions = st.fixed_dictionaries(
@@ -29,7 +30,7 @@ def persons_of(cell, sets):
 
 
 @given(asked=st.lists(conditions, max_size=7))
-@settings(max_examples=15)
+@settings(max_examples=at_most(15))
 def test_every_equation_splits_the_persons_of_its_whole(asked):
     sets = ValueSets(VALUES)
     found = equations(as_cells(asked, sets), sets)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.analytics.statistics.estimates import noisy, quantiles, ratio, variance
+from tests.examples import at_most
 
 RUNS = 4000
 # Shares of 4,000 runs vary by 0.0034; five standard deviations leave a chance of 6e-7, and seeds are fixed.
@@ -43,7 +44,7 @@ def test_a_variance_is_that_of_the_rows_and_its_interval_covers_it() -> None:
     assert share(found.low, float(exact.value[0]), found.high) == COVERED
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=at_most(15), deadline=None)
 @given(values=st.lists(st.integers(0, 99), min_size=1, max_size=60), p=st.floats(0.01, 0.99))
 def test_an_exact_quantile_lies_in_its_interval_of_the_grid(values: list[int], p: float) -> None:
     edges = np.linspace(0, 100, 21)

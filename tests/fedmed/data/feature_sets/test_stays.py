@@ -142,6 +142,7 @@ def test_nobody_elses_rows_change_how_long_a_person_is_followed(tmp_path: Path) 
     assert first == [row for row in derived(province(both, [*alone, late]), FIRST) if row["psn_no"] == "p1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [HERE, FIRST], ids=lambda recipe: str(recipe.table.value))
 def test_the_order_of_rows_and_the_number_of_parts_make_no_difference(
     tmp_path: Path, recipe: StayDerivation

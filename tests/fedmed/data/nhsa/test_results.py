@@ -10,6 +10,7 @@ from fedmed.data.nhsa.results import QualityReport, State, TableFacts, judge, qu
 from fedmed.data.nhsa.rules import Dimension, Rule, rules
 from fedmed.data.nhsa.settings import QualitySettings
 from fedmed.errors import ConfigError
+from tests.examples import at_most
 
 RULE = next(rule for rule in rules() if rule.id == "long_stay:setl")
 TABLE = TableFacts(name="setl", rows="5000", files=1, aliases={}, unknown=())
@@ -22,7 +23,7 @@ def report_of(rule: Rule, *, checked: int, failing: int) -> QualityReport:
 
 
 @given(one=st.integers(1, 10), other=st.integers(1, 10), checked=st.integers(100, 5000))
-@settings(max_examples=12)
+@settings(max_examples=at_most(12))
 def test_counts_from_1_to_10_cannot_be_told_apart_not_even_by_a_score(
     one: int, other: int, checked: int
 ) -> None:

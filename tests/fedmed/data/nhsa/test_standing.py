@@ -12,6 +12,7 @@ from fedmed.data.nhsa.rules import Dimension, rules
 from fedmed.data.nhsa.settings import QualitySettings
 from fedmed.data.nhsa.standing import comparability, published_scores, quality_refusal
 from fedmed.errors import ConfigError
+from tests.examples import at_most
 
 HISTOGRAM = (
     st.lists(st.integers(0, 1000), min_size=4, max_size=4).filter(any).map(lambda x: np.array(x, float))
@@ -26,7 +27,7 @@ def test_scores_that_reach_the_gate_are_not_refused_and_no_scores_are() -> None:
 
 
 @given(own=HISTOGRAM, federation=HISTOGRAM)
-@settings(max_examples=15)
+@settings(max_examples=at_most(15))
 def test_comparability_is_symmetric_bounded_and_one_for_equal_frequencies(
     own: np.ndarray, federation: np.ndarray
 ) -> None:

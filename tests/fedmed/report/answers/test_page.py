@@ -29,6 +29,7 @@ def test_noise_is_said_with_its_epsilon(make_document: Make) -> None:
     assert "if all others collude, epsilon 1.42" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize(
     ("scheme", "said", "alone"),
