@@ -29,6 +29,7 @@ from fedmed.errors import (
     StoreSetBack,
     StudyExpired,
     StudyRefused,
+    StudyUnknown,
     TooFewNodes,
 )
 
@@ -50,6 +51,7 @@ REMEDIES: tuple[tuple[type[FedMedError], str], ...] = (
     (CustodianUnreachable, "start the custodian: fedmed node serve; or ask its operator for access"),
     (ProcessFailed, "read the log that the message names; when the cause is mended, start again"),
     (RowsNotIndependent, "install the versions that constraints.txt names; fedmed doctor shows what differs"),
+    (StudyUnknown, "compare the digest with fedmed node status; the coordinator proposes a study by launch"),
     (ProtocolError, "compare versions and settings of the two sides; if they agree, report it"),
     (StoreSetBack, "find out who put an old copy back, then do what the message says"),
     (IntegrityError, "do not trust this run: find out who altered the bytes before starting again"),

@@ -78,7 +78,7 @@ class Courier:
 
     def settings(self) -> CourierFile:
         """``courier.toml``; raises `ConfigError`."""
-        return load_settings(self.path / COURIER_FILE, CourierFile)
+        return load_settings(self.path / COURIER_FILE, CourierFile, made_by="fedmed node courier")
 
     def require_ready(self) -> CourierFile:
         """The settings of a courier that can start.

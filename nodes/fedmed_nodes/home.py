@@ -27,6 +27,7 @@ from fedmed.crypto.identity import Identity, PublicIdentity
 from fedmed.errors import ConfigError, FedMedError, RosterMismatch, StoreFailed
 from fedmed.governance.policy import Policy
 from fedmed.messages import Roster
+from fedmed.types import require
 from fedmed_nodes import private_folder
 from fedmed_nodes.audit_archive import AuditArchive
 from fedmed_nodes.high_water import HighWater
@@ -213,7 +214,10 @@ def create_home(path: Path, name: str, *, user: pwd.struct_passwd) -> PublicIden
         The folder has mode 0700 and the key file 0600 from their first moment. Nothing is overwritten: an
         identity that was lost is a matter for a new roster, not for a second `init`.
     """
-    identity = Identity.create(name)  # first: a name that cannot be must leave no folder
+    # First: a name that cannot be must leave no folder. Files at the coordinator bear it, and commands.
+    one_word = name.split() == [name] and "/" not in name and not name.startswith((".", "-"))
+    require(one_word, f"name must be one word without a slash, as the roster shall have it, got {name!r}")
+    identity = Identity.create(name)
     private_folder.prepare_folder(path, hidden=True)
     try:
         with private_folder.open_folder(path, hidden=True) as folder:

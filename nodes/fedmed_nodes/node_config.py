@@ -329,9 +329,9 @@ def load_policy(path: Path) -> Policy:
         raise ConfigError(words if words.startswith(str(path)) else f"{path}: {words}") from None
 
 
-def load_settings(path: Path, kind: type[File]) -> File:
-    """Read a settings file into its model; raises `ConfigError` as `load_node`."""
-    return _parsed(_text(path), kind, path=path)
+def load_settings(path: Path, kind: type[File], *, made_by: str) -> File:
+    """Read a settings file, made by the command ``made_by``, into its model; raises as `load_node`."""
+    return _parsed(_text(path, made_by=made_by), kind, path=path)
 
 
 def socket_of(node: NodeFile, home: Path) -> Path:
@@ -339,12 +339,12 @@ def socket_of(node: NodeFile, home: Path) -> Path:
     return Path(node.socket.path) if node.socket.path else home / SOCKET
 
 
-def _text(path: Path) -> str:
-    """A settings file's text."""
+def _text(path: Path, *, made_by: str = "fedmed node init") -> str:
+    """A settings file's text; ``made_by`` is the command that would have written the file."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as fault:
-        raise ConfigError(f"cannot read {path}: {fault.strerror}; make it with fedmed node init") from None
+        raise ConfigError(f"cannot read {path}: {fault.strerror}; make it with {made_by}") from None
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{path} is not TOML: {fault}") from None
 

@@ -73,7 +73,9 @@ def approve(
     _ask("批准本研究？ Approve this study?", yes=yes)
     act = "approve_difference" if allow_difference else "approve"
     outcome = _decide(custodian, act, digest, signer=signer, reason=reason)
-    words = "approved; the coordinator proposes it again" if outcome["done"] else _waiting(outcome)
+    words = (
+        "approved; begins when the coordinator launches it again" if outcome["done"] else _waiting(outcome)
+    )
     typer.echo(json.dumps({**document, **outcome}, ensure_ascii=False) if as_json else words)
 
 

@@ -122,8 +122,8 @@ def _position(node: NodeFile, name: str) -> int:
     """Where a dataset stands in the settings."""
     names = [dataset.name for dataset in node.dataset]
     if name not in names:
-        there = ", ".join(names) or "none"
-        raise ConfigError(f"{NODE_FILE} has no dataset {name}, but {there}; add a [[dataset]] for it")
+        there = f"only {', '.join(names)}" if names else "none yet"
+        raise ConfigError(f"{NODE_FILE} has no dataset {name}, {there}; add a [[dataset]] for it there")
     return names.index(name)
 
 

@@ -103,7 +103,8 @@ def custodian_document(path: Path) -> Document:
     if not accepts(path):
         return {
             "answers": False,
-            "why": f"no custodian at {path}: it does not run, or this user may not call",
+            "why": f"no custodian at {path}: start it (systemctl start fedmed-custodian, or fedmed node up), "
+            "or ask as a user who may call it",
         }
     client = SocketCustodian(path, patience_s=_PATIENCE_S, deadline_s=_ANSWERS_WITHIN_S)
     try:
@@ -191,7 +192,13 @@ def _authority_days(path: Path, now: datetime.datetime) -> int | None:
 
 def _faults(processes: Document, door: Document, custodian: Document, *, wanted: Sequence[str]) -> list[str]:
     """What an operator should look at, in words."""
-    faults = [f"{name} does not run" for name in wanted if name not in processes]
+    missing = [name for name in wanted if name not in processes]
+    faults = [f"{name} does not run; it is started again within a minute, see its log" for name in missing]
+    if missing and not processes:
+        faults = [
+            "relay, SuperNode and SuperExec do not run; start them: systemctl start fedmed-courier, or "
+            "fedmed node up"
+        ]
     if door and not door["reachable"]:
         faults.append(f"the front door {door['address']} is not reached: {door['why']}")
     for name in ("certificate_days", "authority_days"):
@@ -240,7 +247,8 @@ def _custodian_lines(told: Mapping[str, Any]) -> list[str]:
         where = f", round {s['round']}{total}, {s['opened']} sums opened here" if s["round"] else ""
         spent = f"epsilon {s['spent_epsilon']:.3f} of {s['reserved_epsilon']:.3f} spent"
         lines.append(f"study       {s['id']}: {s['state']}{where}, {spent}")
-        lines.append(f"            {s['study']}")
+        decide = "  decide: fedmed node approve" if s["state"] == StudyStanding.WAITING.value else ""
+        lines.append(f"            {s['study']}{decide}")
     if not told["studies"]:
         lines.append("study       none was proposed")
     if told["audit"]:

@@ -51,7 +51,7 @@ def init(
     from fedmed import wire
     from fedmed_server.home import Addresses, create_home, read_card
 
-    given = [read_card(_text(cards / f"{n}.toml"), _text(cards / f"{n}.pub")) for n in node]
+    given = [read_card(_sent(cards / f"{n}.toml"), _sent(cards / f"{n}.pub")) for n in node]
     addresses = Addresses(names=tuple(address), host=host, port=port, superlink_port=superlink_port)
     made = create_home(home, given, addresses=addresses, now=datetime.datetime.now(tz=datetime.UTC))
     digest = wire.roster_digest(made.roster()).hex()
@@ -288,6 +288,17 @@ def _home(path: Path) -> Home:
     from fedmed_server.home import open_home
 
     return open_home(path)
+
+
+def _sent(path: Path) -> str:
+    """A file that a province sends; raises `ConfigError`."""
+    from fedmed.errors import ConfigError
+
+    if not path.exists():
+        raise ConfigError(
+            f"there is no {path}; a province sends NODE.toml, its card, and NODE.pub, its SuperNode's key"
+        )
+    return _text(path)
 
 
 def _text(path: Path) -> str:

@@ -179,6 +179,11 @@ def create_home(
     """
     identity = Identity.create(COORDINATOR)
     roster = _roster(cards, identity)
+    if (path / "identity.key").exists():
+        raise ConfigError(
+            f"{path} is a coordinator's home already; nothing was changed. Name another folder; to change a "
+            "node, a key or a certificate: fedmed server roster, key or certificate"
+        )
     home = Home(private_folder(path).absolute())
     create_private(home.path / "identity.key", identity.private_bytes())
     create_private(home.path / "roster.bin", wire.encode_roster(roster))

@@ -30,6 +30,9 @@ def test_a_home_is_made_once_and_a_bad_name_leaves_no_folder(tmp_path: Path) -> 
     assert Home(tmp_path / "home").identity().public == public
     with pytest.raises(ConfigError):
         create_home(tmp_path / "other", "two\nlines", user=me())
+    for name in ("Shang Hai", "a/b", "..", "-x", ""):
+        with pytest.raises(ConfigError, match="one word without a slash"):
+            create_home(tmp_path / "other", name, user=me())
     assert not (tmp_path / "other").exists()
 
 

@@ -142,7 +142,7 @@ def test_a_study_that_a_custodian_would_refuse_is_named_and_nothing_is_written(
 
 
 def test_an_unknown_dataset_and_missing_rows_are_named(home: Home) -> None:
-    with pytest.raises(ConfigError, match=f"no dataset nothing, but {DATASET}"):
+    with pytest.raises(ConfigError, match=f"no dataset nothing, only {DATASET}; add"):
         register_dataset(home, "nothing")
     (home.path / "rows.parquet").unlink()
     with pytest.raises(DataContractError, match="no such file"):

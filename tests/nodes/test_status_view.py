@@ -138,6 +138,7 @@ def test_a_node_that_is_down_says_what_is_missing_and_how_to_mend_it(tmp_path: P
     document: dict[str, Any] = status_document(tmp_path / "courier", courier=None, now=NOW)
     json.dumps(document)
     text = status_lines(document)
-    for words in ("supernode does not run", "is not reached", "authority days: 9 left", "no custodian at"):
+    down = "relay, SuperNode and SuperExec do not run; start them"
+    for words in (down, "is not reached", "authority days: 9 left", "no custodian at"):
         assert f"!! {words}" in text.replace(f"the front door localhost:{port} is", "is")
     assert "custodian does not run" not in text, "another service runs it"

@@ -39,7 +39,13 @@ def test_init_prints_the_digest_that_provinces_pin(
     told = json.loads(capsys.readouterr().out)
     assert len(told["roster_digest"]) == 64
     assert Path(told["roster"]).exists()
+    capsys.readouterr()
     assert run(words) == 2, "a second init overwrites nothing"
+    assert "is a coordinator's home already; nothing was changed" in capsys.readouterr().err
+    (tmp_path / "jiangsu.pub").unlink()
+    assert run([*words[:2], str(tmp_path / "other"), *words[3:]]) == 2
+    assert "jiangsu.pub; a province sends NODE.toml, its card, and NODE.pub" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.slow

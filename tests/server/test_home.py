@@ -59,7 +59,7 @@ def test_everything_in_a_home_is_closed_to_others(tmp_path: Path, cards: list[No
 def test_a_second_init_overwrites_nothing(tmp_path: Path, cards: list[NodeCard]) -> None:
     home = create_home(tmp_path / "home", cards, addresses=ADDRESSES, now=NOW)
     before = {p: p.read_bytes() for p in home.path.rglob("*") if p.is_file()}
-    with pytest.raises(ConfigError, match="exists already"):
+    with pytest.raises(ConfigError, match="home already"):
         create_home(tmp_path / "home", cards, addresses=ADDRESSES, now=NOW)
     assert {p: p.read_bytes() for p in home.path.rglob("*") if p.is_file()} == before
 
