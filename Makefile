@@ -50,8 +50,9 @@ test: lint
 	$(BIN)/python -m pytest -n $(JOBS)
 
 test-fast: export HYPOTHESIS_PROFILE ?= fast
+# Neighbours stay with one worker, so that what a module prepares is prepared once.
 test-fast: $(READY)
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
 
 # One worker: all drills share one federation, and its timings would suffer from a neighbour.
 drills: export OMP_NUM_THREADS := 1

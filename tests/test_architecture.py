@@ -6,6 +6,7 @@ Imports are read from the source, inside functions too, so that a late import is
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-SOURCES = {"fedmed": ROOT, "fedmed_nodes": ROOT / "nodes", "fedmed_server": ROOT / "server"}
+from tests.source_trees import ROOT, SOURCES, source_files, source_trees
 
 # What each room of the library may import, besides itself. Read it bottom up: a new entry is a decision
 # about the design, not a convenience.
@@ -207,15 +207,16 @@ class Module:
     is_package: bool
 
 
-def read_modules() -> dict[str, Module]:
-    """Every module of the three packages by its dotted name."""
+@functools.cache
+def modules() -> dict[str, Module]:
+    """Every module of the three packages by its dotted name; read by the first test that asks."""
     found = {}
     for package, folder in SOURCES.items():
-        for path in sorted((folder / package).rglob("*.py")):
+        for path in source_files(package):
             parts = path.relative_to(folder).with_suffix("").parts
             is_package = parts[-1] == "__init__"
             name = ".".join(parts[:-1] if is_package else parts)
-            tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+            tree = source_trees()[path]
             found[name] = Module(name=name, path=path, tree=tree, is_package=is_package)
     return found
 
@@ -257,18 +258,20 @@ def is_inside(name: str, room: str) -> bool:
     return name == room or name.startswith(f"{room}.")
 
 
-MODULES = read_modules()
-IMPORTS = {name: imported_names(module, MODULES) for name, module in MODULES.items()}
+@functools.cache
+def imports_by_module() -> dict[str, set[str]]:
+    """Names that each module imports."""
+    return {name: imported_names(module, modules()) for name, module in modules().items()}
 
 
 def reachable(start: str) -> dict[str, str]:
     """Every name that importing the modules in ``start`` may load, with the module that asks for it."""
-    asked = {name: "" for name in MODULES if is_inside(name, start)}
+    asked = {name: "" for name in modules() if is_inside(name, start)}
     waiting = list(asked)
     while waiting:
         name = waiting.pop()
         parents = [name.rsplit(".", i)[0] for i in range(1, name.count(".") + 1)]
-        for other in {*IMPORTS.get(name, ()), *parents}:
+        for other in {*imports_by_module().get(name, ()), *parents}:
             if other not in asked:
                 asked[other] = name
                 waiting.append(other)
@@ -313,16 +316,16 @@ def test_the_table_of_arrows_has_no_circle() -> None:
 
 
 def test_every_room_is_drawn() -> None:
-    rooms = {room_of(name) for name in MODULES if is_inside(name, "fedmed")}
+    rooms = {room_of(name) for name in modules() if is_inside(name, "fedmed")}
     assert rooms - set(ARROWS) == set(), "a room that DESIGN.md section 2 does not draw"
 
 
 def test_imports_follow_the_arrows() -> None:
     faults = [
         f"{name} must not import {other}"
-        for name in MODULES
+        for name in modules()
         if is_inside(name, "fedmed")
-        for other in IMPORTS[name]
+        for other in imports_by_module()[name]
         if is_inside(other, "fedmed")
         and room_of(other) not in ARROWS.get(room_of(name), frozenset()) | {"", room_of(name)}
     ]
@@ -331,7 +334,7 @@ def test_imports_follow_the_arrows() -> None:
 
 @pytest.mark.parametrize("third_party", DOORS)
 def test_a_third_party_has_one_door(third_party: str) -> None:
-    for name, imports in IMPORTS.items():
+    for name, imports in imports_by_module().items():
         asks = any(is_inside(other, third_party) for other in imports)
         may = any(is_inside(name, door) for door in DOORS[third_party])
         assert may or not asks, (
@@ -347,7 +350,7 @@ def test_what_a_party_must_not_do_it_cannot_import(party: str) -> None:
 
 
 def test_a_module_and_its_functions_stay_small() -> None:
-    ours = {name: module for name, module in MODULES.items() if not is_inside(name, "fedmed.proto")}
+    ours = {name: module for name, module in modules().items() if not is_inside(name, "fedmed.proto")}
     lines = {name: module.path.read_text(encoding="utf-8").count("\n") for name, module in ours.items()}
     assert {name: size for name, size in lines.items() if size > MOST_LINES_OF_A_MODULE} == {}
     bodies = {
@@ -360,7 +363,7 @@ def test_a_module_and_its_functions_stay_small() -> None:
 
 def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
     drawers = {"utils", "common", "misc", "helpers", "util"}
-    assert not [name for name in MODULES if name.rsplit(".", 1)[-1] in drawers]
+    assert not [name for name in modules() if name.rsplit(".", 1)[-1] in drawers]
 
 
 @pytest.mark.parametrize("start", ["fedmed.cli", "fedmed.study", "fedmed.report"])
@@ -371,7 +374,7 @@ def test_starting_loads_nothing_heavy(start: str) -> None:
 
 
 def test_packages_load_nothing_heavy() -> None:
-    packages = [name for name, module in MODULES.items() if module.is_package and "proto." not in name]
+    packages = [name for name, module in modules().items() if module.is_package and "proto." not in name]
     packages = [name for name in packages if is_inside(name, "fedmed")]
     code = f"import sys, {', '.join(packages)}\nprint(*[name for name in {HEAVY} if name in sys.modules])\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from fedmed import errors
+from tests.source_trees import ROOT, SOURCES, source_files, source_trees
 
-ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = [ROOT / "fedmed", ROOT / "nodes" / "fedmed_nodes", ROOT / "server" / "fedmed_server"]
 FILES = [
     path
-    for folder in FOLDERS
-    for path in sorted(folder.rglob("*.py"))
+    for package in SOURCES
+    for path in source_files(package)
     if "proto" not in path.relative_to(ROOT).parts[:2]
 ]
 NAMES = [str(path.relative_to(ROOT)) for path in FILES]
@@ -23,12 +20,6 @@ NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 CLASS_WITH_A_BASE = re.compile(r"^\s*class\s+\w+\s*\(", re.MULTILINE)
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-
-
-@functools.cache
-def tree_of(path: Path) -> ast.Module:
-    """The parsed file; four tests read it."""
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def public_definitions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, Definition]]:
@@ -65,7 +56,7 @@ def listed_names(tree: ast.Module) -> Iterator[list[str]]:
 
 # All files in one test: with one for each, pytest spent more on telling of them than on their trees.
 def test_every_public_name_is_documented() -> None:
-    trees = {name: tree_of(path) for path, name in zip(FILES, NAMES, strict=True)}
+    trees = {name: source_trees()[path] for path, name in zip(FILES, NAMES, strict=True)}
     mute = [name for name, tree in trees.items() if tree.body and not ast.get_docstring(tree)]
     assert mute == [], "modules that say nothing about themselves"
     silent = [
@@ -79,7 +70,7 @@ def test_every_public_name_is_documented() -> None:
 
 def test_a_list_of_public_names_is_sorted_and_true() -> None:
     for path, name in zip(FILES, NAMES, strict=True):
-        tree = tree_of(path)
+        tree = source_trees()[path]
         for listed in listed_names(tree):
             assert listed == sorted(set(listed)), name
             public = {name for name in assigned_names(tree) if not name.startswith("_")} - {"annotations"}
@@ -88,7 +79,7 @@ def test_a_list_of_public_names_is_sorted_and_true() -> None:
 
 def test_a_package_exports_what_it_imports() -> None:
     for path, name in zip(FILES, NAMES, strict=True):
-        tree = tree_of(path)
+        tree = source_trees()[path]
         for listed in listed_names(tree) if path.name == "__init__.py" else ():
             imported = {
                 alias.asname or alias.name
@@ -129,7 +120,7 @@ def test_errors_are_defined_in_one_place() -> None:
         # To parse every file once more takes a second; a class with a base is seen in the text.
         if not CLASS_WITH_A_BASE.search(path.read_text(encoding="utf-8")):
             continue
-        for node in ast.walk(tree_of(path)):
+        for node in ast.walk(source_trees()[path]):
             if isinstance(node, ast.ClassDef):
                 bases = {getattr(base, "attr", getattr(base, "id", "")) for base in node.bases}
                 assert not bases & ours, f"{name}: {node.name} belongs into fedmed/errors.py"
