@@ -117,7 +117,6 @@ def test_the_scan_tells_a_test_that_asserts_from_one_that_does_not() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow  # it parses every test
 def test_every_test_asserts_or_says_what_raises() -> None:
     files = {
         "tests." + ".".join(path.relative_to(ROOT).with_suffix("").parts): read_file(
