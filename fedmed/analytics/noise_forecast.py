@@ -21,12 +21,16 @@ import numpy as np
 from fedmed.analytics.bounded_scores import BoundedModel
 from fedmed.analytics.design import Design, Term
 from fedmed.analytics.families import Family
-from fedmed.analytics.noisy_newton import HIDDEN, first_averaged, information_noise, weakest_term
+from fedmed.analytics.noisy_newton import (
+    HIDDEN,
+    SAFE,
+    first_averaged,
+    information_noise,
+    weakest_term,
+)
 from fedmed.analytics.survival import kaplan_meier
 from fedmed.types import FloatArray, require
 
-SAFE = 2 * HIDDEN
-"""Strength from which a fit should be seen even where rows are less even than the assumed ones."""
 EVENT_SHARE = 0.25
 """Assumed share of rows with the event of a logistic model, and with a flag: a number between 0 and 1."""
 MIDDLE_ALPHA = 0.5

@@ -40,6 +40,8 @@ BASELINE = "the baseline"
 """What a diagnosis calls the intervals of Cox's model."""
 HIDDEN = 2.0
 """Least smallest eigenvalue of the information in units of its noise, for a result."""
+SAFE = 2 * HIDDEN
+"""The same from which intervals hold what they state; between the two a page warns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +194,8 @@ class NoisyTable:
             that noise never makes them too narrow; 1 for the other families.
         alpha: Of the negative binomial; None for the other families.
         alpha_noise: Standard deviation of the noise in alpha; None likewise.
+        strength: Least eigenvalue of the information over its noise, at least `HIDDEN`. Below `SAFE` the
+            intervals are a little optimistic: of weak fits those are refused that noise made look weaker.
         rounds: Rounds used.
         averaged: Rounds in the mean.
     """
@@ -200,6 +204,7 @@ class NoisyTable:
     dispersion: float
     alpha: float | None
     alpha_noise: float | None
+    strength: float
     rounds: int
     averaged: int
 
@@ -218,7 +223,7 @@ def finish(fit: NoisyFit, model: BoundedModel, *, level: float = 0.95) -> NoisyT
     """
     first = first_averaged(fit.rounds, model)
     averaged = fit.rounds - first
-    covariance = _inverse(fit, first, model)
+    covariance, strength = _inverse(fit, first, model)
     spread = _mean_noise(fit, slice(first, None)) * model.score_bound
     dispersion = _dispersion(fit, first, model)
     turn = np.eye(model.parameters)
@@ -236,15 +241,17 @@ def finish(fit: NoisyFit, model: BoundedModel, *, level: float = 0.95) -> NoisyT
         dispersion=dispersion,
         alpha=alpha,
         alpha_noise=alpha_noise,
+        strength=strength,
         rounds=fit.rounds,
         averaged=averaged,
     )
 
 
-def _inverse(fit: NoisyFit, first: int, model: BoundedModel) -> FloatArray:
-    """Inverse of the mean information, or the diagnosis that there is none."""
+def _inverse(fit: NoisyFit, first: int, model: BoundedModel) -> tuple[FloatArray, float]:
+    """Inverse of the mean information with its strength, or the diagnosis that there is none."""
     values, vectors = np.linalg.eigh(fit.informations[first:].mean(axis=0))
-    if values[0] < HIDDEN * _information_noise(fit, first, model):
+    noise = _information_noise(fit, first, model)
+    if values[0] < HIDDEN * noise:
         weakest = weakest_term(vectors[:, 0], model)
         remedy = "widen time.interval" if weakest == BASELINE else "leave it out or merge levels"
         raise DataContractError(
@@ -252,7 +259,7 @@ def _inverse(fit: NoisyFit, first: int, model: BoundedModel) -> FloatArray:
             "epsilon, or widen the cohort; rows that the model cannot use look the same from here"
         )
     inverse: FloatArray = (vectors / values) @ vectors.T
-    return inverse
+    return inverse, float(values[0]) / noise if noise else math.inf
 
 
 def weakest_term(direction: FloatArray, model: BoundedModel) -> str:

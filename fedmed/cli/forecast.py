@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from fedmed.analytics.bounded_scores import BoundedModel
 from fedmed.analytics.families import Family
 from fedmed.analytics.noise_forecast import (
-    SAFE,
     NoiseForecast,
     Prospect,
     curve_noise,
     forecast,
     leaving_out,
 )
-from fedmed.analytics.noisy_newton import HIDDEN
+from fedmed.analytics.noisy_newton import HIDDEN, SAFE
 from fedmed.plans.regression import bounded_model
 from fedmed.privacy.accounting import delta_for, noise_multiplier_for
 from fedmed.privacy.accounting import epsilon as spent

@@ -194,6 +194,7 @@ def _noisy_line(table: NoisyTable) -> Mapping[str, object]:
         "dispersion": table.dispersion,
         "alpha": table.alpha,
         "alpha_noise": table.alpha_noise,
+        "strength": table.strength if math.isfinite(table.strength) else None,
         "rounds": table.rounds,
         "averaged_rounds": table.averaged,
     }

@@ -28,6 +28,8 @@ NAMES = {
     "cox": "Cox regression",
 }
 
+HIDDEN_STRENGTH, SAFE_STRENGTH = 2.0, 4.0
+"""`HIDDEN` and `SAFE` of `fedmed.analytics.noisy_newton`, which a page does not load."""
 MOST_DISPERSION = 1.5
 """A Poisson model whose counts spread more than so many times Poisson's law comes with a warning."""
 
@@ -62,6 +64,7 @@ def regression_answer(document: Document) -> Answer:
             *_notes(ratio, what, level=level, has_noise=has_noise),
             *_exposure_note(result.get("exposure")),
             *_spread_note(result),
+            *_strength_note(result["model"].get("strength")),
         ),
     )
 
@@ -165,6 +168,7 @@ _MODEL = (
     ("aic", "AIC", 2),
     ("alpha", "Alpha", 4),
     ("alpha_noise", "Noise of alpha", 4),
+    ("strength", "Information over noise", 1),
     ("rounds", "Rounds", 0),
 )
 
@@ -263,6 +267,16 @@ def _spread_note(result: Document) -> Iterator[str]:
             f"Counts spread {found:.1f} times as much as Poisson's law lets them (dispersion), so that "
             f"standard errors and intervals should be about {math.sqrt(found):.1f} times as wide and p is "
             'too small: family = "negative_binomial" allows for it.'
+        )
+
+
+def _strength_note(strength: float | None) -> Iterator[str]:
+    """How near the fit is to where noise hides it."""
+    if strength is not None and strength < SAFE_STRENGTH:
+        yield (
+            f"The rows' information is {strength:.1f} times its noise. Below {HIDDEN_STRENGTH:g} no fit is "
+            f"shown; below {SAFE_STRENGTH:g} those that are shown have been lucky, so that intervals are a "
+            "little too narrow: take them as rough, or raise epsilon or the cohort."
         )
 
 

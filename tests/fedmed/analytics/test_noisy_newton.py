@@ -84,6 +84,8 @@ def test_intervals_count_the_noise_and_the_averaged_rounds() -> None:
     ratio = loud.coefficients[1].noise_error / quiet.coefficients[1].noise_error
     assert ratio == pytest.approx(2, rel=0.2)
     assert (quiet.rounds, quiet.averaged) == (12, 8)
+    assert quiet.strength / loud.strength == pytest.approx(2, rel=0.2)
+    assert loud.strength > noisy_newton.HIDDEN
 
 
 @pytest.mark.slow

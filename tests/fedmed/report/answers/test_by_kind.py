@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from fedmed.analytics.noisy_newton import HIDDEN, SAFE
 from fedmed.errors import ConfigError
 from fedmed.report.answers.by_kind import READERS, answer_of
+from fedmed.report.answers.regression import HIDDEN_STRENGTH, SAFE_STRENGTH
 from fedmed.types import StudyKind
 
 Make = Callable[..., dict[str, Any]]
@@ -56,6 +58,17 @@ def test_survival_says_where_the_curves_end_and_whether_they_differ(make_documen
     assert answer.tiles[0][1:] == ("78.5\u00a0%", "without the event after time 360")
     assert "p < 0.0001" in answer.finding
     assert len(answer.tables[0].rows) == 24
+
+
+def test_a_fit_near_the_limit_says_that_its_intervals_are_rough(make_document: Make) -> None:
+    assert (HIDDEN_STRENGTH, SAFE_STRENGTH) == (HIDDEN, SAFE)
+    for strength, warns in ((2.3, True), (4.1, False), (None, False)):
+
+        def change(document: dict[str, Any], strength: float | None = strength) -> None:
+            document["result"]["model"]["strength"] = strength
+
+        notes = answer_of(make_document("regression", exact=False, change=change)).notes
+        assert any("times its noise" in note for note in notes) == warns
 
 
 def test_curves_without_a_point_have_no_picture(make_document: Make) -> None:
