@@ -9,7 +9,7 @@ ceremony, which a federation does once an epoch; ``processor_s`` is all with the
 when others use the machine; ``peak_mib`` is the most memory of the process until then.
 
     python benchmarks/micro/secure_statistics.py [--json] [--nodes 4] [--rows 100000] [--levels 99]
-        [--repeats 3]
+        [--cases flat few third noise] [--repeats 3]
 """
 
 from __future__ import annotations
@@ -211,13 +211,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--nodes", type=int, nargs="+", default=[4], help="one or several numbers of nodes")
     parser.add_argument("--rows", type=int, default=100_000, help="rows of all nodes together")
     parser.add_argument("--levels", type=int, default=99, help="levels of either axis, besides all others")
+    every = [case.name for case in CASES]
+    parser.add_argument("--cases", nargs="+", choices=every, default=every, help="which of them")
     parser.add_argument("--repeats", type=int, default=3)
     settings = parser.parse_args(arguments)
     sizes = {"rows": settings.rows, "levels": settings.levels, "repeats": settings.repeats}
     document = {
         "benchmark": "secure_statistics",
         **facts(PACKAGES, seed=SEED, repeats=settings.repeats),
-        "rows": [measure(case, nodes=nodes, **sizes) for nodes in settings.nodes for case in CASES],
+        "rows": [
+            measure(case, nodes=nodes, **sizes)
+            for nodes in settings.nodes
+            for case in CASES
+            if case.name in settings.cases
+        ],
     }
     print(json.dumps(document, indent=1) if settings.json else table(document))
 
