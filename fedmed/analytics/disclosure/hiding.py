@@ -12,7 +12,7 @@ Source:
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def hide(quantity: Quantity, net: Net, *, hidden: Flags, published: Flags) -> Fl
         be promised of what was published before under weaker rules.
     """
     blank = ((quantity.needs > 0) | hidden) & ~published
-    good = np.zeros_like(blank)
+    good, parts = np.zeros_like(blank), _Parts.by_size(quantity, net)
     while True:
         culprits, more = _open_sums(quantity, net, blank), np.zeros_like(blank)
         if not culprits.any():
@@ -53,9 +53,9 @@ def hide(quantity: Quantity, net: Net, *, hidden: Flags, published: Flags) -> Fl
         more = more & net.is_known & ~taken
         # A complementary cell alone in a sum is worked out, so it hides nothing: mend those first.
         if not more.any():
-            more = _cheapest(quantity, net, taken, _alone(quantity, net, blank))
+            more = _cheapest(quantity, net, taken, _alone(quantity, net, blank), parts)
         if not more.any():
-            more = _cheapest(quantity, net, taken, culprits)
+            more = _cheapest(quantity, net, taken, culprits, parts)
         if not more.any():
             more = _nearest(quantity, net, taken, culprits)
         if not more.any():
@@ -108,55 +108,76 @@ def _nearest(quantity: Quantity, net: Net, taken: Flags, wanting: Flags) -> Flag
     return found
 
 
-def _cheapest(quantity: Quantity, net: Net, taken: Flags, wanting: Flags) -> Flags:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """Parts of all equations, equation after equation, the least numbers first.
+
+    Attributes:
+        rules: Shape (parts of all equations,): the equation.
+        places: The same shape: the part.
+    """
+
+    rules: IntArray
+    places: IntArray
+
+    @classmethod
+    def by_size(cls, quantity: Quantity, net: Net) -> _Parts:
+        """Put the parts in order."""
+        rules, places = net.parts.nonzero()
+        order = np.lexsort((places, quantity.values[places], rules))
+        return cls(rules=rules[order], places=places[order])
+
+    def where(self, can: Flags) -> _Parts:
+        """Only parts at some places."""
+        kept = can[self.places]
+        return _Parts(rules=self.rules[kept], places=self.places[kept])
+
+
+def _cheapest(quantity: Quantity, net: Net, taken: Flags, wanting: Flags, parts: _Parts) -> Flags:
     """For each cell the shown number whose loss costs least.
 
-    A part, where the equation is tightest, just large enough.
+    A part, where the equation is tightest, just large enough; where none is left to offer, the whole.
     """
-    found = np.zeros_like(taken)
-    if not wanting.any():
+    found, asking = np.zeros_like(taken), np.flatnonzero(wanting)
+    if not len(asking):
         return found
-    offers, wanted = _Offers(quantity, net, taken), quantity.wanted.tolist()
-    for cell in np.flatnonzero(wanting).tolist():
-        each = (offers.best(rule, wanted[cell]) for rule in net.rules_of(cell).tolist())
-        best = min((offer for offer in each if offer is not None), default=None)
-        if best is not None:
-            found[best[-1]] = True
+    rows, rules = net.touches[asking].nonzero()
+    can = net.is_known & ~taken
+    is_tight = can[net.wholes[rules]]
+    left = np.where(is_tight, quantity.left(net, taken)[rules], -1)
+    short = quantity.wanted[asking[rows]] - left
+    places, is_whole = _offered(quantity, net, rules, short, parts=parts.where(can))
+    sizes = quantity.values[places]
+    lacks = sizes < short
+    order = np.lexsort((places, np.where(lacks, -sizes, sizes), lacks, is_whole, left, ~is_tight, rows))
+    order = order[(is_tight | ~is_whole)[order]]
+    _, firsts = np.unique(rows[order], return_index=True)
+    found[places[order[firsts]]] = True
     return found
 
 
-_Offer = tuple[bool, int, bool, bool, int, int]
-"""Of one equation: is not tight, what is left, is its whole, does not suffice, its size, its place."""
+def _offered(
+    quantity: Quantity, net: Net, rules: IntArray, short: IntArray, *, parts: _Parts
+) -> tuple[IntArray, Flags]:
+    """What each of some equations offers to who is so much short: the least part that suffices.
+
+    Returns:
+        Shape of the equations: the cell offered, the largest part if none suffices, the first of equal ones;
+        and whether it is the whole, since there is no part.
+    """
+    ends = np.searchsorted(parts.rules, np.arange(len(net.wholes) + 1))
+    low, high = ends[rules], ends[rules + 1]
+    sizes = np.append(quantity.values[parts.places], 0)
+    largest = np.where(low < high, sizes[high - 1], 0)
+    at = _first_at_least(sizes, np.minimum(short, largest), low, high)
+    is_whole = low == high
+    return np.where(is_whole, net.wholes[rules], np.append(parts.places, 0)[at]), is_whole
 
 
-class _Offers:
-    """Shown numbers of each equation, by size; many cells ask the same equation."""
-
-    def __init__(self, quantity: Quantity, net: Net, taken: Flags) -> None:
-        can = net.is_known & ~taken
-        rules, places = net.parts.nonzero()
-        rules, places = rules[can[places]], places[can[places]]
-        sizes = quantity.values[places]
-        order = np.lexsort((places, sizes, rules))
-        self._ends = np.searchsorted(rules[order], np.arange(len(net.wholes) + 1)).tolist()
-        self._places, self._sizes = places[order].tolist(), sizes[order].tolist()
-        is_tight = can[net.wholes]
-        self._left = np.where(is_tight, quantity.left(net, taken), -1).tolist()
-        self._is_tight, self._wholes = is_tight.tolist(), net.wholes.tolist()
-        self._whole_sizes = quantity.values[net.wholes].tolist()
-
-    def best(self, rule: int, wanted: int) -> _Offer | None:
-        """What an equation offers a cell in which ``wanted`` must be possible; the least offer is best."""
-        low, high = self._ends[rule], self._ends[rule + 1]
-        left, is_tight = self._left[rule], self._is_tight[rule]
-        short = wanted - left
-        if low == high:
-            size = self._whole_sizes[rule]
-            key = (False, size) if size >= short else (True, -size)
-            return (False, left, True, *key, self._wholes[rule]) if is_tight else None
-        at = bisect_left(self._sizes, short, low, high)
-        if at < high:
-            return not is_tight, left, False, False, self._sizes[at], self._places[at]
-        largest = self._sizes[high - 1]
-        at = bisect_left(self._sizes, largest, low, high)
-        return not is_tight, left, False, True, -largest, self._places[at]
+def _first_at_least(sizes: IntArray, least: IntArray, low: IntArray, high: IntArray) -> IntArray:
+    """Where sizes rise from ``low`` to ``high``, the first place of a size that is not below ``least``."""
+    while (low < high).any():
+        middle = (low + high) // 2
+        is_below = (low < high) & (sizes[middle] < least)
+        low, high = np.where(is_below, middle + 1, low), np.where(is_below, high, middle)
+    return low
