@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import http.client
 import ssl
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final
@@ -35,12 +36,21 @@ RENEW: Final = "fedmed server certificate renew"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """What one connection showed: what does not hold (0 when all does), the certificate, the door's time."""
+    """What one connection showed.
+
+    Attributes:
+        fault: What does not hold, as OpenSSL numbers it; 0 when all does.
+        words: OpenSSL's words for it.
+        certificate: The door's.
+        date: The door's time, in whole seconds; None where it tells none.
+        between_s: When it was asked for the time and when it had answered, by a clock that never goes back.
+    """
 
     fault: int
     words: str
     certificate: x509.Certificate
     date: datetime.datetime | None
+    between_s: tuple[float, float]
 
 
 def examine_door(address: str, authority: Path | None, *, now: datetime.datetime) -> Iterator[Finding]:
@@ -55,6 +65,7 @@ def examine_door(address: str, authority: Path | None, *, now: datetime.datetime
         ConfigError: the address is not ``host:port``.
     """
     host, port = _parsed(address)
+    began_s = time.monotonic()
     try:
         seen = _look(host, port, authority)
     except FileNotFoundError:
@@ -76,7 +87,8 @@ def examine_door(address: str, authority: Path | None, *, now: datetime.datetime
     yield _identity(address, host, seen)
     yield _days_left(seen.certificate, now=now)
     if seen.date is not None:
-        yield _clock(seen.date, now=now)
+        asked, answered = (now + datetime.timedelta(seconds=s - began_s) for s in seen.between_s)
+        yield _clock(seen.date, asked=asked, answered=answered)
 
 
 def _parsed(address: str) -> tuple[str, int]:
@@ -96,7 +108,7 @@ def _look(host: str, port: int, authority: Path | None) -> _Seen:
         except ssl.SSLCertVerificationError as fault:
             code, words = fault.verify_code, fault.verify_message
         seen = _seen(host, port, _unverified())
-        return _Seen(fault=code, words=words, certificate=seen.certificate, date=seen.date)
+        return replace(seen, fault=code, words=words)
     return _seen(host, port, _unverified())
 
 
@@ -114,12 +126,15 @@ def _seen(host: str, port: int, context: ssl.SSLContext) -> _Seen:
         connection.connect()
         raw = connection.sock.getpeercert(binary_form=True)
         certificate = x509.load_der_x509_certificate(raw or b"")  # no certificate is a ValueError
+        asked_s = time.monotonic()
         connection.request("GET", "/")
         told = connection.getresponse().getheader("Date")
+        answered_s = time.monotonic()
     finally:
         connection.close()
     date = None if told is None else parsedate_to_datetime(told)
-    return _Seen(fault=0, words="", certificate=certificate, date=date)
+    between = (asked_s, answered_s)
+    return _Seen(fault=0, words="", certificate=certificate, date=date, between_s=between)
 
 
 def names_in(certificate: x509.Certificate) -> tuple[str, ...]:
@@ -174,9 +189,12 @@ def _days_left(certificate: x509.Certificate, *, now: datetime.datetime) -> Find
     return tell("server certificate", told, why=_NAME_WHY, mend=f"at the coordinator: {RENEW}")
 
 
-def _clock(theirs: datetime.datetime, *, now: datetime.datetime) -> Finding:
-    """This machine's clock against the door's."""
-    ahead = (now - theirs).total_seconds()
+def _clock(theirs: datetime.datetime, *, asked: datetime.datetime, answered: datetime.datetime) -> Finding:
+    """This machine's clock against the door's, which told its time at some moment between two of ours.
+
+    A slow answer of a busy machine is no fault of a clock: of all differences that fit, the least counts.
+    """
+    ahead = max(0.0, (asked - theirs).total_seconds()) + min(0.0, (answered - theirs).total_seconds())
     told = f"this machine is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the front door"
     mend = "set both clocks by the same time server: timedatectl set-ntp true"
     if -MOST_BEHIND_S <= ahead <= MOST_AHEAD_S:

@@ -251,7 +251,7 @@ def _front_door(home: Home, question: Question) -> Iterator[Finding]:
         yield ready
         address, authority = ready.detail if ready.ok else "", authority or courier.authority
     if address:
-        yield from examine_door(address, authority, now=question.now)
+        yield from examine_door(address, authority, now=question.present)
 
 
 def _bundles(home: Home) -> Finding:

@@ -140,7 +140,7 @@ class Home:
 
     def flower_home(self, name: str) -> Path:
         """Flower's own folder for one set of processes."""
-        return private_folder(self.path / "flower" / name)
+        return private_folder(private_folder(self.path / "flower") / name)
 
     def run_folder(self, study: str) -> Path:
         """Folder of one study's run."""

@@ -130,7 +130,7 @@ def _running(home: Home, question: Question) -> Iterator[Finding]:
         return
     addresses = home.addresses()
     here = question.front_door or f"{addresses.names[0]}:{addresses.port}"
-    yield from examine_door(here, question.authority or home.authority_certificate, now=question.now)
+    yield from examine_door(here, question.authority or home.authority_certificate, now=question.present)
     try:
         standing = control.node_statuses(home)
     except ProcessFailed as fault:

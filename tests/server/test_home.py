@@ -100,3 +100,9 @@ def test_ports_that_cannot_be_are_refused() -> None:
         Addresses(names=("a",), host="127.0.0.1", port=8000, superlink_port=8000)
     with pytest.raises(ConfigError, match="65535"):
         Addresses(names=("a",), host="127.0.0.1", port=0, superlink_port=8000)
+
+
+def test_flowers_folders_are_closed_to_others(tmp_path: Path, cards: list[NodeCard]) -> None:
+    home = create_home(tmp_path / "home", cards, addresses=ADDRESSES, now=NOW)
+    folder = home.flower_home("superlink")
+    assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700, 0o700]

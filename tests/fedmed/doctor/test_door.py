@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fedmed.doctor.door import examine_door
+from fedmed.doctor.door import _clock, examine_door
 from fedmed.doctor.finding import Finding, Level
 from fedmed.errors import ConfigError
 from fedmed.supervision.processes import free_ports
@@ -124,6 +124,22 @@ def test_a_clock_that_is_off_is_found(
     one = found(door("127.0.0.1"), authority, now=now)["clock"]
     assert one.level is level
     assert word in one.detail
+
+
+@pytest.mark.parametrize(
+    ("door_s", "level", "told"),
+    [
+        (0, Level.OK, "agrees"),
+        (20, Level.OK, "agrees"),
+        (-7, Level.BAD, "7 s ahead of"),
+        (50, Level.NOTE, "30 s behind"),
+    ],
+)
+def test_a_slow_answer_is_no_fault_of_a_clock(door_s: int, level: Level, told: str) -> None:
+    """The door was asked at second 0 and had answered at second 20."""
+    answered = NOW + datetime.timedelta(seconds=20)
+    one = _clock(NOW + datetime.timedelta(seconds=door_s), asked=NOW, answered=answered)
+    assert (one.level, told in one.detail) == (level, True)
 
 
 def test_a_door_that_nobody_opened_is_found() -> None:
