@@ -7,6 +7,7 @@ can take its place. Key generation and sealing read the operating system's entro
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from dataclasses import dataclass
@@ -79,9 +80,7 @@ class PublicIdentity:
             require(good, f"{argument} of {self.name} must be {KEY_BYTES} bytes")
         unsigned = self.signing_key[:-1] + bytes([self.signing_key[-1] & 0x7F])
         require(unsigned not in _SMALL_ORDER, f"signing_key of {self.name} has small order: ask for another")
-        any_scalar = X25519PrivateKey.from_private_bytes(bytes(KEY_BYTES))
-        usable = _shared_secret(any_scalar, self.sealing_key) is not None
-        require(usable, f"sealing_key of {self.name} has small order: ask for another")
+        require(_can_seal(self.sealing_key), f"sealing_key of {self.name} has small order: ask for another")
 
 
 class Identity:
@@ -268,6 +267,13 @@ def _seal_with(
         raise _sealing_invalid()
     cipher = _cipher(secret, ephemeral=head[1:], receiver=receiver.sealing_key)
     return head + nonce + cipher.encrypt(nonce, plaintext, head + associated)
+
+
+@functools.lru_cache(maxsize=1024)
+def _can_seal(key: bytes) -> bool:
+    """Whether a key is not of small order; a roster's few keys are read with every message."""
+    any_scalar = X25519PrivateKey.from_private_bytes(bytes(KEY_BYTES))
+    return _shared_secret(any_scalar, key) is not None
 
 
 def _shared_secret(private: X25519PrivateKey, public: bytes) -> bytes | None:
