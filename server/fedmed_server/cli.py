@@ -137,9 +137,10 @@ def launch(
     """Check a study, submit it, show its progress and leave its result; Ctrl-C leaves it running."""
     from fedmed.study import load_study
     from fedmed_server.coordinator import is_running
+    from fedmed_server.files import read_text
     from fedmed_server.launch import Pace, check, submit, wait_for_nodes
 
-    place, spec = _home(home), load_study(_text(study))
+    place, spec = _home(home), load_study(read_text(study))
     check(place, spec)
     if not is_running(place):
         from fedmed.errors import ConfigError
@@ -293,22 +294,13 @@ def _home(path: Path) -> Home:
 def _sent(path: Path) -> str:
     """A file that a province sends; raises `ConfigError`."""
     from fedmed.errors import ConfigError
+    from fedmed_server.files import read_text
 
     if not path.exists():
         raise ConfigError(
             f"there is no {path}; a province sends NODE.toml, its card, and NODE.pub, its SuperNode's key"
         )
-    return _text(path)
-
-
-def _text(path: Path) -> str:
-    """A text file; raises `ConfigError`."""
-    from fedmed.errors import ConfigError
-
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise ConfigError(f"cannot read {path}: {type(fault).__name__}") from None
+    return read_text(path)
 
 
 def _say(text: str) -> None:

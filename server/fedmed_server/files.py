@@ -84,6 +84,16 @@ def read_private(path: Path) -> bytes:
         raise ConfigError(f"{path} cannot be read and must be no link: {error.strerror}") from error
 
 
+def read_text(path: Path) -> str:
+    """Read a text file that somebody named on the command line; raises `ConfigError`."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise ConfigError(f"cannot read {path}: {fault.strerror}; name another file") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+
+
 def pack(head: Mapping[str, Any], parts: Sequence[bytes]) -> bytes:  # Any: what JSON can say
     """Put a JSON head and binary parts into one checked record.
 

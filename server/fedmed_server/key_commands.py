@@ -44,9 +44,10 @@ def replace(
 ) -> None:
     """Give a node its new card; stop the coordinator first. Compare the card by telephone before."""
     from fedmed.crypto.card import read_card
+    from fedmed_server.files import read_text
     from fedmed_server.key_desk import replace_member
 
-    new = replace_member(_stopped(home), read_card(_text(card)))
+    new = replace_member(_stopped(home), read_card(read_text(card)))
     _print_roster(new, as_json=as_json)
     _say_pin(home)
 
@@ -69,9 +70,10 @@ def supernode(
     as_json: AsJson = False,
 ) -> None:
     """Take another key for a node's SuperNode; stop the coordinator first. No pin changes."""
+    from fedmed_server.files import read_text
     from fedmed_server.key_desk import replace_supernode_key
 
-    replace_supernode_key(_stopped(home), node, _text(public_key))
+    replace_supernode_key(_stopped(home), node, read_text(public_key))
     typer.echo(json.dumps({"node": node}) if as_json else f"the next fedmed server up registers {node}'s key")
 
 
@@ -188,13 +190,3 @@ def _stopped(path: Path) -> Home:
     if is_running(place):
         raise ConfigError(f"a coordinator runs on {place.path}; stop it first: fedmed server stop {path}")
     return place
-
-
-def _text(path: Path) -> str:
-    """A small text file; raises `ConfigError`."""
-    from fedmed.errors import ConfigError
-
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise ConfigError(f"cannot read {path}: {type(fault).__name__}") from None

@@ -55,15 +55,11 @@ def review(
     as_json: AsJson = False,
 ) -> None:
     """Keep a province's signature under the bundle; from the next start on, runs are of that bundle."""
-    from fedmed.errors import ConfigError
+    from fedmed_server.files import read_text
     from fedmed_server.home import Home
     from fedmed_server.reviews import add_review
 
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise ConfigError(f"cannot read {file}: name the file that a province sent") from None
-    kept = add_review(Home(home.absolute()), text)
+    kept = add_review(Home(home.absolute()), read_text(file))
     typer.echo(json.dumps({"reviewer": kept.reviewer}) if as_json else f"kept the review of {kept.reviewer}")
     typer.echo("next: stop and start the coordinator (fedmed server stop, up)", err=True)
 
