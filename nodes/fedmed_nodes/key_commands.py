@@ -49,6 +49,7 @@ def log(
 ) -> None:
     """Show the audit log, and find any edit, gap, cut or reordering in it."""
     from fedmed.crypto.card import read_card
+    from fedmed.errors import CustodianUnreachable
     from fedmed_nodes import log_views
     from fedmed_nodes.asking import custodian_at
     from fedmed_nodes.home import Home
@@ -63,7 +64,10 @@ def log(
     if offline:
         found = log_views.stored_log(Home(home.absolute()), last=count, check=check)
     else:
-        found = log_views.asked_log(custodian_at(home), last=count, check=check)
+        try:
+            found = log_views.asked_log(custodian_at(home), last=count, check=check)
+        except CustodianUnreachable as fault:
+            raise type(fault)(f"{fault}; --offline reads the files without it") from None
     shown = found.entries[-last:] if last else found.entries
     document = log_views.log_document(found, shown)
     typer.echo(json.dumps(document, ensure_ascii=False) if as_json else log_views.log_lines(found, shown))

@@ -36,11 +36,13 @@ class Log:
         entries: In order.
         head: Where the chain was found to stand; None if it was not checked.
         sealed: How many of the entries lie in sealed files; None where only the custodian knows.
+        is_end_known: Whether a later head, kept by the custodian or by somebody else, was compared.
     """
 
     entries: tuple[AuditEntry, ...]
     head: ChainHead | None = None
     sealed: int | None = None
+    is_end_known: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,8 @@ def asked_log(custodian: SocketCustodian, *, last: int | None, check: Check | No
     card = check.card or PublicIdentity(
         name=told.node, signing_key=told.signing_key, sealing_key=told.sealing_key
     )
-    return Log(entries=entries, head=verify_chain(entries, card, expected_head=check.expected))
+    head = verify_chain(entries, card, expected_head=check.expected)
+    return Log(entries=entries, head=head, is_end_known=True)
 
 
 def stored_log(home: Home, *, last: int | None, check: Check | None = None) -> Log:
@@ -106,9 +109,12 @@ def stored_log(home: Home, *, last: int | None, check: Check | None = None) -> L
         if check is None:
             return Log(entries=entries)
         head = verify_chain(entries, check.card or home.card(), expected_head=check.expected)
-        if store.mark.path.exists():  # a copy for an auditor has none
+        is_marked = store.mark.path.exists()  # a copy for an auditor has none
+        if is_marked:
             require_not_set_back(store, store.mark)
-    return Log(entries=entries, head=head, sealed=sealed)
+    return Log(
+        entries=entries, head=head, sealed=sealed, is_end_known=is_marked or check.expected is not None
+    )
 
 
 def _sealed_log(home: Home, *, last: int | None, check: Check | None) -> Log:
@@ -125,7 +131,7 @@ def _sealed_log(home: Home, *, last: int | None, check: Check | None) -> Log:
     if check.card is None:
         raise ConfigError("give the node's card with --card: the sealed files alone do not name it")
     head = verify_chain(entries, check.card, expected_head=check.expected)
-    return Log(entries=entries, head=head, sealed=len(entries))
+    return Log(entries=entries, head=head, sealed=len(entries), is_end_known=check.expected is not None)
 
 
 def log_document(log: Log, shown: Sequence[AuditEntry]) -> dict[str, Any]:
@@ -167,5 +173,7 @@ def log_lines(log: Log, shown: Sequence[AuditEntry]) -> str:
     if log.head is not None:
         sealed = f", {log.sealed} of them in sealed files" if log.sealed else ""
         lines.append(f"the chain holds: {log.head.counter} entries{sealed}")
+        if not log.is_end_known:
+            lines.append("later entries may have been cut off: these files alone do not tell; give --expect")
         lines.append(f"keep this where this node cannot change it: {log.head.counter}:{log.head.head.hex()}")
     return "\n".join(lines) if lines else "the log is empty"

@@ -78,3 +78,5 @@ def test_what_does_not_go_together_is_refused(home: Path, capsys: pytest.Capture
     assert run(["node", "restore", str(home), "--accept-store", "--lost-key"]) == 2
     assert "go with a backup FILE" in capsys.readouterr().err
     assert run(["node", "log", str(home), "--offline", "--expect", "5"]) == 2
+    assert run(["node", "log", str(home), "--verify"]) == 1
+    assert "--offline reads the files without it" in capsys.readouterr().err
