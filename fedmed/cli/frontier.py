@@ -26,7 +26,9 @@ def frontier(
     site_column: Annotated[
         str, typer.Option(metavar="COL", help="Column of FILE that names the site.")
     ] = "site",
-    epsilons: Annotated[str, typer.Option(metavar="LIST", help="Epsilons of one study.")] = ".25,.5,1,2,4",
+    epsilons: Annotated[
+        str, typer.Option(metavar="LIST", help="Epsilons; '' = the study's.")
+    ] = ".25,.5,1,2,4",
     modes: Annotated[str, typer.Option(metavar="LIST", help="Modes. Default: all that train a model.")] = "",
     schemes: Annotated[str, typer.Option(metavar="LIST", help="Secure sums. Default: the study's.")] = "",
     nodes: Annotated[

@@ -41,6 +41,15 @@ class Choice:
     clip_norm: float
     aggregations: int | None
 
+    @property
+    def words(self) -> str:
+        """For errors: ``mode local, epsilon 1, clip 3, 4 provinces``."""
+        rounds = "" if self.aggregations is None else f", aggregations {self.aggregations}"
+        return (
+            f"mode {self.mode.value}, epsilon {self.epsilon:g}, clip {self.clip_norm:g}{rounds}, "
+            f"{self.nodes} provinces"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
@@ -118,7 +127,7 @@ def variant(spec: TrainingStudy, choice: Choice, declared: Mapping[str, int]) ->
         neither changed. The audit block is left out: it costs noise in coordinates that nobody uses here.
 
     Raises:
-        ConfigError: no study can be written so.
+        ConfigError: no study can be written so; names the choice.
     """
     document = tomllib.loads(to_toml(spec))
     document.pop("audit", None)
@@ -141,4 +150,8 @@ def variant(spec: TrainingStudy, choice: Choice, declared: Mapping[str, int]) ->
         del document["privacy"]["delta"]
         document["data"]["min_cohort"] = min(spec.data.min_cohort, *declared.values())
         document["aggregation"] = {"scheme": choice.scheme.value}
-    return as_training(study_from_document(document))
+    try:
+        return as_training(study_from_document(document))
+    except ConfigError as fault:
+        # The reader's own study file is in order: it is the list of an option that is not.
+        raise ConfigError(f"with {choice.words}: {fault}") from None

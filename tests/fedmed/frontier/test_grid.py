@@ -65,3 +65,11 @@ def test_a_variant_of_another_roster_takes_the_defaults_of_its_numbers() -> None
     assert found.spare_attempts == 4
     assert found.aggregation.clamp_persons == 2000
     assert found.privacy.delta == 1 / (10 * 31 * 2000)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan"), 101.0])
+def test_a_choice_that_makes_no_study_is_named(epsilon: float) -> None:
+    spec, choice = small_study(4), replace(GRID.choices[0], epsilon=epsilon)
+    words = rf"with mode aggregate, epsilon {epsilon:g}, clip 1, 4 provinces: .*\n  privacy\.epsilon: must be"
+    with pytest.raises(ConfigError, match=words):
+        variant(spec, choice, spec.data.declared_persons)
