@@ -145,7 +145,7 @@ DOORS: Mapping[str, frozenset[str]] = {
     "time": frozenset(
         {
             "fedmed.cli",
-            "fedmed.doctor.door",
+            "fedmed.doctor",
             "fedmed.simulation",
             "fedmed.local_grid",
             "fedmed.report",
