@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import time
 from enum import Enum
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -296,9 +297,15 @@ def doctor(
 
     spec, question = None if study is None else load_study(read_study_text(study)), None
     if home is not None:
-        now = datetime.datetime.now(tz=datetime.UTC)
-        place = home.absolute()
-        question = Question(home=place, now=now, study=spec, front_door=front_door, authority=authority)
+        began = time.monotonic()
+        question = Question(
+            home=home.absolute(),
+            now=datetime.datetime.now(tz=datetime.UTC),
+            study=spec,
+            front_door=front_door,
+            authority=authority,
+            elapsed_s=lambda: time.monotonic() - began,
+        )
     elif spec is not None:
         raise ConfigError("--study needs a home to compare it with; name one, or use fedmed study check")
     found = []

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -62,7 +61,7 @@ class Question:
         front_door: ``host:port`` by which nodes reach the coordinator; empty where nobody said it.
         authority: Certificate that the front door is verified by; None where nobody named it.
         now: The time on this machine when this was made.
-        made_s: The same moment by a clock that never goes back.
+        elapsed_s: Tells the seconds since then: other examinations take a while.
     """
 
     home: Path
@@ -70,15 +69,15 @@ class Question:
     study: StudySpec | None = None
     front_door: str = ""
     authority: Path | None = None
-    made_s: float = field(default_factory=time.monotonic)
+    elapsed_s: Callable[[], float] = lambda: 0.0
 
     def __post_init__(self) -> None:
         require(self.now.tzinfo is not None, "now must have a time zone")
 
     @property
     def present(self) -> datetime.datetime:
-        """The time on this machine by now: other examinations may have taken a while."""
-        return self.now + datetime.timedelta(seconds=time.monotonic() - self.made_s)
+        """The time on this machine by now."""
+        return self.now + datetime.timedelta(seconds=self.elapsed_s())
 
 
 Examine = Callable[[Question], Iterator[Finding]]
