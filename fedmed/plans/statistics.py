@@ -8,6 +8,7 @@ divided by what one person can add to it, so that the whole vector has one sensi
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -39,10 +40,29 @@ class Moment(Enum):
     CONCENTRATION = "concentration"
     """Squares of each person's part of the total, in a coarse unit and rounded up (`person_steps`)."""
     DENOMINATOR_CONCENTRATION = "denominator_concentration"
+    OFF_LOW = "off_low"
+    """Persons with a value above its lower bound, or with an event."""
+    OFF_HIGH = "off_high"
+    """Persons with a value below its upper bound, or with a row that is no event."""
+    DENOMINATOR_OFF_LOW = "denominator_off_low"
+    DENOMINATOR_OFF_HIGH = "denominator_off_high"
 
 
 CONCENTRATIONS = frozenset({Moment.CONCENTRATION, Moment.DENOMINATOR_CONCENTRATION})
-DENOMINATORS = frozenset({Moment.DENOMINATOR, Moment.DENOMINATOR_CONCENTRATION})
+OFF_LOWS = frozenset({Moment.OFF_LOW, Moment.DENOMINATOR_OFF_LOW})
+OFF_BOUNDS = OFF_LOWS | {Moment.OFF_HIGH, Moment.DENOMINATOR_OFF_HIGH}
+DENOMINATORS = frozenset(moment for moment in Moment if moment.value.startswith("denominator"))
+GUARDS: Mapping[Moment, tuple[Moment, ...]] = {
+    Moment.TOTAL: (Moment.CONCENTRATION, Moment.OFF_LOW, Moment.OFF_HIGH),
+    Moment.SQUARES: (Moment.OFF_LOW, Moment.OFF_HIGH),
+    Moment.DENOMINATOR: (
+        Moment.DENOMINATOR_CONCENTRATION,
+        Moment.DENOMINATOR_OFF_LOW,
+        Moment.DENOMINATOR_OFF_HIGH,
+    ),
+    Moment.EVENTS: (Moment.OFF_LOW, Moment.OFF_HIGH),
+}
+"""What exact studies add up besides, so that it can be decided whether a number may be shown."""
 PERSON_STEPS = 1 << 20
 """A person's largest possible part of an amount, in the coarse unit of the concentration."""
 
@@ -79,7 +99,8 @@ def blocks(spec: StatisticsStudy) -> tuple[Block, ...]:
         With noise, scales such that one person moves the scaled vector by at most `VECTOR_NORM`: the
         squares of ``scale * bound`` add up to it, in proportion to the statistics' weights squared, shared
         out evenly inside a statistic. Exact studies count the persons of every cell besides, for whoever
-        decides what may be shown, and how much of every amount one of them can hold.
+        decides what may be shown, how much of every amount one of them can hold, and how many of them have
+        more than the least and less than the most that a value can be.
     """
     found, shares = [], []
     for place, entry in enumerate(spec.statistics):
@@ -114,8 +135,7 @@ def _moments(entry: StatisticTable, *, is_exact: bool) -> tuple[Moment, ...]:
         found = (Moment.TOTAL,)
     if not is_exact:
         return found
-    shares = {Moment.TOTAL: Moment.CONCENTRATION, Moment.DENOMINATOR: Moment.DENOMINATOR_CONCENTRATION}
-    more = (shares[moment] for moment in found if moment in shares)
+    more = (guard for moment in found for guard in GUARDS.get(moment, ()))
     return tuple(dict.fromkeys((*found, Moment.PERSONS, *more)))
 
 
@@ -129,7 +149,8 @@ def _block(spec: StatisticsStudy, place: int, moment: Moment) -> Block:
     # All rows of a person may lie in one cell; a person is counted at most once in each.
     if moment in CONCENTRATIONS:
         most = (PERSON_STEPS + rows) ** 2
-    bound = math.sqrt(changed) if moment is Moment.PERSONS else float(rows * most)
+    by_person = moment is Moment.PERSONS or moment in OFF_BOUNDS
+    bound = math.sqrt(changed) if by_person else float(rows * most)
     return Block(
         statistic=place,
         moment=moment,
@@ -149,7 +170,7 @@ def _reach(entry: StatisticTable, moment: Moment, *, is_exact: bool) -> tuple[in
     needs half the noise then.
     """
     value = entry.denominator if moment in DENOMINATORS else entry.value
-    if moment in (Moment.PERSONS, Moment.ROWS, Moment.EVENTS) or value is None:
+    if moment in (Moment.PERSONS, Moment.ROWS, Moment.EVENTS, *OFF_BOUNDS) or value is None:
         return 0, 1
     low, high = value.units
     centred = not is_exact and entry.kind in (StatisticKind.MEAN, StatisticKind.VARIANCE)
@@ -161,7 +182,7 @@ def _reach(entry: StatisticTable, moment: Moment, *, is_exact: bool) -> tuple[in
 def most_of(spec: StatisticsStudy, block: Block) -> int:
     """Largest absolute value of one cell of a block at one node, in units."""
     persons = max(spec.data.declared_persons.values())
-    by_person = block.moment is Moment.PERSONS or block.moment in CONCENTRATIONS
+    by_person = block.moment is Moment.PERSONS or block.moment in CONCENTRATIONS | OFF_BOUNDS
     rows = 1 if by_person else spec.data.max_rows_per_person
     return persons * rows * block.most
 

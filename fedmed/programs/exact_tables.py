@@ -19,7 +19,15 @@ import numpy as np
 
 from fedmed.analytics.disclosure.cells import Dimension
 from fedmed.analytics.disclosure.tables import CONTRIBUTORS, ExactTable, Number
-from fedmed.plans.statistics import CONCENTRATIONS, Moment, person_unit
+from fedmed.plans.statistics import (
+    CONCENTRATIONS,
+    DENOMINATORS,
+    GUARDS,
+    OFF_BOUNDS,
+    OFF_LOWS,
+    Moment,
+    person_unit,
+)
 from fedmed.study.axes import AxisTable, ValueTable
 from fedmed.study.statistics import StatisticKind, StatisticTable
 from fedmed.types import IntArray
@@ -80,7 +88,8 @@ def _of_groups(counted: CountedStatistic) -> CountedStatistic:
         return counted
     sums = {moment: declared_strata(counted, moment).sum(axis=1) for moment in counted.sums}
     if counted.max_rows_per_person > 1:  # who is in two strata would be counted twice
-        sums[Moment.PERSONS] = declared_strata(counted, Moment.PERSONS).max(axis=1)
+        for moment in (OFF_BOUNDS | {Moment.PERSONS}) & counted.sums.keys():
+            sums[moment] = declared_strata(counted, moment).max(axis=1)
     return replace(counted, sums={moment: tuple(v.tolist()) for moment, v in sums.items()})
 
 
@@ -144,17 +153,40 @@ def _numbers(counted: CountedStatistic, shape: tuple[int, ...]) -> Iterator[Numb
     for moment, sums in counted.sums.items():
         if moment in (Moment.PERSONS, *CONCENTRATIONS) or entry.kind is StatisticKind.QUANTILE:
             continue
-        value = entry.denominator if moment is Moment.DENOMINATOR else entry.value
-        if moment in (Moment.ROWS, Moment.EVENTS) or value is None:
+        value = entry.denominator if moment in DENOMINATORS else entry.value
+        if moment in OFF_BOUNDS:
+            yield Number(
+                name=_off_name(counted, moment),
+                values=np.array(sums, dtype=np.int64).reshape(shape),
+                most_of_person=1,
+                is_amount=False,
+                is_persons=True,
+            )
+        elif moment in (Moment.ROWS, Moment.EVENTS) or value is None:
             event = [axis.model_dump_json() for axis in entry.event] if moment is Moment.EVENTS else []
             yield Number(
                 name=" ".join(["rows", str(rows), *event]),
                 values=np.array(sums, dtype=np.int64).reshape(shape),
                 most_of_person=rows,
                 is_amount=False,
+                guards=_guards(counted, moment),
             )
-            continue
-        yield _amount(counted, moment, value, shape)
+        else:
+            yield _amount(counted, moment, value, shape)
+
+
+def _off_name(counted: CountedStatistic, moment: Moment) -> str:
+    """How a count of persons off a bound was made."""
+    entry = counted.entry
+    value = entry.denominator if moment in DENOMINATORS else entry.value
+    of = [axis.model_dump_json() for axis in entry.event] if value is None else [value.model_dump_json()]
+    return " ".join(["off low" if moment in OFF_LOWS else "off high", str(counted.max_rows_per_person), *of])
+
+
+def _guards(counted: CountedStatistic, moment: Moment) -> tuple[str, ...]:
+    """Names of the counts of persons off the bounds of what a moment adds up."""
+    guards = (g for g in GUARDS.get(moment, ()) if g in OFF_BOUNDS and g in counted.sums)
+    return tuple(_off_name(counted, guard) for guard in guards)
 
 
 def _amount(counted: CountedStatistic, moment: Moment, value: ValueTable, shape: tuple[int, ...]) -> Number:
@@ -179,6 +211,7 @@ def _amount(counted: CountedStatistic, moment: Moment, value: ValueTable, shape:
         most_of_person=max(1, -(-most // unit)),
         is_amount=not is_squares,
         largest=largest,
+        guards=_guards(counted, moment),
     )
 
 

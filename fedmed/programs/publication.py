@@ -4,11 +4,14 @@ Everything that readers get is made of shown numbers alone. Means, ratios and va
 fall with its sums; a rate needs persons enough in every stratum that counts; a warning needs every month of
 its series; a quantile is given to its step of the grid, and only with the minimum of persons on both sides of
 it, so that none is somebody's own value.
+
+Sums of one column with other bounds, decimals or rows a person tell by their difference who lies between the
+bounds, so of a dataset version only the first ones are shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -18,7 +21,7 @@ import numpy.typing as npt
 from fedmed.analytics.disclosure.protect import protect
 from fedmed.analytics.disclosure.tables import PERSONS, ProtectedTable, State
 from fedmed.errors import IntegrityError
-from fedmed.plans.statistics import Moment
+from fedmed.plans.statistics import GUARDS, OFF_BOUNDS, Moment
 from fedmed.programs.exact_tables import (
     CountedStatistic,
     counted_document,
@@ -27,6 +30,7 @@ from fedmed.programs.exact_tables import (
     exact_tables,
 )
 from fedmed.programs.statistic_tables import OpenedStatistic, ResultTable, result_table
+from fedmed.study.axes import ValueTable
 from fedmed.study.statistics import StatisticKind
 
 RECORD_VERSION: Final = 1
@@ -66,13 +70,19 @@ def publication(
         minimum: Fewest persons of a cell that is shown, 5 to 30.
         earlier: Records of what was published of the same dataset version.
 
+    Guarantees:
+        A shown sum, mean, ratio, variance or rate is of nobody off the lower bound of its values (or without
+        an event) or of ``minimum`` persons at least, and likewise off the upper one; no sum over other cells
+        that follows from what is shown is of fewer of them but zero.
+
     Raises:
         ConfigError: ``minimum`` is outside its bounds.
         IntegrityError: a record cannot be read.
     """
     nodes = frozenset(contributors)
-    counted = [_counted(o, nodes, max_rows_per_person) for o in opened]
     before = [pair for record in earlier for pair in _read(record)]
+    told = frozenset(rule for known, _ in before for rule in _rules(known))
+    counted = [_comparable(_counted(o, nodes, max_rows_per_person), told) for o in opened]
     made = exact_tables([*(c for c, _ in before), *counted])
     known = [
         ProtectedTable(table=table, states=_states_of(table.numbers, states, table.persons.shape))
@@ -105,6 +115,32 @@ def _counted(opened: OpenedStatistic, nodes: frozenset[str], rows: int) -> Count
             if opened.entry.kind is not StatisticKind.QUANTILE or moment is Moment.PERSONS
         },
     )
+
+
+_Rule = tuple[ValueTable, int, bool]
+"""How values were added up: bounds, rows of a person, and whether it is known who lies off the bounds."""
+
+
+def _rules(counted: CountedStatistic) -> Iterator[_Rule]:
+    """One for each value whose sums a statistic may have shown."""
+    entry, rows = counted.entry, counted.max_rows_per_person
+    for moment, value in ((Moment.TOTAL, entry.value), (Moment.DENOMINATOR, entry.denominator)):
+        if value is None or moment not in counted.sums:
+            continue
+        off = [counted.sums[guard] for guard in GUARDS[moment] if guard in OFF_BOUNDS & counted.sums.keys()]
+        # With nobody off a bound in any cell, nothing of it was shown.
+        if all(any(persons) for persons in off):
+            yield value, rows, bool(off)
+
+
+def _comparable(counted: CountedStatistic, told: frozenset[_Rule]) -> CountedStatistic:
+    """The statistic; with nobody off a bound, hence without values, where earlier ones had another rule."""
+    mine = [(value, rows, True) for value, rows, _ in _rules(counted)]
+    columns = {value.column for value, _, _ in mine}
+    if all(rule in mine for rule in told if rule[0].column in columns):
+        return counted
+    sums = {m: (0,) * len(s) if m in OFF_BOUNDS else s for m, s in counted.sums.items()}
+    return replace(counted, sums=sums)
 
 
 # --- The register ------------------------------------------------------------------------------------

@@ -252,6 +252,21 @@ class StatisticsStudy(StudySpec):
             raise ValueError(f"the statistics have {cells} cells, at most {MOST_CELLS} can be summed")
         return self
 
+    @model_validator(mode="after")
+    def _exact_sums_of_a_column_have_one_rule(self) -> Self:
+        if not self.privacy.is_exact:
+            return self
+        known: dict[str, ValueTable] = {}
+        for entry in (e for e in self.statistics if e.kind is not StatisticKind.QUANTILE):
+            for value in (v for v in (entry.value, entry.denominator) if v is not None):
+                if known.setdefault(value.column, value) != value:
+                    raise ValueError(
+                        f"{entry.name} adds up {value.column} with other bounds or decimals than another "
+                        "statistic does, and the difference would tell who lies between them: exact sums of "
+                        "one column need the same low, high and decimals everywhere in a study"
+                    )
+        return self
+
     @property
     def columns(self) -> tuple[str, ...]:
         """See `StudySpec.columns`: person, axes, what is added up."""

@@ -60,13 +60,16 @@ def protect(
     in_bounds = LEAST_MINIMUM <= minimum <= LARGEST_MINIMUM
     require(in_bounds, f"the minimum cell must be {LEAST_MINIMUM} to {LARGEST_MINIMUM}, got {minimum}")
     study = _Study.of(tables, earlier, minimum)
-    names = sorted({n.name for t in tables for n in t.numbers})
+    guards = {n.name: n.guards for t in study.tables for n in t.numbers}
+    # What guards others has no guards, so it comes first.
+    names = sorted({n.name for t in tables for n in t.numbers}, key=lambda name: (len(guards[name]), name))
     adding = tuple(t for t, table in enumerate(study.tables) if table.is_partition or len(table.margins) == 1)
     holding = {name: study.holding(name) for name in names}
     frames = _frames(study, (adding, *holding.values()))
-    few = _hidden_persons(study, _of_persons(study, frames[adding]))
-    hidden = {PERSONS: few}
-    hidden |= {name: _hidden_numbers(study, name, frames[holding[name]], few) for name in names}
+    hidden = {PERSONS: _hidden_persons(study, _of_persons(study, PERSONS, frames[adding]))}
+    for name in names:
+        few = np.any([hidden[each] for each in (PERSONS, *guards[name])], axis=0)
+        hidden[name] = _hidden_numbers(study, name, frames[holding[name]], few)
     return tuple(_judged(study, t, hidden) for t in range(len(study.earlier), len(study.tables)))
 
 
@@ -124,11 +127,13 @@ class _Study:
         """Every margin of some tables, and the places of its cells."""
         return ((t, kept, places) for t in tables for kept, places in self.places[t].items())
 
-    def least_persons(self) -> IntArray:
-        """Persons of every cell; at least so many where they do not add up."""
+    def least_persons(self, name: str = PERSONS) -> IntArray:
+        """Persons of every cell or those that guard a number, whichever are fewest (at least so many)."""
         found = np.full(len(self.cells), np.iinfo(np.int64).max)
         for t, kept, places in self.each(range(len(self.tables))):
             found[places] = np.minimum(found[places], self.tables[t].persons_at_least(kept))
+        for t, kept, places in self.each(self.holding(name)):
+            found[places] = np.minimum(found[places], self.tables[t].least_persons(name, kept))
         return found
 
 
@@ -250,8 +255,8 @@ class _Numbers:
         return cls(values=values, exists=exists, published=published, floor=floor)
 
 
-def _of_persons(study: _Study, frame: _Frame) -> _Frame:
-    """The frame with the equations that hold of persons.
+def _of_persons(study: _Study, name: str, frame: _Frame) -> _Frame:
+    """The frame with the equations that hold of a count of persons.
 
     Where a person may be in several cells, nothing has to add up; but persons by sex do, everybody knows it,
     and the counts show it.
@@ -259,7 +264,7 @@ def _of_persons(study: _Study, frame: _Frame) -> _Frame:
     partitions = tuple(t for t in frame.tables if study.tables[t].is_partition)
     if partitions == frame.tables:
         return frame
-    counts = _Numbers.of(study, PERSONS, frame.tables, study.minimum)
+    counts = _Numbers.of(study, name, frame.tables, study.minimum)
     certain = np.zeros(len(study.cells), dtype=np.int64)
     for _, _, places in study.each(partitions):
         certain[places] = 1
@@ -280,13 +285,14 @@ def _hidden_numbers(study: _Study, name: str, frame: _Frame, few: Flags) -> Flag
     """Cells whose number of that name is hidden."""
     every = [n for t in frame.tables for n in study.tables[t].numbers if n.name == name]
     most = max(n.most_of_person for n in every)
+    frame = _of_persons(study, name, frame) if any(n.is_persons for n in every) else frame
     # How much one person may have of cells that no table shows, nobody has bounded.
     floor = 1 if any(n.is_amount for n in every) else study.minimum
     numbers = _Numbers.of(study, name, frame.tables, floor)
     least = _least_shown(study, name, frame.tables)
     is_little = numbers.values < np.maximum(floor, least)
     hidden = numbers.exists & (few | is_little)
-    is_protected = hidden & (numbers.values > 0) & (is_little | (study.least_persons() < study.minimum))
+    is_protected = hidden & (numbers.values > 0) & (is_little | (study.least_persons(name) < study.minimum))
     # Half of the least sum shown is more than one person can have there.
     part = np.minimum(most, least // 2 + 1) if floor == 1 else np.full_like(least, most)
     needs = np.where(is_protected, np.maximum(numbers.values + part, floor), 0)
@@ -309,10 +315,10 @@ def _judged(study: _Study, place: int, hidden: Mapping[str, Flags]) -> Protected
         for kept, cells in study.places[place].items():
             if name == PERSONS and not table.is_partition and len(kept) < len(table.dimensions):
                 continue
-            values, persons = table.values(name, kept), table.persons_at_least(kept)
+            values, persons = table.values(name, kept), table.least_persons(name, kept)
             is_dominated = values < table.least_shown(name, kept)
             reasons = np.select(
-                [(persons == 0) | (values == 0), persons < study.minimum, is_dominated],
+                [(table.persons_at_least(kept) == 0) | (values == 0), persons < study.minimum, is_dominated],
                 [State.ZERO, State.SMALL, State.DOMINATED],
                 State.COMPLEMENTARY,
             )

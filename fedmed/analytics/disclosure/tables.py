@@ -59,6 +59,10 @@ class Number:
         is_amount: Whether one person's share of it must be limited; not so for counts.
         largest: Shape of the table, int64: no person has more in the cell; None where only
             ``most_of_person`` is known.
+        guards: Numbers of the same table without which this one is not shown: counts of the persons who make
+            it differ from what it would be if nobody were special.
+        is_persons: Whether it counts different persons, as `ExactTable.persons` does: it adds up over cells
+            only where they do.
     """
 
     name: str
@@ -66,6 +70,8 @@ class Number:
     most_of_person: int
     is_amount: bool
     largest: IntArray | None = None
+    guards: tuple[str, ...] = ()
+    is_persons: bool = False
 
     def __post_init__(self) -> None:
         require(bool(np.all(self.values >= 0)), f"{self.name} must be >= 0: subtract its lower bound first")
@@ -101,6 +107,8 @@ class ExactTable:
         shape = tuple(len(d.levels) for d in self.dimensions)
         named = {PERSONS: self.persons, **{n.name: n.values for n in self.numbers}}
         require(len(named) == 1 + len(self.numbers), f"the numbers of {self.name} must have different names")
+        guards = {guard for number in self.numbers for guard in number.guards}
+        require(guards <= set(named), f"{self.name} must have the numbers that guard others")
         for name, values in named.items():
             require(values.shape == shape, f"{name} must have shape {shape}, got {values.shape}")
         require(bool(np.all(self.persons >= 0)), "persons must be >= 0")
@@ -134,8 +142,22 @@ class ExactTable:
             if not self.is_partition and len(kept) < len(self.dimensions):
                 raise KeyError(name)
             return self.persons_at_least(kept)
-        values = {number.name: number.values for number in self.numbers}[name]
-        return np.asarray(values.sum(axis=self._dropped(kept)), dtype=np.int64)
+        number = {number.name: number for number in self.numbers}[name]
+        add_up = np.max if number.is_persons and not self.is_partition else np.sum
+        return np.asarray(add_up(number.values, axis=self._dropped(kept)), dtype=np.int64)
+
+    def least_persons(self, name: str, kept: Kept) -> IntArray:
+        """Persons of a margin, or those that guard a number, whichever are fewest.
+
+        Raises:
+            KeyError: the table has no such number.
+        """
+        found = self.persons_at_least(kept)
+        if name == PERSONS:
+            return found
+        for guard in {number.name: number.guards for number in self.numbers}[name]:
+            found = np.minimum(found, self.values(guard, kept))
+        return found
 
     def least_shown(self, name: str, kept: Kept) -> IntArray:
         """Smallest sum of a number at which one person surely has less than half, and two less than 85 %.

@@ -27,6 +27,8 @@ from fedmed.plans.stage import Stage
 from fedmed.plans.statistics import (
     CONCENTRATIONS,
     DENOMINATORS,
+    OFF_BOUNDS,
+    OFF_LOWS,
     Block,
     Moment,
     blocks,
@@ -194,6 +196,10 @@ def _sums(
         if block.moment is Moment.PERSONS:
             persons = distinct_in_cells(rows.cells[at], order.person[mine], size=block.cells)
             found.append((np.zeros_like(persons), persons))
+        elif block.moment in OFF_BOUNDS:
+            is_off = _off_bound(entry, block, rows, at)
+            persons = distinct_in_cells(rows.cells[at][is_off], order.person[mine][is_off], size=block.cells)
+            found.append((np.zeros_like(persons), persons))
         elif block.moment in CONCENTRATIONS:
             cells, parts = _coarse_parts(spec, block, rows, at)
             found.append(squares_of_persons(cells, order.person[mine], parts, size=block.cells))
@@ -213,6 +219,15 @@ def _coarse_parts(
         raise ConfigError(f"{entry.name} has no amount that one person could hold")
     start, unit = person_unit(value, spec.data.max_rows_per_person)
     return rows.cells[at], -(-(rows.values[1 if is_denominator else 0, at] - start) // unit)
+
+
+def _off_bound(entry: StatisticTable, block: Block, rows: CountedRows, at: IntArray) -> _Flags:
+    """Whether each row's value is above its lower bound, or below its upper one; an event is 1 of 0 and 1."""
+    is_denominator = block.moment in DENOMINATORS
+    value = entry.denominator if is_denominator else entry.value
+    low, high = (0, 1) if value is None else value.units
+    values = rows.values[1 if is_denominator else 0, at]
+    return np.asarray(values > low if block.moment in OFF_LOWS else values < high, dtype=np.bool_)
 
 
 def _summands(

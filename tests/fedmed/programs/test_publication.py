@@ -182,3 +182,128 @@ def test_only_exact_studies_have_a_minimum_cell() -> None:
         small_question(privacy__epsilon=1.0, privacy__minimum_cell=11)
     with pytest.raises(ConfigError, match="minimum_cell"):
         small_question(privacy__minimum_cell=4)
+
+
+# --- Few persons off a bound -------------------------------------------------------------------------
+
+HIV = {"column": "hiv", "low": 0, "high": 1}
+AGE = {"column": "age", "low": 94, "high": 95}
+
+
+def summed(
+    off: list[int], people: list[int], *, value: dict[str, object] = HIV, **changes: object
+) -> OpenedStatistic:
+    """A sum of a value that is at its lower bound but for some, who have the upper one."""
+    low, high = int(str(value["low"])), int(str(value["high"]))
+    entry = {"name": "total", "kind": "sum", "value": value, "by": [], **changes}
+    return opened(
+        entry,
+        total=[low * n + (high - low) * k for k, n in zip(off, people, strict=True)],
+        **({"rows": people} if entry["kind"] in ("mean", "variance") else {}),
+        persons=people,
+        concentration=[high * high * n for n in people],
+        off_low=off,
+        off_high=[n - k for k, n in zip(off, people, strict=True)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("off", "is_shown"), [(5, False), (10, False), (11, True), (1189, True), (1195, False)]
+)
+def test_a_sum_of_zeros_and_ones_counts_persons(off: int, is_shown: bool) -> None:
+    """`publication`: five of 1,200 with the disease, and five of 1,200 without it."""
+    found = publish(summed([off], [1200]))
+    assert found.tables[0].columns["units"] == ((off,) if is_shown else (None,))
+    assert is_shown == (found.tables[0].columns["persons"] == (1200,))
+    amount = next(states for name, states in found.states["total"].items() if name.startswith("total"))
+    # Eleven equal parts are no one person's, so dominance hides nothing here.
+    assert amount == (["shown"] if is_shown else ["small"])
+
+
+@pytest.mark.parametrize("kind", ["mean", "monthly"])
+def test_tight_bounds_make_no_count_of_the_old(kind: str) -> None:
+    """`publication`: a mean of 94.00333 over 1,200 persons would say that four are over 94."""
+    month = {"month": {"column": "day", "first_month": "2026-01", "last_month": "2026-01"}}
+    changes = {"kind": kind, **(month if kind == "monthly" else {})}
+    several = {"mean": ([4], [1200]), "monthly": ([4, 30], [1200, 900])}[kind]
+    estimate = publish(summed(*several, value=AGE, **changes)).tables[0].columns["estimate"]
+    assert estimate[0] is None
+    many = {"mean": ([400], [1200]), "monthly": ([400, 30], [1200, 900])}[kind]
+    assert None not in publish(summed(*many, value=AGE, **changes)).tables[0].columns["estimate"]
+
+
+def test_a_ratio_and_a_rate_are_of_enough_persons_with_and_without() -> None:
+    """`publication`: neither the numerator, nor the denominator, nor the events."""
+
+    def ratio(above: int, below: int) -> object:
+        entry = {"name": "r", "kind": "ratio", "value": VALUE, "denominator": {**VALUE, "column": "fee"}}
+        return publish(
+            opened(
+                entry,
+                total=[9000], denominator=[90_000], persons=[300],
+                concentration=[300_000], denominator_concentration=[27_000_000],
+                off_low=[above], off_high=[300], denominator_off_low=[300], denominator_off_high=[below],
+            )
+        ).tables[0].columns["estimate"][0]  # fmt: skip
+
+    assert [ratio(60, 60), ratio(9, 60), ratio(60, 9)] == [0.1, None, None]
+    entry = {
+        "name": "rate", "kind": "standardised_rate", "per": 1000, "by": [], "standard": [1, 1, 1],
+        "strata": [LEVEL], "event": [{"column": "sex", "levels": ["f"]}],
+    }  # fmt: skip
+
+    def rate(events: list[int]) -> object:
+        people = [100, 100, 100, 0]
+        without = [n - e for n, e in zip(people, events, strict=True)]
+        found = opened(entry, rows=people, events=events, persons=people, off_low=events, off_high=without)
+        return publish(found).tables[0].columns["estimate"][0]
+
+    assert rate([20, 20, 20, 0]) == pytest.approx(200.0)
+    assert rate([97, 97, 97, 0]) is None
+
+
+def test_persons_off_a_bound_are_protected_by_differences() -> None:
+    """`publication`: of 30, 40 and 5 with a total of 75 in one study, or with the total published before."""
+    cells = summed([5, 30, 40, 0], [300, 400, 500, 0], by=[LEVEL])
+    total = summed([75], [1200], name="all")
+    found = publish(cells, total)
+    assert found.tables[1].columns["units"] == (75,)
+    assert found.tables[0].columns["units"] == (None, None, 40, None)
+    before = publish(total)
+    assert before.tables[0].columns["units"] == (75,)
+    assert publish(cells, earlier=[json.loads(json.dumps(before.record))]).tables[0].columns["units"] == (
+        None, None, 40, None,
+    )  # fmt: skip
+    women = summed([70], [600], name="women", where=[{"column": "sex", "levels": ["f"]}])
+    after = publish(women, earlier=[before.record])
+    assert after.tables[0].columns["units"] == (None,), "5 of 75 are no women"
+
+
+def test_who_has_several_rows_is_one_person_off_a_bound() -> None:
+    """`publication`: 40 rows with a cost, of four persons."""
+    cost = opened(
+        {**COST, "by": []}, total=[40_000], persons=[1200], concentration=[1200],
+        off_low=[4], off_high=[1200],
+    )  # fmt: skip
+    assert publish(cost, rows=20).tables[0].columns["units"] == (None,)
+
+
+def test_sums_with_other_bounds_are_not_shown_beside_earlier_ones() -> None:
+    """`publication`: cut at 94 and at 95 years, the difference of two sums counts who is over 94."""
+    wide, narrow = {"column": "age", "low": 0, "high": 95}, {"column": "age", "low": 0, "high": 94}
+    first = publish(summed([600], [1200], value=narrow))
+    units = [
+        publish(summed([600], [1200], value=value), rows=rows, earlier=[first.record])
+        .tables[0]
+        .columns["units"]
+        for value, rows in ((narrow, 1), (wide, 1), (narrow, 2))
+    ]
+    assert units == [(600 * 94,), (None,), (None,)]
+    second = publish(summed([600], [1200], value=wide), earlier=[first.record])
+    again = publish(summed([600], [1200], value=narrow), earlier=[first.record, second.record])
+    assert again.tables[0].columns["units"] == (600 * 94,), "what was never shown hides nothing"
+    old = json.loads(json.dumps(first.record))
+    for guard in ("off_low", "off_high"):
+        del old["statistics"][0]["counted"]["sums"][guard]
+    old["statistics"][0]["states"] = old["statistics"][0]["states"][:2]
+    assert publish(summed([600], [1200], value=narrow), earlier=[old]).tables[0].columns["units"] == (None,)

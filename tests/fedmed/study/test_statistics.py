@@ -38,6 +38,17 @@ def test_noise_needs_an_epsilon_and_gets_the_usual_delta() -> None:
         small_question(privacy__protection="noise")
 
 
+def test_exact_sums_of_one_column_have_one_pair_of_bounds() -> None:
+    """`low` 0 and `high` 94 beside 95: the difference of two sums counts who is over 94."""
+    other = {**COST, "high": 499}
+    entries = [{"name": "one", "kind": "sum", "value": COST}, {"name": "two", "kind": "mean", "value": other}]
+    with pytest.raises(ConfigError, match="same low, high and decimals"):
+        small_question(statistics=entries)
+    assert small_question(statistics=entries, privacy__epsilon=1.0).privacy.epsilon == 1.0
+    grid = {"steps": 5, "probabilities": [0.5]}
+    small_question(statistics=[entries[0], {**entries[1], "kind": "quantile", **grid}])
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

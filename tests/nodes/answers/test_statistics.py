@@ -54,20 +54,27 @@ def test_the_examples_hold_every_kind() -> None:
 def test_totals_are_what_a_loop_over_the_rows_gives() -> None:
     table, spec = stays(3), small_question(data__max_rows_per_person=100)
     counts, fen, patients = Counter[int](), Counter[int](), dict[int, set[str]]()
+    above, below = dict[int, set[str]](), dict[int, set[str]]()
     for row in table.to_pylist():
         level = LEVELS.index(row["level"]) if row["level"] in LEVELS else 3
         cell = level * 3 + SEXES.index(row["sex"])
         counts[cell] += 1
         patients.setdefault(cell, set()).add(row["psn_no"])
         if row["cost"] is not None:
-            fen[cell] += round(min(max(row["cost"], 0), 500) * 100)
-    found = totals(table, spec).reshape(5, 12)
+            units = round(min(max(row["cost"], 0), 500) * 100)
+            fen[cell] += units
+            above.setdefault(cell, set()).update([row["psn_no"]] if units > 0 else [])
+            below.setdefault(cell, set()).update([row["psn_no"]] if units < 50_000 else [])
+    found = totals(table, spec).reshape(7, 12)
     assert [block.moment for block in blocks(spec)] == [
-        Moment.ROWS, Moment.PERSONS, Moment.TOTAL, Moment.PERSONS, Moment.CONCENTRATION,
+        Moment.ROWS, Moment.PERSONS,
+        Moment.TOTAL, Moment.PERSONS, Moment.CONCENTRATION, Moment.OFF_LOW, Moment.OFF_HIGH,
     ]  # fmt: skip
     assert found[0].tolist() == [counts[cell] for cell in range(12)]
     assert found[1].tolist() == [len(patients.get(cell, ())) for cell in range(12)]
     assert found[2].tolist() == [fen[cell] for cell in range(12)]
+    assert found[5].tolist() == [len(above.get(cell, ())) for cell in range(12)]
+    assert found[6].tolist() == [len(below.get(cell, ())) for cell in range(12)]
 
 
 def test_of_a_person_with_too_many_rows_so_many_count_and_not_always_the_same_cells() -> None:
@@ -79,7 +86,7 @@ def test_of_a_person_with_too_many_rows_so_many_count_and_not_always_the_same_ce
             "cost": [float(i) for i in range(400)],
         }
     )
-    rows = totals(many).reshape(5, 12)[0]
+    rows = totals(many).reshape(7, 12)[0]
     assert rows.sum() == 50 * 3
     # Rows are chosen by a hash: half of them lie in either level. 75 of 150 varies by 6; 5 standard
     # deviations leave a chance of 6e-7, and the hash is fixed.
@@ -163,7 +170,7 @@ def test_no_value_decides_whether_an_answer_comes() -> None:
             "cost": ["12.5", "much", "", "inf"],
         }
     )
-    rows, _, money, *_ = totals(strange).reshape(5, 12)
+    rows, _, money, *_ = totals(strange).reshape(7, 12)
     assert np.flatnonzero(rows).tolist() == [0, 10, 11]
     assert (money[0], money[11]) == (1250, 50_000)
     assert not totals(strange.slice(0, 0)).any()
