@@ -32,7 +32,7 @@ from fedmed.comparison import (
 from fedmed.crypto.identity import Identity
 from fedmed.data.checks import check_tables
 from fedmed.errors import ConfigError, DataContractError
-from fedmed.governance.policy import Policy
+from fedmed.governance.policy import LEAST_CELL, Policy
 from fedmed.local_grid import Fault, LocalGrid, no_faults
 from fedmed.messages import Member, Roster
 from fedmed.outcome import FederatedRun, make_result, write_run
@@ -234,6 +234,7 @@ def simulated_policy(spec: StudySpec) -> Policy:
         exact_statistics=spec.privacy.is_exact,
         schemes=frozenset({spec.aggregation.scheme}),
         min_cohort=1,
+        min_cell=LEAST_CELL,
         allow_continue=spec.aggregation.on_dropout is OnDropout.CONTINUE,
         research=spec.aggregation.scheme is Scheme.PLAIN,
         auto_approve=True,

@@ -79,6 +79,7 @@ class RoundKind(Enum):
     STATISTICS = "statistics"
     REGRESSION = "regression"
     SURVIVAL = "survival"
+    SUPPORT = "support"
     REHEARSAL = "rehearsal"
 
 

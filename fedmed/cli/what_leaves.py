@@ -35,7 +35,7 @@ def what_leaves(spec: StudySpec, schedule: Schedule) -> dict[str, str]:
         case _:
             return {}
     numbers = "exact" if spec.privacy.is_exact else "noisy"
-    rounds = plural(schedule.rounds, "round")
+    rounds = plural(schedule.main.rounds, "round")
     return {
         "columns read": ", ".join(spec.columns),
         "opened": f"{count(schedule.layout.values)} {numbers} sums a round over "
@@ -68,8 +68,9 @@ def _regression(spec: RegressionStudy) -> dict[str, str]:
     fit = spec.regression
     shown = {"shown": f"{fit.family.replace('_', ' ')} coefficients with errors, tests and intervals"}
     if spec.privacy.is_exact:
-        least = f"fits with fewer than {fit.min_events_per_term} events a term"
-        return {**shown, "not shown": f"{least}, and sums of single rounds"}
+        least = f"fewer than {fit.min_cell} persons in a group or {fit.min_events_per_term} events a term"
+        counted = "the first round counts persons; a group that is too small ends the study"
+        return {**shown, "before": counted, "not shown": f"fits with {least}, and sums of single rounds"}
     return {**shown, "not shown": "rows, events and likelihood: each would cost budget"}
 
 

@@ -22,12 +22,21 @@ from typing import Final
 from fedmed.data.nhsa.schema import Grade
 from fedmed.errors import BudgetExceeded, CohortTooSmall, StudyExpired, StudyRefused
 from fedmed.governance.operators import Operators
-from fedmed.study import PURPOSES, StatisticsStudy, StudySpec, TrainingStudy
+from fedmed.study import (
+    PURPOSES,
+    RegressionStudy,
+    StatisticsStudy,
+    StudySpec,
+    SurvivalStudy,
+    TrainingStudy,
+)
 from fedmed.types import Allowance, Mode, OnDropout, Scheme, digest, require
 
 Grades = Mapping[str, Grade]
 """Grade by column, as the province registered them."""
 NO_GRADES: Final[Grades] = {}
+LEAST_CELL, MOST_CELL = 5, 30
+"""Between these a province says of how many persons an exact study may show something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +104,8 @@ class Policy:
         expires: Last day on which this policy allows anything; None = no end.
         quality_gate: Least registered quality score, in [0, 1], of a dataset that is served; None = any. A
             dataset without scores is then not served: the scores are public, so this tells nothing of rows.
-        min_cell: Fewest persons of a cell that an exact study may show, 5 to 30. The coordinator hides
-            smaller ones; a study that says less is refused.
+        min_cell: Fewest persons of a cell, a step of a curve or a group in a fit that an exact study may
+            show, 5 to 30. The coordinator hides smaller ones; a study that says less is refused.
         differencing_window_days: For how many days an answer counts when a new study asks nearly the same.
     """
 
@@ -134,7 +143,8 @@ class Policy:
         no_grades = self.grades is None and self.allow_ungraded
         gate = self.quality_gate
         require(gate is None or 0 <= gate <= 1, f"quality_gate must be in [0, 1], got {gate}")
-        require(5 <= self.min_cell <= 30, f"min_cell must be 5 to 30, got {self.min_cell}")
+        cells = f"min_cell must be {LEAST_CELL} to {MOST_CELL}, got {self.min_cell}"
+        require(LEAST_CELL <= self.min_cell <= MOST_CELL, cells)
         days = self.differencing_window_days
         require(days >= 1, f"differencing_window_days must be >= 1, got {days}")
         require(not no_grades, "allow_ungraded needs grades: without them no column is refused for its grade")
@@ -216,6 +226,21 @@ def computed_columns(spec: StudySpec) -> tuple[str, ...]:
 def computed_model(spec: StudySpec) -> str:
     """What a study fits, as ``models`` of a policy names it: the model that it trains, else its kind."""
     return spec.model.kind if isinstance(spec, TrainingStudy) else spec.kind.value
+
+
+def fewest_shown(spec: StudySpec) -> tuple[str, int]:
+    """The fewest persons of whom an exact study may show something: the key that says it, and the number.
+
+    0 for a kind that says nothing, which no policy allows.
+    """
+    match spec:
+        case StatisticsStudy():
+            return "privacy.minimum_cell", spec.privacy.minimum_cell or 0
+        case RegressionStudy():
+            return "regression.min_cell", spec.regression.min_cell
+        case SurvivalStudy():
+            return "survival.min_cell", spec.survival.min_cell
+    return "study.kind", 0
 
 
 def check_policy_day(policy: Policy, today: datetime.date) -> None:
@@ -323,11 +348,11 @@ def _check_privacy(spec: StudySpec, policy: Policy) -> None:
             "on_dropout: an exact sum over fewer nodes, taken from one before, is the lost node's own exact "
             'sum; set on_dropout = "stop", or ask with noise',
         )
-        cell = spec.privacy.minimum_cell if isinstance(spec, StatisticsStudy) else None
+        key, cell = fewest_shown(spec)
         _allow(
-            cell is None or cell >= policy.min_cell,
-            f"min_cell: cells of {cell} persons would be shown, {policy.min_cell} are the fewest here; raise "
-            "privacy.minimum_cell",
+            cell >= policy.min_cell,
+            f"min_cell: groups of {cell} persons would be shown, {policy.min_cell} are the fewest here; "
+            f"raise {key}",
         )
         return
     epsilon = spec.privacy.epsilon

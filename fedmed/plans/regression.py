@@ -1,15 +1,18 @@
-"""The one stage of a regression: Newton sums, exact to a public resolution or with noise."""
+"""The stages of a regression: Newton sums with noise, or a count of persons and then exact Newton sums."""
 
 from __future__ import annotations
 
 import math
 
-from fedmed.aggregation.encoding import SumBounds, exact_layout, widest_limit
+import numpy as np
+
+from fedmed.aggregation.encoding import Carrier, SumBounds, exact_layout, widest_limit
 from fedmed.analytics.bounded_scores import BoundedModel
 from fedmed.analytics.design import Design, Term
 from fedmed.analytics.families import Family
 from fedmed.analytics.fixed_point import FixedPoint, fixed_point
 from fedmed.analytics.model import Model
+from fedmed.analytics.persons import persons_size
 from fedmed.plans.stage import Ground, Stage, noisy_stage, require_one_home
 from fedmed.privacy.accounting import noise_multiplier_for
 from fedmed.study.regression import RegressionStudy
@@ -60,6 +63,9 @@ def design_of(spec: RegressionStudy) -> Design:
 
 def scales(spec: RegressionStudy, stage: Stage) -> FixedPoint:
     """What one unit of each value of an exact stage is worth."""
+    if stage.kind is RoundKind.SUPPORT:
+        persons = max(spec.data.declared_persons.values())
+        return fixed_point(np.ones(persons_size(design_of(spec))), rows=persons, limit=stage.layout.limit)
     return fixed_point(exact_model(spec).row_bounds(), rows=_most_rows(spec), limit=stage.layout.limit)
 
 
@@ -71,8 +77,9 @@ def stages(spec: RegressionStudy, ground: Ground) -> tuple[Stage, ...]:
         ground: What the plan stands on.
 
     Returns:
-        One stage of at most ``regression.rounds`` rounds, each on the parameters that the round before led
-        to. With noise, each release is planned for its share of epsilon; none is skipped.
+        A stage of at most ``regression.rounds`` rounds, each on the parameters that the round before led to.
+        With noise, each release is planned for its share of epsilon; none is skipped. Before an exact one,
+        a stage of one round that counts persons: the fit begins only if every group is large enough.
 
     Raises:
         ConfigError: noise does not fit, or a person may appear at several nodes.
@@ -83,19 +90,7 @@ def stages(spec: RegressionStudy, ground: Ground) -> tuple[Stage, ...]:
         because="standard errors rest on independent persons, and one at several nodes counts as many",
     )
     if spec.privacy.is_exact:
-        model, limit = exact_model(spec), widest_limit(ground.carrier)
-        layout = exact_layout(model.size + 1, limit=limit, carrier=ground.carrier)
-        return (
-            Stage(
-                kind=RoundKind.REGRESSION,
-                rounds=fit.rounds,
-                layout=layout,
-                # No bound of a person that says more than the clamp of every coordinate.
-                clip_norm=2.0 * limit * math.sqrt(layout.values),
-                event=None,
-                input_values=len(model.labels),
-            ),
-        )
+        return _exact_stages(spec, ground.carrier)
     bounded = bounded_model(spec)
     most_persons = max(spec.data.declared_persons.values())
     return (
@@ -113,6 +108,33 @@ def stages(spec: RegressionStudy, ground: Ground) -> tuple[Stage, ...]:
             ),
             rounds=fit.rounds,
             input_values=bounded.input_values,
+        ),
+    )
+
+
+def _exact_stages(spec: RegressionStudy, carrier: Carrier) -> tuple[Stage, Stage]:
+    """A count of persons, and Newton sums."""
+    model, limit = exact_model(spec), widest_limit(carrier)
+
+    def stage(kind: RoundKind, values: int, *, rounds: int, input_values: int) -> Stage:
+        layout = exact_layout(values + 1, limit=limit, carrier=carrier)
+        return Stage(
+            kind=kind,
+            rounds=rounds,
+            layout=layout,
+            # No bound of a person that says more than the clamp of every coordinate.
+            clip_norm=2.0 * limit * math.sqrt(layout.values),
+            event=None,
+            input_values=input_values,
+        )
+
+    return (
+        stage(RoundKind.SUPPORT, persons_size(model.design), rounds=1, input_values=0),
+        stage(
+            RoundKind.REGRESSION,
+            model.size,
+            rounds=spec.regression.rounds,
+            input_values=len(model.labels),
         ),
     )
 

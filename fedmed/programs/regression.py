@@ -11,26 +11,38 @@ import numpy as np
 from fedmed.analytics import noisy_newton, regression
 from fedmed.analytics.families import Family
 from fedmed.analytics.noisy_newton import NoisyTable, noisy_fit_arrays, noisy_fit_of
+from fedmed.analytics.persons import Persons, read_persons, too_few
 from fedmed.analytics.regression import RegressionTable, fit_arrays, fit_of
 from fedmed.analytics.support import support_size
-from fedmed.plans.regression import bounded_model, exact_model, scales
+from fedmed.errors import DataContractError
+from fedmed.plans.regression import bounded_model, design_of, exact_model, scales
 from fedmed.plans.stage import Stage
 from fedmed.programs.contract import Arrays, OpenedSum, same_bytes
 from fedmed.study.regression import RegressionStudy
-from fedmed.types import FloatArray
+from fedmed.types import FloatArray, RoundKind
 
 TRIAL = "trial"
 """Name of the point that the next round computes on, shape (parameters,)."""
+PERSONS = "persons"
+"""Name of the counts of persons, shape (`persons_size`,); absent before they are known."""
+PRECISION = "persons_precision"
+"""Name of what rounding may have moved such a count by, shape (1,)."""
 ALPHA = "alpha"
 """Name of the spread of a negative binomial with noise, shape (1,)."""
 INPUTS = "inputs"
 """Name in a round's trace of what the round after it computes on, shape (stage.input_values,)."""
+_BOTH_OUTCOMES = ("logistic", "cox")  # a count of 0 is one of many values
 _LIKELIHOOD = 2  # place of the log-likelihood among the scalars of a generalised linear model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExactRegressionProgram:
-    """A `fedmed.programs.contract.Program` whose sums are exact to a public resolution."""
+    """A `fedmed.programs.contract.Program` whose sums are exact to a public resolution.
+
+    Guarantees:
+        Where a group is too small (`fedmed.analytics.persons.too_few`) the study is over once persons are
+        counted: no sum of an outcome is asked for, and the document is a diagnosis.
+    """
 
     spec: RegressionStudy
 
@@ -39,42 +51,64 @@ class ExactRegressionProgram:
         return fit_arrays(regression.begin(exact_model(self.spec)))
 
     def inputs(self, state: Arrays, stage: Stage) -> bytes:
-        """See `Program.inputs`: the trial point."""
-        del stage
-        return same_bytes(state[TRIAL])
+        """See `Program.inputs`: the trial point; persons are counted without one."""
+        return same_bytes(state[TRIAL]) if stage.input_values else b""
 
     def absorb(self, state: Arrays, opened: OpenedSum) -> Arrays:
         """See `Program.absorb`: one step of Newton's method, or a shorter one where a sum did not fit."""
         model, scale = exact_model(self.spec), scales(self.spec, opened.stage)
         total = scale.to_values(opened.values.astype(np.int64))
+        if opened.stage.kind is RoundKind.SUPPORT:
+            rounding = float(scale.unit[-1]) * len(opened.contributors)
+            return {**state, PERSONS: total, PRECISION: np.array([rounding])}
         # Half a unit a node; Cox's likelihood adds up risk sets over the times.
         unit = float(scale.unit[support_size(model.coefficients) + _LIKELIHOOD])
         precision = unit * len(opened.contributors) * max(1, model.times)
-        return fit_arrays(regression.advance(fit_of(state), total, model=model, precision=precision))
+        moved = fit_arrays(regression.advance(fit_of(state), total, model=model, precision=precision))
+        return {**state, **moved}
 
     def is_finished(self, state: Arrays) -> bool:
-        """See `Program.is_finished`: the fit has converged or cannot."""
-        return fit_of(state).is_over
+        """See `Program.is_finished`: a group is too small, or the fit has converged or cannot."""
+        return bool(self._too_few(state)) or fit_of(state).is_over
 
     def trace(self, state: Arrays) -> Arrays:
         """See `Program.trace`: what the next round computes on, which nodes are sent; no sum is shown."""
-        return {INPUTS: state[TRIAL]}
+        return {INPUTS: state[TRIAL] if PERSONS in state else np.zeros(0)}
 
     def document(self, state: Arrays) -> Mapping[str, object]:
         """See `Program.document`: coefficients and the line about the model.
 
         Raises:
-            DataContractError: the fit ended with a diagnosis, or rests on too few rows or events.
+            DataContractError: a group is too small, or the fit ended with a diagnosis, or rests on too few
+                rows or events.
         """
-        fit = self.spec.regression
+        fit, refusal = self.spec.regression, self._too_few(state)
+        if refusal:
+            raise DataContractError(refusal)
         table = regression.finish(
             fit_of(state), exact_model(self.spec), level=fit.confidence, minimum=fit.min_events_per_term
         )
         return {
             **_head(self.spec),
             "coefficients": [asdict(line) for line in table.coefficients],
-            "model": _exact_line(table),
+            "model": _exact_line(table, shows_events=not 0 < self._persons(state).whole[2] < fit.min_cell),
         }
+
+    def _persons(self, state: Arrays) -> Persons:
+        """Whom the fit rests on."""
+        return read_persons(state[PERSONS], design_of(self.spec))
+
+    def _too_few(self, state: Arrays) -> str:
+        """Why there is no fit; empty where nothing speaks against it, or nobody was counted yet."""
+        if PERSONS not in state:
+            return ""
+        return too_few(
+            self._persons(state),
+            design_of(self.spec),
+            minimum=self.spec.regression.min_cell,
+            both_outcomes=self.spec.regression.family in _BOTH_OUTCOMES,
+            precision=float(state[PRECISION][0]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +178,10 @@ def at_inputs(state: Arrays, inputs: FloatArray) -> Arrays:
 
     Args:
         state: Of one of the programs here.
-        inputs: Shape (stage.input_values,): the trial point, then alpha if the model has one.
+        inputs: Shape (stage.input_values,): the trial point, then alpha if the model has one; or nothing.
     """
+    if not len(inputs):
+        return state
     size = len(state[TRIAL])
     after = {**state, TRIAL: inputs[:size]}
     return after if len(inputs) == size else {**after, ALPHA: inputs[size:]}
@@ -174,11 +210,14 @@ def _scale(family: str, *, is_exact: bool) -> str:
     return "odds ratio" if family == "logistic" else "ratio of means"
 
 
-def _exact_line(table: RegressionTable) -> Mapping[str, object]:
-    """The line about an exact model; what a family does not have is absent."""
+def _exact_line(table: RegressionTable, *, shows_events: bool) -> Mapping[str, object]:
+    """The line about an exact model; what a family does not have is absent.
+
+    So are events where rows less events would count too few persons.
+    """
     line: dict[str, float] = {
         "rows": table.rows,
-        "events": table.events,
+        "events": table.events if shows_events else math.nan,
         "log_likelihood": table.log_likelihood,
         "deviance": table.deviance,
         "dispersion": table.dispersion,

@@ -35,7 +35,7 @@ class Schedule:
 
     Attributes:
         allowance: Who may be missing, and the sets that follow.
-        stages: What the rounds compute, in order; the first is the one that the study's kind names.
+        stages: What the rounds compute, in order; `main` is the one that the study's kind names.
         spare_attempts: Attempts beyond one a round, over the whole study; each may fall into any stage.
         epsilon: Planned epsilon, per person; infinite where sums are exact.
         delta: Planned delta; the part that the accounting may use is `accounted_delta`.
@@ -83,24 +83,29 @@ class Schedule:
         return epsilon(alone, self.accounted_delta)
 
     @property
+    def main(self) -> Stage:
+        """The first stage but for a count of the persons behind it."""
+        return next(stage for stage in self.stages if stage.kind is not RoundKind.SUPPORT)
+
+    @property
     def layout(self) -> Layout:
-        """Layout of the first stage."""
-        return self.stages[0].layout
+        """Layout of the main stage."""
+        return self.main.layout
 
     @property
     def noise_multiplier(self) -> float:
-        """Of the first stage; 0 where sums are exact."""
-        return self.stages[0].noise_multiplier
+        """Of the main stage; 0 where sums are exact."""
+        return self.main.noise_multiplier
 
     @property
     def releases(self) -> int:
-        """Releases of the first stage that epsilon covers: its rounds and all spare attempts."""
-        return self.stages[0].rounds + self.spare_attempts
+        """Releases up to the main stage's last one, which epsilon covers: rounds and all spare attempts."""
+        return sum(s.rounds for s in self.stages[: self.stages.index(self.main) + 1]) + self.spare_attempts
 
     @property
     def bytes_per_value(self) -> float:
-        """Of the first stage, see `Stage.bytes_per_value`."""
-        return self.stages[0].bytes_per_value
+        """Of the main stage, see `Stage.bytes_per_value`."""
+        return self.main.bytes_per_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,9 @@ class FitTable(Table):
         rounds: Most rounds. An exact fit stops when it has converged; one with noise uses all of them.
         min_events_per_term: Exact fits only: least events (and, for ``logistic``, others) for each
             coefficient, and least rows and events in each level of a category; a fit with fewer is not shown.
+        min_cell: Exact fits only: fewest persons, each counted once whatever rows, of a group of which the
+            fit tells something, 5 to 30; a fit with a smaller one is not made
+            (`fedmed.analytics.persons.too_few`).
         confidence: Level of the intervals.
         spare_attempts: Attempts planned beyond the rounds, over the whole study; default 2, above 8 nodes 4.
     """
@@ -53,6 +56,7 @@ class FitTable(Table):
     max_rows_per_person: Annotated[int, Field(ge=1, le=1000)] = 1
     rounds: Annotated[int, Field(ge=2, le=200)]
     min_events_per_term: Annotated[int, Field(ge=5, le=1000)] = 10
+    min_cell: Annotated[int, Field(ge=5, le=30)] = 11
     confidence: Annotated[float, Field(ge=0.5, le=0.999, allow_inf_nan=False)] = 0.95
     spare_attempts: SpareAttempts
 

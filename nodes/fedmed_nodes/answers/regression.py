@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from fedmed.analytics.families import Family
 from fedmed.analytics.model import ModelRows
+from fedmed.analytics.persons import person_counts
 from fedmed.errors import ParametersUnfit
 from fedmed.plans.regression import bounded_model, design_of, exact_model, scales
 from fedmed.plans.stage import Stage
 from fedmed.privacy.clipping import ClippedSum
 from fedmed.study.regression import RegressionStudy
-from fedmed.types import FloatArray
+from fedmed.types import FloatArray, RoundKind
 from fedmed_nodes.answers.model_rows import coded_terms, offsets, outcomes, read_rows, times
 from fedmed_nodes.sources import RowSource
 
@@ -63,7 +64,11 @@ class RegressionAnswerer:
         """See `Answerer.answer`; exact sums that do not fit their limit say so and nothing else."""
         if stage.event is not None:
             return bounded_model(self.spec).node_sum(inputs, self.rows)
-        sums = exact_model(self.spec).sums(inputs, self.rows)
+        if stage.kind is RoundKind.SUPPORT:
+            rows, design = self.rows, design_of(self.spec)
+            sums = person_counts(rows.matrix, rows.outcome > 0, starts=rows.starts, design=design)
+        else:
+            sums = exact_model(self.spec).sums(inputs, self.rows)
         return ClippedSum(values=scales(self.spec, stage).to_units(sums), clip_norm=stage.clip_norm)
 
 

@@ -23,7 +23,15 @@ DAY = datetime.date(2026, 1, 1)
             ("mean of medfee_sumamt by disease, hosp_lv: 44 cells", "fewer than 11 persons"),
         ),
         (ReadyStudy.FLOW, ("flow of rows by home, place of care: 25 cells",)),
-        (ReadyStudy.GLM, ("poisson coefficients", "fewer than 10 events a term", "at most 25 rounds")),
+        (
+            ReadyStudy.GLM,
+            (
+                "poisson coefficients",
+                "11 persons in a group or 10 events a term",
+                "at most 25 rounds",
+                "first round counts persons",
+            ),
+        ),
         (ReadyStudy.SURVIVAL, ("3 curves with intervals, at most 12 points each, log-rank test",)),
     ],
 )

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Mapping
+from typing import Final
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +17,7 @@ from fedmed.governance.policy import AutoApprove, Decision, Policy, column_refus
 from fedmed.study import StudySpec, study_from_document
 from fedmed.types import Allowance, Mode, Scheme
 from tests.examples import at_most
+from tests.small_regression import fitting
 
 TODAY = datetime.date(2026, 5, 1)
 POLICY = Policy(max_epsilon_per_study=2.0, max_epsilon_per_year=4.0)
@@ -102,6 +106,37 @@ def test_a_refusal_starts_with_its_rule(
     )
     if error not in (StudyExpired, CohortTooSmall):
         assert judge(spec, loose).waits_for_operator
+
+
+AGE = {"column": "age", "low": 0, "high": 100}
+TIME = {"column": "month", "event": "died", "intervals": 12}
+EXACT: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
+    "poisson": ("regression", {"family": "poisson", "outcome": {"column": "v", "high": 9}, "terms": [AGE]}),
+    "cox": ("regression", {"family": "cox", "time": TIME, "terms": [AGE]}),
+    "survival": ("survival", {"time": TIME}),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize(("own", "least"), [(None, 12), (5, 11), (10, 11)])
+def test_a_policy_raises_the_fewest_persons_of_fits_and_curves(
+    name: str, own: int | None, least: int
+) -> None:
+    """As it does for statistics, whose test is beside the differencing guard's; who says nothing has 11."""
+    kind, section = EXACT[name]
+    tables = {node: pa.table({"x": [0] * 500}) for node in "abcd"}
+    policy = dataclasses.replace(
+        POLICY, modes=frozenset(Mode), exact_statistics=True, research=True, schemes=frozenset(Scheme)
+    )
+    few = fitting(kind, section if own is None else {**section, "min_cell": own}, tables)
+    with pytest.raises(
+        StudyRefused, match=rf"^min_cell: .* {least} are the fewest here; raise {kind}.min_cell$"
+    ):
+        judge(few, dataclasses.replace(policy, min_cell=least))
+    assert judge(few, dataclasses.replace(policy, min_cell=own or 11)).waits_for_operator
+    assert judge(
+        fitting(kind, {**section, "min_cell": least}, tables), dataclasses.replace(policy, min_cell=least)
+    )
 
 
 def test_a_study_runs_on_its_own_and_the_policys_last_day() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +17,13 @@ import statsmodels.api as sm
 from fedmed.analytics import noisy_newton
 from fedmed.errors import DataContractError
 from fedmed.plans.regression import bounded_model
+from fedmed.plans.stage import stage_of
+from fedmed.programs.contract import Arrays, OpenedSum
+from fedmed.programs.regression import ExactRegressionProgram
+from fedmed.protocol.schedule import schedule_for
 from fedmed.simulation import run_question
 from fedmed.study import RegressionStudy, StudySpec
+from fedmed.types import RoundKind
 from fedmed_nodes.answers.by_kind import half_for
 from fedmed_nodes.answers.regression import RegressionAnswerer
 from fedmed_nodes.sources import TableSource
@@ -141,6 +147,91 @@ def test_a_noisy_fit_with_exposure_lies_within_its_noise_of_the_one_without(
         assert line["conf_low"] < line["noise_low"]
 
 
+def people(counts: Mapping[str, int], *, rows: int) -> pd.DataFrame:
+    """So many persons of each group, with so many rows each; visits and months differ from row to row."""
+    rng, who = np.random.default_rng(5), np.repeat(list(counts), list(counts.values()))
+    grp = np.repeat(who, rows)
+    frame = pd.DataFrame({"psn_no": np.repeat([f"p{i}" for i in range(len(who))], rows), "grp": grp})
+    frame["visits"] = rng.poisson(2.0, len(frame)).astype(float)
+    frame["is_z"] = (grp == "z") * 1.0
+    return frame.assign(month=rng.uniform(0, 12, len(frame)), died=(np.arange(len(frame)) % 3 > 0) * 1.0)
+
+
+POISSON = {"family": "poisson", "outcome": {"column": "visits", "high": 50}}
+COX = {"family": "cox", "time": {"column": "month", "event": "died", "intervals": 12}}
+GROUPS = [{"column": "grp", "levels": ["x", "y", "z"]}]
+NUMBER = [{"column": "is_z", "low": -1, "high": 2}]
+
+
+def walked(frame: pd.DataFrame, **section: Any) -> tuple[list[RoundKind], ExactRegressionProgram, Arrays]:
+    """The rounds that a fit asks for, with the real halves and no federation around them."""
+    cut = [part for _, part in frame.groupby(frame.psn_no.str[1:].astype(int) % 4)]
+    tables = {f"node{i}": pa.Table.from_pandas(part, preserve_index=False) for i, part in enumerate(cut, 1)}
+    spec = fitting("regression", {"terms": GROUPS, **section}, tables)
+    assert isinstance(spec, RegressionStudy)
+    sources = (TableSource(t, declared_persons=t.num_rows, data_year=2026) for t in tables.values())
+    readers = [half_for(spec).read(source) for source in sources]
+    program, terms, kinds = ExactRegressionProgram(spec=spec), schedule_for(spec), []
+    state = program.begin()
+    while not program.is_finished(state):
+        stage = stage_of(terms.stages, len(kinds) + 1)
+        inputs = np.frombuffer(program.inputs(state, stage), dtype="<f8")
+        total = sum(reader.answer(stage, inputs).values for reader in readers)
+        kinds.append(stage.kind)
+        opened = OpenedSum(
+            stage=stage, round_number=len(kinds), values=np.asarray(total), contributors=(1, 2, 3, 4)
+        )
+        state = program.absorb(state, opened)
+    return kinds, program, state
+
+
+@pytest.mark.parametrize(
+    ("of_z", "rows", "section", "term"),
+    [
+        (10, 1, {}, r"grp\[z\]"),
+        (5, 1, {"min_events_per_term": 5}, r"grp\[z\]"),
+        (3, 5, {"max_rows_per_person": 20}, r"grp\[z\]"),
+        (3, 5, {"max_rows_per_person": 20, "terms": NUMBER}, "term is_z"),
+        (3, 5, {"max_rows_per_person": 20, "terms": [{**GROUPS[0], "levels": ["z", "x", "y"]}]}, r"grp\[z\]"),
+        (10, 1, {**COX, "min_events_per_term": 5}, r"grp\[z\]"),
+        (10, 1, {**COX, "terms": NUMBER}, "term is_z"),
+        (20, 1, {"min_cell": 21}, r"grp\[z\]"),
+    ],
+)
+def test_the_study_is_over_once_persons_are_counted_where_a_group_is_too_small(
+    of_z: int, rows: int, section: dict[str, Any], term: str
+) -> None:
+    """However many rows they have, whatever least number of events, and whatever codes them."""
+    asked = section if "family" in section else {**POISSON, **section}
+    kinds, program, state = walked(people({"x": 80, "y": 80, "z": of_z}, rows=rows), **asked)
+    assert kinds == [RoundKind.SUPPORT]
+    least = section.get("min_cell", 11)
+    with pytest.raises(DataContractError, match=rf"^{term} rests on fewer than {least} persons") as refusal:
+        program.document(state)
+    assert refusal.value.exit_code == 7
+    assert not re.search(rf"\b({of_z}|{of_z * rows})\b", str(refusal.value))
+
+
+@pytest.mark.parametrize("terms", [GROUPS, NUMBER])
+def test_eleven_persons_with_events_are_enough(terms: list[dict[str, Any]]) -> None:
+    frame = people({"x": 80, "y": 80, "z": 11}, rows=1)
+    frame["visits"] += 1  # eleven persons, and all of them with an event
+    kinds, program, state = walked(frame, **POISSON, terms=terms)
+    assert kinds[:2] == [RoundKind.SUPPORT, RoundKind.REGRESSION]
+    assert program.document(state)["coefficients"]
+
+
+def test_events_are_not_shown_where_few_persons_have_none() -> None:
+    frame = people({"x": 80, "y": 80, "z": 40}, rows=1)
+    for without, shown in ((0, True), (3, False), (11, True)):
+        visits = frame.visits.to_numpy() + 1
+        visits[:without] = 0
+        _, program, state = walked(frame.assign(visits=visits), **POISSON)
+        line = program.document(state)["model"]
+        assert isinstance(line, dict)
+        assert ("events" in line) == shown
+
+
 def diagnosed(frame: pd.DataFrame, folder: Path, match: str, **section: Any) -> None:
     """The study ends with a diagnosis and exit code 7, and leaves no result behind."""
     with pytest.raises(DataContractError, match=match) as caught:
@@ -161,9 +252,10 @@ def test_data_that_have_no_fit_end_with_a_diagnosis(tmp_path: Path) -> None:
     diagnosed(separated, tmp_path, "separates the outcome", **STAY)
     diagnosed(frame.assign(level="1"), tmp_path, "repeats other terms or never varies", **STAY)
     diagnosed(frame.assign(age=np.nan), tmp_path, "no usable row", **STAY)
-    diagnosed(frame.iloc[:40], tmp_path, "fewer than 10 events for each", **STAY)
-    rare = frame.assign(level=np.where(np.arange(400) < 12, "2", "1"))
-    diagnosed(rare, tmp_path, r"level\[2\] rests on fewer than 10", **STAY)
+    diagnosed(frame, tmp_path, "fewer than 90 events for each", **STAY, min_events_per_term=90)
+    rare = frame.assign(level=np.where(frame.age < 25, "2", "1"))
+    diagnosed(rare, tmp_path, r"level\[2\] rests on fewer than 11 persons with an event: ", **STAY)
+    assert not list(tmp_path.iterdir())
     diagnosed(frame, tmp_path, "did not converge in 2 rounds", **STAY, rounds=2)
     even = frame.assign(visits=1.0 + (np.arange(400) % 2))
     diagnosed(
@@ -245,7 +337,8 @@ def test_a_cox_model_with_ties_equals_lifelines_out_of_encrypted_sums(tmp_path: 
 
         expected = CoxPHFitter().fit(frame, "week", "arrest", fit_options={"precision": 1e-12})
     tables = provinces(frame)
-    section = {"family": "cox", "time": ROSSI_TIME, "terms": ROSSI_TERMS}
+    # Of the married eight were arrested.
+    section = {"family": "cox", "time": ROSSI_TIME, "terms": ROSSI_TERMS, "min_cell": 5}
     spec = fitting("regression", section, tables, scheme="threshold")
     document = run_question(spec, tables, folder=tmp_path)
     result = document["result"]

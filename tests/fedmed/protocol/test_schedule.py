@@ -4,6 +4,7 @@ import datetime
 import math
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from fedmed.aggregation.encoding import CHUNK_COEFFICIENTS, sensitivity
@@ -24,6 +25,7 @@ from fedmed.protocol.schedule import (
 )
 from fedmed.types import Allowance, Layout, RoundKind, Scheme
 from tests.federation import AGGREGATIONS, DECLARED, DELTA, EPSILON, SPARE_ATTEMPTS, roster_of, small_study
+from tests.small_regression import fitting
 
 DIGESTS = (bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32)
 
@@ -35,6 +37,20 @@ def test_the_noise_spends_the_studys_epsilon_over_all_attempts_and_not_more() ->
     assert (event.count, event.noise_multiplier) == (schedule.releases, schedule.noise_multiplier)
     spent = epsilon(schedule.planned_events, schedule.accounted_delta)
     assert 0.99 * EPSILON < spent <= EPSILON
+
+
+def test_an_exact_fit_counts_persons_first_and_its_figures_are_those_of_the_fit() -> None:
+    tables = {node: pa.table({"x": [0] * 500}) for node in "abcd"}
+    terms = [{"column": "age", "low": 0, "high": 100}, {"column": "sex", "levels": ["f", "m"]}]
+    section = {"family": "logistic", "outcome": {"column": "died"}, "terms": terms, "rounds": 9}
+    schedule = schedule_for(fitting("regression", section, tables))
+    count, fit = schedule.stages
+    assert (count.kind, count.rounds, count.input_values) == (RoundKind.SUPPORT, 1, 0)
+    assert count.layout.values == 3 * (1 + 2 + 5) + 1
+    assert (schedule.main, schedule.layout, fit.rounds) == (fit, fit.layout, 9)
+    assert schedule.releases == 1 + 9 + schedule.spare_attempts
+    (noisy,) = schedule_for(fitting("regression", section, tables, epsilon=1.0)).stages
+    assert noisy.kind is RoundKind.REGRESSION, "noise hides small groups by itself"
 
 
 def test_a_share_of_delta_is_kept_for_the_sampler() -> None:

@@ -104,6 +104,7 @@ def run_material(spec: StudySpec, *, earlier: tuple[Mapping[str, Any], ...] = ()
         OPEN_POLICY,
         modes=frozenset(Mode),
         exact_statistics=True,
+        min_cell=5,
         max_epsilon_per_study=100.0,
         max_epsilon_per_year=100.0,
     )

@@ -63,7 +63,7 @@ def question(
 
 def answer(spec: RegressionStudy, table: pa.Table, inputs: FloatArray) -> ClippedSum:
     source = TableSource(table, declared_persons=DECLARED, data_year=2026)
-    return half_for(spec).read(source).answer(schedule_for(spec).stages[0], inputs)
+    return half_for(spec).read(source).answer(schedule_for(spec).main, inputs)
 
 
 MONTHS = {"column": "month", "low": 1, "high": 12}
@@ -153,7 +153,7 @@ def test_no_value_decides_whether_an_answer_comes() -> None:
 
 def test_exact_sums_that_do_not_fit_say_so_and_nothing_else() -> None:
     spec = question("poisson", epsilon=None)
-    stage, table = schedule_for(spec).stages[0], visits(6)
+    stage, table = schedule_for(spec).main, visits(6)
     scale = scales(spec, stage)
     fits = answer(spec, table, np.zeros(3)).values
     rows = half_for(spec).read(TableSource(table, declared_persons=DECLARED, data_year=2026))
