@@ -64,6 +64,9 @@ class SurvivalProgram:
     def document(self, state: Arrays) -> Mapping[str, object]:
         """See `Program.document`: points of each curve, and the log-rank test of several.
 
+        The exact test is left out where a few persons of a group had the event, or were censored: with the
+        other curves its three digits could tell how many.
+
         Raises:
             DataContractError: a group is too small to be shown, or no point of any curve may be shown.
         """
@@ -71,7 +74,8 @@ class SurvivalProgram:
         is_exact, variance = self.spec.privacy.is_exact, float(state[NOISE_STD][0]) ** 2
         if is_exact:
             _require_persons(counts, table)
-        test = log_rank(counts, noise_variance=variance) if table.groups > 1 else None
+        shows_test = table.groups > 1 and not (is_exact and _has_small_part(counts, table))
+        test = log_rank(counts, noise_variance=variance) if shows_test else None
         curves = [
             _exact_points(own, table) if is_exact else _noisy_points(own, table, noise_variance=variance)
             for own in counts
@@ -102,6 +106,12 @@ def _require_persons(counts: IntArray, table: CurvesTable) -> None:
                 f"group {name} holds fewer than {table.min_cell} persons: merge it with another group, "
                 f"or leave it out; {_fallen(table)}"
             )
+
+
+def _has_small_part(counts: IntArray, table: CurvesTable) -> bool:
+    """Whether fewer persons of some group than may be shown, and not nobody, left in one of the two ways."""
+    ways = counts.sum(axis=2)
+    return bool(np.any((ways > 0) & (ways < table.min_cell)))
 
 
 def _nothing_shown(table: CurvesTable, *, is_exact: bool) -> str:

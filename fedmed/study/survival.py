@@ -42,7 +42,8 @@ class CurvesTable(Table):
         by: Groups; none = one curve for everybody.
         min_cell: Exact curves only: a point is shown once at least so many events, and so many or no
             censorings, lie behind the one before, and the curve is that of the intervals between points;
-            every group must hold as many persons.
+            every group must hold as many persons, and the log-rank test is shown only if as many or nobody
+            of each had the event, and were censored.
         confidence: Level of the pointwise intervals.
         spare_attempts: Attempts planned beyond the one; default 1.
     """

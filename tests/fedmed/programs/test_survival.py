@@ -68,6 +68,17 @@ def test_a_group_too_small_is_not_shown(tmp_path: Path) -> None:
         run_question(spec, tables, folder=tmp_path)
 
 
+@pytest.mark.parametrize(("events", "shown"), [(0, True), (3, False), (10, False), (11, True)])
+def test_the_test_is_left_out_where_few_of_a_group_had_the_event(events: int, shown: bool) -> None:
+    """With the other group's curve its three digits could tell how many."""
+    spec = fitting("survival", {"time": ROSSI_TIME, "by": BY}, provinces(rossi()))
+    assert isinstance(spec, SurvivalStudy)
+    counts = np.full((2, 2, 52), 5)
+    counts[1, 1] = np.arange(52) < events
+    document = SurvivalProgram(spec=spec).document({COUNTS: counts, NOISE_STD: np.zeros(1)})
+    assert (document["log_rank"] is not None) == shown
+
+
 @pytest.mark.parametrize(
     ("epsilon", "noise", "counts", "said"),
     [
