@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from fedmed.data.nhsa.schema import Grade, schema
 from fedmed.errors import DigestMismatch
-from fedmed.governance.policy import computed_columns, computed_model
+from fedmed.governance.policy import computed_columns, computed_model, fewest_shown
 from fedmed.protocol.schedule import Schedule, schedule_for
 from fedmed.socket_messages import StudyReview
 from fedmed.study import (
@@ -194,6 +194,7 @@ def _leaves(spec: StudySpec, schedule: Schedule) -> dict[str, Any]:
         "encrypted": spec.aggregation.scheme is not Scheme.PLAIN,
         "shared_key": spec.aggregation.scheme is Scheme.CKKS,
         "noise": not spec.privacy.is_exact,
+        "least_group": fewest_shown(spec)[1] if spec.privacy.is_exact else None,
     }
 
 
@@ -243,6 +244,7 @@ def _english(d: Mapping[str, Any]) -> list[str]:
         f"LEAVES     at most {leaves['sums']} sums of all values, from a cohort of at least "
         f"{leaves['least_persons']} insured persons here, {noise}; never a row",
         f"           {scheme}; a sum holds at least {leaves['least_provinces']} provinces",
+        *_groups(leaves, "           readers get nothing of groups of fewer than {} persons"),
         *_audit(
             leaves,
             "AUDIT      {} of the values belong to made-up persons (canaries): they check clipping "
@@ -266,6 +268,11 @@ def _features(computes: Mapping[str, Any], words: str) -> list[str]:
 def _audit(leaves: Mapping[str, Any], words: str) -> list[str]:
     """A line about canaries where there are any."""
     return [words.format(leaves["canaries"])] if leaves["canaries"] else []
+
+
+def _groups(leaves: Mapping[str, Any], words: str) -> list[str]:
+    """A line about groups that are too small to be shown, where sums are exact."""
+    return [] if leaves["least_group"] is None else [words.format(leaves["least_group"])]
 
 
 def _costs_in_english(costs: Mapping[str, Any], budget: Mapping[str, Any], *, shared_key: bool) -> list[str]:
@@ -310,6 +317,7 @@ def _chinese(d: Mapping[str, Any]) -> list[str]:
         f"传出内容   至多{leaves['sums']}次汇总值，本节点参与人群至少{leaves['least_persons']}名参保人，"
         f"{noise}；任何一行原始数据都不出省",
         f"           {scheme}；每次汇总至少含{leaves['least_provinces']}个省",
+        *_groups(leaves, "           少于{}人的分组不向结果使用方展示"),
         *_audit(
             leaves, "隐私审计   其中{}个数值属于虚构人员（审计用），用于核验裁剪与加噪，不涉及任何参保人"
         ),

@@ -113,6 +113,16 @@ def test_exact_sums_are_called_what_they_are() -> None:
     assert set(document["costs"].values()) == {None}
 
 
+@pytest.mark.parametrize("least", [7, 30])
+def test_how_small_a_group_may_be_shown_is_said_where_sums_are_exact(least: int) -> None:
+    tables = {node: pa.table({"x": [1, 2]}) for node in ("n1", "n2", "n3", "n4")}
+    section = {"time": {"column": "week", "event": "arrest", "intervals": 10}, "min_cell": least}
+    text = lines_of(review_of(fitting("survival", section, tables)))
+    assert f"groups of fewer than {least} persons" in text
+    assert f"少于{least}人的分组" in text
+    assert "分组不向" not in lines_of(review_of())
+
+
 def test_the_columns_of_a_fit_and_of_a_curve_are_named_by_their_part() -> None:
     tables = {node: pa.table({"x": [1, 2]}) for node in ("n1", "n2", "n3", "n4")}
     number = {"column": "age", "low": 0, "high": 100}
