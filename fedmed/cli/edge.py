@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import click
 
+from fedmed.cli.endings import stopped_in_order
 from fedmed.errors import (
     ApprovalPending,
     BudgetExceeded,
@@ -69,13 +70,15 @@ def run(arguments: Sequence[str]) -> int:
         6 integrity failure, 7 data unfit, 8 waiting for approval, 130 interrupted.
 
     Guarantees:
-        Nothing is raised and no traceback is shown, unless the variable FEDMED_DEBUG is set.
+        Nothing is raised and no traceback is shown, unless the variable FEDMED_DEBUG is set. SIGTERM and
+        SIGHUP end a command as Control-C does.
     """
     # Flower would otherwise report usage and look for updates, from every process.
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     try:
-        answer = load_command()(args=list(arguments), prog_name="fedmed", standalone_mode=False)
+        with stopped_in_order():
+            answer = load_command()(args=list(arguments), prog_name="fedmed", standalone_mode=False)
     except click.exceptions.Exit as end:
         answer = end.exit_code
     except click.ClickException as fault:
