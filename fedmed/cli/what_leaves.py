@@ -50,7 +50,11 @@ def _statistics(spec: StatisticsStudy) -> Iterator[tuple[str, str]]:
         yield entry.name, _statistic(entry)
     minimum = spec.privacy.minimum_cell
     if minimum is not None:
-        yield "blank", f"cells of fewer than {minimum} persons, and others that would give them away"
+        yield (
+            "blank",
+            f"cells of fewer than {minimum} persons, values that fewer have off their lower or upper bound, "
+            "and others that would give them away",
+        )
 
 
 def _statistic(entry: StatisticTable) -> str:

@@ -271,8 +271,9 @@ def _notes(found: tuple[Document, ...], document: Document) -> Iterator[str]:
     minimum = document["result"].get("minimum_cell")
     if minimum is not None:
         yield (
-            f"A blank cell holds nobody, or fewer than {minimum} persons, or is hidden so that no small cell "
-            "can be worked out from the others: a blank does not say which."
+            f"A blank cell holds nobody, or fewer than {minimum} persons, or values that all but fewer than "
+            "that have at one declared bound, or is hidden so that no such number can be worked out from the "
+            "others: a blank does not say which."
         )
     elif document["privacy"]["exact"]:
         yield "Small cells are not hidden in this result: show it to nobody outside the study."
