@@ -1,7 +1,7 @@
 """The main job over several seeds: federated against central, alone and without privacy.
 
     python benchmarks/tradeoff/main_job.py --data synthetic --seeds 1 2 3 4 5
-    python benchmarks/tradeoff/main_job.py --data rand-hie --json > benchmarks/results/main_job_rand_hie.json
+    python benchmarks/tradeoff/main_job.py --data rand-hie --epsilons .25 .5 1 2 4 8 --json > rand_hie.json
 
 Every run is the demonstration's own study, with its real secure sums. A seed decides the synthetic rows, or
 how RAND's persons fall into nodes; noise has no seed, so a repeated run differs within its standard error.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import statistics
 import sys
 import tempfile
@@ -52,8 +53,9 @@ def row_of(result: Result, *, seed: int) -> dict[str, float]:
 
 
 def summary_of(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Means over seeds, and the two differences with their standard errors."""
-    out = {name: statistics.fmean(row[name] for row in rows) for name in ARMS}
+    """Means over the seeds of one epsilon, and the two differences with their standard errors."""
+    out = {"epsilon": rows[0]["epsilon_planned"], "seeds": len(rows)}
+    out |= {name: statistics.fmean(row[name] for row in rows) for name in ARMS}
     for name, other in (("federated_minus_central", "central"), ("federated_minus_alone", "alone_private")):
         gaps = [row["federated"] - row[other] for row in rows]
         out[name] = statistics.fmean(gaps)
@@ -62,29 +64,39 @@ def summary_of(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run, print a line a seed on stderr, and the table or the document on stdout."""
+    """Run, print a line a run on stderr, and the means or the document on stdout."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", choices=[s.value for s in Source], default="synthetic")
     parser.add_argument("--people", type=int, default=80_000)
-    parser.add_argument("--epsilon", type=float, default=1.0)
+    parser.add_argument("--epsilons", type=float, nargs="+", default=[1.0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     options = parser.parse_args()
-    rows = []
-    for seed in options.seeds:
-        result = run_seed(Source(options.data), people=options.people, epsilon=options.epsilon, seed=seed)
-        rows.append(row_of(result, seed=seed))
-        line = "  ".join(f"{name} {rows[-1][name]:.4f}" for name in ARMS)
-        print(f"seed {seed}  {line}  {rows[-1]['seconds']:.0f} s", file=sys.stderr)
+    runs = {
+        epsilon: [row_at(options, epsilon, seed) for seed in options.seeds] for epsilon in options.epsilons
+    }
     document = {
         **facts(PACKAGES, seed=options.seeds, repeats=1),
-        "settings": {"data": options.data, "people": options.people, "epsilon": options.epsilon},
-        "rows": rows,
-        "mean": summary_of(rows),
+        "settings": {"data": options.data, "people": options.people, "epsilons": options.epsilons},
+        "rows": [row for rows in runs for row in rows],
+        "means": [summary_of(rows) for rows in runs],
     }
-    print(document_or_means(document, as_json=options.json))
+    if options.json:
+        print(json.dumps(document, indent=1))
+    else:
+        for mean in document["means"]:
+            print(document_or_means({"mean": mean}, as_json=False))
+
+
+def row_at(options: argparse.Namespace, epsilon: float, seed: int) -> dict[str, float]:
+    """One run, said on stderr."""
+    source = Source(options.data)
+    row = row_of(run_seed(source, people=options.people, epsilon=epsilon, seed=seed), seed=seed)
+    line = "  ".join(f"{name} {row[name]:.4f}" for name in ARMS)
+    print(f"epsilon {epsilon:g}  seed {seed}  {line}  {row['seconds']:.0f} s", file=sys.stderr)
+    return row
 
 
 if __name__ == "__main__":

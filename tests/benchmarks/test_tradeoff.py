@@ -23,12 +23,12 @@ def run(*arguments: str) -> str:
 @pytest.mark.slow
 def test_the_main_job_prints_one_document_with_every_arm():
     script = "benchmarks/tradeoff/main_job.py"
-    found = json.loads(run(script, "--people", "1200", "--seeds", "7", "--json"))
-    (row,) = found["rows"]
-    assert row["seed"] == 7
-    assert {"federated", "central", "alone_private", "alone", "pooled"} <= row.keys()
-    gap = row["federated"] - row["central"]
-    assert found["mean"]["federated_minus_central"] == pytest.approx(gap)
+    found = json.loads(run(script, "--people", "1200", "--epsilons", "1", "4", "--seeds", "7", "--json"))
+    assert [(row["epsilon_planned"], row["seed"]) for row in found["rows"]] == [(1.0, 7), (4.0, 7)]
+    for row, mean in zip(found["rows"], found["means"], strict=True):
+        assert {"federated", "central", "alone_private", "alone", "pooled"} <= row.keys()
+        assert mean["epsilon"] == row["epsilon_planned"]
+        assert mean["federated_minus_central"] == pytest.approx(row["federated"] - row["central"])
 
 
 @pytest.mark.slow
