@@ -181,7 +181,8 @@ def check_budget(total: float, cap: float) -> None:
     if total > cap + BUDGET_DIGITS:
         raise BudgetExceeded(
             f"max_epsilon_per_year: this data year's budget is {cap:g}; with this study it would be "
-            f"{total:.3f}: lower epsilon, or let the data holder sign a raise (fedmed node budget raise)"
+            f"{total:.3f}: lower epsilon, or let the data holder sign a raise (fedmed node budget raise); a "
+            "number in policy.toml above the one that the year was first served under counts for nothing"
         )
 
 

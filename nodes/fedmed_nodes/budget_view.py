@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from fedmed import wire
-from fedmed.governance.operators import ActKind, OperatorAct, cap_of, signers
+from fedmed.governance.operators import ActKind, OperatorAct, signers
 from fedmed.socket_messages import Budget, BudgetRaise, DatasetBudget, StudyBudget, StudyStanding
 from fedmed.study import LARGEST_DELTA, StudySpec, from_canonical_bytes
 from fedmed.types import ActPlace
 from fedmed_nodes.budget_desk import BudgetBook, Rows, read_book
 from fedmed_nodes.stores import CustodianStore
 from fedmed_nodes.study_keys import INDEX, RESTORED, known_studies, study_key
+from fedmed_nodes.year_caps import year_cap
 
 
 class Values(Protocol):
@@ -52,7 +53,7 @@ def budget_of(
         DatasetBudget(
             name=name,
             data_year=rows.data_year,
-            cap_epsilon=cap_of(acts, (rows.fingerprint, rows.data_year), least=cap_epsilon),
+            cap_epsilon=year_cap(store, rows, policy_cap=cap_epsilon),
             committed_epsilon=book.committed(rows),
             spent_epsilon=book.spent_on(rows),
             fingerprint=rows.fingerprint,

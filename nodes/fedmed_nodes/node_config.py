@@ -418,7 +418,7 @@ POLICY_TEMPLATE: Final = """\
 # What this province allows; the data holder writes it. Unknown keys are refused.
 version = 1
 max_epsilon_per_study = 1.0
-max_epsilon_per_year = 2.0
+max_epsilon_per_year = 2.0  # binds a year from its first study on; then only a signed raise lifts it
 min_cohort = 100
 auto_approve = false        # every study waits for: fedmed node approve HOME DIGEST
 # expires = 2027-12-31                  # after this day every study is refused, begun or not

@@ -20,7 +20,6 @@ from fedmed.governance.operators import (
     OperatorAct,
     SignedAct,
     act_head,
-    cap_of,
     check_act,
     is_agreed,
     signers,
@@ -37,6 +36,7 @@ from fedmed_nodes.sources import RowSource
 from fedmed_nodes.stores import CustodianStore
 from fedmed_nodes.study_desk import StudyDesk
 from fedmed_nodes.study_keys import RESTORED, study_key
+from fedmed_nodes.year_caps import year_cap
 
 AFTER_RESTORE = (
     "this node was restored from a backup: a study that it took part in before must not be approved again"
@@ -179,11 +179,8 @@ class OperatorDesk:
 
     def _cap(self, rows: RowSource | None) -> float:
         """The year's cap on a dataset; without one, the policy's."""
-        least = self._settings.policy.max_epsilon_per_year
-        if rows is None:
-            return least
-        acts = [signed.act for signed in self._store.acts()]
-        return cap_of(acts, (rows.fingerprint, rows.data_year), least=least)
+        policy_cap = self._settings.policy.max_epsilon_per_year
+        return policy_cap if rows is None else year_cap(self._store, rows, policy_cap=policy_cap)
 
     def _approvers(self, study: bytes, place: ActPlace) -> tuple[str, ...]:
         """Who stands behind a yes that holds; else who signed under the roster and policy in force so far."""

@@ -19,7 +19,7 @@ from fedmed.errors import (
 )
 from fedmed.governance.audit_chain import AuditKind
 from fedmed.governance.differencing import AskedQuestion
-from fedmed.governance.operators import SignedAct, cap_of
+from fedmed.governance.operators import SignedAct
 from fedmed.governance.policy import NO_GRADES, Decision, Grades, Policy, check_policy_day, decide
 from fedmed.messages import NO_EPOCH, StudyProposal
 from fedmed.plans.stage import Stage
@@ -44,6 +44,7 @@ from fedmed_nodes.differencing import DifferencingDesk, question_of
 from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.sources import RowSource
 from fedmed_nodes.study_keys import INDEX, RESTORED, known_studies, restored_values, study_key
+from fedmed_nodes.year_caps import puts_of_serving, year_cap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +198,7 @@ class StudyDesk:
         refusal = self._differencing.objection(question)
         approval = None if refusal else self._approvals.of(digest, by_policy=not waits)
         puts = self._differencing.puts(question) | {RESERVATIONS: book.to_bytes()}
+        puts |= puts_of_serving(self._logbook, study.source, policy_cap=self._policy.max_epsilon_per_year)
         before = self._logbook.get(study_key(digest, "proposal"))
         self._write_proposal(digest, statement.content, approval=approval, if_approved=puts)
         self._end_replaced(before, proposal.epoch_id)
@@ -378,11 +380,8 @@ class StudyDesk:
     def _reserve(self, digest: bytes, study: Study) -> BudgetBook:
         """The budget with this study in it, which must fit the cap; nothing is written yet."""
         book = read_book(self._logbook).with_study(digest, reservation_for(study.schedule, study.source))
-        acts = [signed.act for signed in self._logbook.acts()]
-        rows = (study.source.fingerprint, study.source.data_year)
-        check_budget(
-            book.committed(study.source), cap_of(acts, rows, least=self._policy.max_epsilon_per_year)
-        )
+        cap = year_cap(self._logbook, study.source, policy_cap=self._policy.max_epsilon_per_year)
+        check_budget(book.committed(study.source), cap)
         return book
 
     def get(self, digest: bytes) -> Study:
