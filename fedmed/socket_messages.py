@@ -32,11 +32,19 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetCard:
-    """A registered dataset as the province's catalogue says it publicly."""
+    """A registered dataset as the province's catalogue says it publicly.
+
+    Attributes:
+        name: As studies call it.
+        declared_persons: Insured persons.
+        data_year: Year that its rows describe.
+        withheld: Why every study on it is refused, beginning with the rule; empty = none is for that.
+    """
 
     name: str
     declared_persons: int
     data_year: int
+    withheld: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

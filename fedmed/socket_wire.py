@@ -74,7 +74,12 @@ def decode_nothing(data: bytes) -> None:
 def encode_catalogue(value: Catalogue) -> bytes:
     """Catalogue to bytes."""
     cards = [
-        pb.DatasetCard(name=d.name, declared_persons=d.declared_persons, data_year=d.data_year)
+        pb.DatasetCard(
+            name=d.name,
+            declared_persons=d.declared_persons,
+            data_year=d.data_year,
+            withheld=d.withheld,
+        )
         for d in value.datasets
     ]
     return serialise(
@@ -98,7 +103,12 @@ def decode_catalogue(data: bytes) -> Catalogue:
             sealing_key=m.sealing_key,
             roster_digest=m.roster_digest,
             datasets=tuple(
-                DatasetCard(name=d.name, declared_persons=d.declared_persons, data_year=d.data_year)
+                DatasetCard(
+                    name=d.name,
+                    declared_persons=d.declared_persons,
+                    data_year=d.data_year,
+                    withheld=d.withheld,
+                )
                 for d in m.datasets
             ),
         )

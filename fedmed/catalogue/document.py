@@ -14,7 +14,8 @@ from typing import Any, Final
 from fedmed.crypto.identity import Identity, PublicIdentity, signed_bytes, verify
 from fedmed.errors import MessageMalformed, UnknownVersion
 
-FORMAT: Final = "fedmed/catalogue/1"
+FORMAT: Final = "fedmed/catalogue/2"
+_READABLE: Final = frozenset({FORMAT, "fedmed/catalogue/1"})  # the first says neither refusal nor own_rules
 LONGEST_BYTES: Final = 4 << 20
 """Bytes of a catalogue file."""
 SMALLEST_BAND: Final = 1_000
@@ -54,11 +55,13 @@ class CatalogueDataset:
         declared_persons: Insured persons, as declared publicly.
         data_year: Year that its rows describe.
         person: Column with the pseudonym, by which rows are grouped.
-        is_registered: Whether the node can serve it.
+        is_registered: Whether its rows were read and written down.
         feature_set: ``name@digest`` of the set that derives it; empty = none.
         quality: Score by dimension; empty = not checked.
         columns: In order.
         tables: Table that it was made from -> band of its number of rows.
+        refusal: Why the policy lets no study read any of it, beginning with the rule; empty = it may.
+        own_rules: Whether the scores are by quality settings of the province's own.
     """
 
     name: str
@@ -70,6 +73,20 @@ class CatalogueDataset:
     quality: Mapping[str, float]
     columns: tuple[CatalogueColumn, ...]
     tables: Mapping[str, str]
+    refusal: str = ""
+    own_rules: bool = False
+
+    @property
+    def is_served(self) -> bool:
+        """Whether the node answers studies on it."""
+        return self.is_registered and not self.refusal
+
+    @property
+    def may_be_asked(self) -> tuple[str, ...]:
+        """Columns that the policy lets studies compute on; none of a dataset that it refuses whole."""
+        if self.refusal:
+            return ()
+        return tuple(c.name for c in self.columns if not c.refusal and c.name != self.person)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +179,7 @@ def _malformed(node: str) -> MessageMalformed:
 def _read(document: dict[str, Any]) -> NodeCatalogue:
     """The value of a document; `Any`: JSON."""
     values = dict(document)
-    if values.pop("format") != FORMAT:
+    if values.pop("format") not in _READABLE:
         raise UnknownVersion(f"the catalogue is not of format {FORMAT}; update FedMed here or at the node")
     values["datasets"] = tuple(_dataset(entry) for entry in values["datasets"])
     values["rules"] = {str(name): tuple(map(str, words)) for name, words in values["rules"].items()}

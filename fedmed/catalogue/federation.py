@@ -40,7 +40,7 @@ def column_names(datasets: Sequence[CatalogueDataset]) -> tuple[str, ...]:
 
 def shared_columns(datasets: Sequence[CatalogueDataset]) -> tuple[str, ...]:
     """Columns that a study over all of them may compute on."""
-    free = [{c.name for c in dataset.columns if not c.refusal} for dataset in datasets]
+    free = [{*dataset.may_be_asked, dataset.person} for dataset in datasets]
     return tuple(name for name in column_names(datasets) if all(name in names for names in free))
 
 
@@ -69,7 +69,12 @@ def _of_datasets(catalogues: Sequence[NodeCatalogue]) -> Iterator[Difference]:
         ("year", lambda d: str(d.data_year), "outcomes are of different years"),
         ("feature set", lambda d: short_feature_set(d) or "none", "columns are made in different ways"),
         ("person column", lambda d: d.person, "a study names one column for all nodes"),
-        ("served", lambda d: "yes" if d.is_registered else "not registered", "the node refuses for now"),
+        ("served", _served, "the node refuses for now"),
+        (
+            "scores by",
+            lambda d: "own settings" if d.own_rules else "the national rules",
+            "scores compare less",
+        ),
     )
     for name in dataset_names(catalogues):
         there = holders(catalogues, name)
@@ -81,6 +86,11 @@ def _of_datasets(catalogues: Sequence[NodeCatalogue]) -> Iterator[Difference]:
         for column in column_names(tuple(there.values())):
             told = {node: _of_column(dataset, column) for node, dataset in there.items()}
             yield from _unequal(f"{name}: {column}", told, "leave it out, or ask the province")
+
+
+def _served(dataset: CatalogueDataset) -> str:
+    """Whether studies are answered, and why not."""
+    return "yes" if dataset.is_served else dataset.refusal or "not registered"
 
 
 def _of_column(dataset: CatalogueDataset, name: str) -> str:

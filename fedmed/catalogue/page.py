@@ -43,7 +43,7 @@ RULES_ZH = {
 def node_sheet(catalogue: NodeCatalogue) -> Sheet:
     """What one node publishes, as a page."""
     columns = [c for dataset in catalogue.datasets for c in dataset.columns if c.name != dataset.person]
-    free = sum(not column.refusal for column in columns)
+    free = sum(len(dataset.may_be_asked) for dataset in catalogue.datasets)
     return Sheet(
         kicker="FedMed · 数据目录",
         title=f"What may be asked at {catalogue.node} 可申请的数据",
@@ -157,14 +157,16 @@ def _facts(dataset: CatalogueDataset) -> Iterator[tuple[str, str, str, str]]:
     """English name, Chinese name, value, note."""
     yield "Insured persons declared", "申报参保人数", f"{dataset.declared_persons:,}", ""
     yield "Year", "数据年度", str(dataset.data_year), ""
-    served = "yes" if dataset.is_registered else "no: not registered"
-    yield "Served", "是否可用", served, ""
+    served = "yes" if dataset.is_served else "no"
+    why = "" if dataset.is_served else dataset.refusal or "not registered"
+    yield "Served", "是否可用", served, why
     if dataset.feature_set:
         name, _, digest = dataset.feature_set.partition("@")
         pieces = " ".join(digest[at : at + 8] for at in range(0, len(digest), 8))
         yield "Derived by feature set", "特征集", name, pieces
     scores = ", ".join(f"{name} {score:.3f}" for name, score in dataset.quality.items())
-    yield "Quality scores", "质量得分", scores or "not checked", ""
+    by = "by quality settings of the province's own" if dataset.own_rules else ""
+    yield "Quality scores", "质量得分", scores or "not checked", by
     bands = ", ".join(f"{name} {band}" for name, band in dataset.tables.items())
     if bands:
         yield "Tables behind it", "来源表", bands, "rows, as bands"
@@ -185,8 +187,8 @@ def _asked(column: CatalogueColumn, dataset: CatalogueDataset) -> Cell:
     """Whether a study may compute on it."""
     if column.name == dataset.person:
         return Cell(text="groups only", note="仅用于按人归并")
-    if column.refusal:
-        return Cell(text="no", note=column.refusal, tone=Tone.BAD)
+    if column.refusal or dataset.refusal:
+        return Cell(text="no", note=column.refusal or "dataset not served", tone=Tone.BAD)
     return Cell(text="yes", tone=Tone.GOOD)
 
 
@@ -203,10 +205,10 @@ def _side_by_side(catalogues: Sequence[NodeCatalogue], name: str) -> Section:
 
 def _node_cells(node: str, dataset: CatalogueDataset) -> Iterator[Cell]:
     """One node's row."""
-    free = sum(not column.refusal and column.name != dataset.person for column in dataset.columns)
     yield Cell(text=node)
-    yield Cell(text=f"{free} of {len(dataset.columns) - 1} columns")
-    yield Cell(text="yes", tone=Tone.GOOD) if dataset.is_registered else Cell(text="no", tone=Tone.BAD)
+    yield Cell(text=f"{len(dataset.may_be_asked)} of {len(dataset.columns) - 1} columns")
+    rule = dataset.refusal.partition(":")[0] or "not registered"
+    yield Cell(text="yes", tone=Tone.GOOD) if dataset.is_served else Cell(text="no", note=rule, tone=Tone.BAD)
     yield Cell(text=f"{dataset.declared_persons:,}", is_number=True)
     yield Cell(text=str(dataset.data_year), is_number=True)
     yield Cell(text=_lowest((dataset,)), is_number=True)
@@ -249,7 +251,7 @@ def _columns(catalogues: Sequence[NodeCatalogue], name: str) -> Section:
     first = {c.name: c for dataset in reversed(datasets) for c in dataset.columns}
     rows = []
     for column in column_names(datasets):
-        free = [n for n, d in there.items() if any(c.name == column and not c.refusal for c in d.columns)]
+        free = [node for node, dataset in there.items() if column in dataset.may_be_asked]
         everywhere = len(free) == len(there)
         if any(column == dataset.person for dataset in datasets):
             where = Cell(text="groups only", note="仅用于按人归并")

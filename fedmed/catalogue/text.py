@@ -31,7 +31,7 @@ def _node_lines(catalogue: NodeCatalogue) -> Iterator[str]:
     for dataset in catalogue.datasets:
         yield ""
         yield f"dataset {dataset.name}: {_facts(dataset)}"
-        free = [c.name for c in dataset.columns if not c.refusal and c.name != dataset.person]
+        free = dataset.may_be_asked
         yield f"  may be asked ({len(free)}): {', '.join(free) or 'nothing'}"
         yield from (f"  not {c.name}: {c.refusal}" for c in dataset.columns if c.refusal)
         yield from (f"  from {table}: {band} rows" for table, band in dataset.tables.items())
@@ -41,8 +41,10 @@ def _facts(dataset: CatalogueDataset) -> str:
     """A dataset in a line."""
     parts = [f"{dataset.declared_persons:,} persons declared", f"year {dataset.data_year}"]
     parts += [f"feature set {short_feature_set(dataset)}"] if dataset.feature_set else []
-    parts += [f"lowest score {min(dataset.quality.values()):.3f}"] if dataset.quality else ["not checked"]
+    by = " by own settings" if dataset.own_rules else ""
+    parts += [f"lowest score {min(dataset.quality.values()):.3f}{by}"] if dataset.quality else ["not checked"]
     parts += [] if dataset.is_registered else ["not registered: not served"]
+    parts += [f"not served: {dataset.refusal}"] if dataset.refusal else []
     return ", ".join(parts)
 
 

@@ -17,6 +17,7 @@ from fedmed.data.nhsa.folder import open_folder
 from fedmed.data.nhsa.glossary import glossary
 from fedmed.data.nhsa.sample import column_sample, derived_sample
 from fedmed.data.nhsa.schema import Column, Kind, schema
+from fedmed.data.nhsa.standing import quality_refusal
 from fedmed.errors import KeyNotUsable
 from fedmed.governance.policy import AutoApprove, Policy, column_refusal
 from fedmed.study import PURPOSES
@@ -131,6 +132,7 @@ def _dataset(home: Home, dataset: DatasetTable, policy: Policy) -> CatalogueData
         quality=dict(dataset.quality),
         columns=tuple(columns),
         tables={} if dataset.claims is None else _bands(home.path / dataset.claims, dataset),
+        refusal=quality_refusal(dataset.quality, policy.quality_gate) if dataset.fingerprint else "",
     )
 
 

@@ -73,6 +73,8 @@ def register(
     found = register_dataset(place, name, study=spec)
     document = registration_document(name, found, study=None if spec is None else spec.id)
     typer.echo(json.dumps(document, ensure_ascii=False) if as_json else registration_lines(document))
+    if found.withheld:
+        _say(f"warning: registered, but not served: {found.withheld}, or let the data holder lower the gate")
     _say("a custodian that runs must be started again to serve it")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from fedmed.data.nhsa.standing import quality_refusal
-from fedmed.errors import ConfigError, DataContractError
+from fedmed.errors import ConfigError
 from fedmed.governance.policy import Policy
 from fedmed_nodes.custodian import Custodian, Effects, Settings
 from fedmed_nodes.custodian_service import CustodianServer
@@ -56,10 +56,17 @@ def serve(path: Path, *, say: Say) -> None:
         office = open_office(home, node, store=store)
         keeper = Housekeeper(office, store, notes, say=say)
         server = CustodianServer(office, socket_of(node, home.path), inner=home.inner, admission=admission)
-        keeper.started(roster_digest=node.roster_digest, policy_digest=home.policy().digest.hex())
+        withheld = {card.name: card.withheld for card in office.catalogue().datasets if card.withheld}
+        keeper.started(
+            roster_digest=node.roster_digest,
+            policy_digest=home.policy().digest.hex(),
+            withheld=tuple(withheld),
+        )
         try:
             server.start(notes=notes)
             say(f"custodian {home.path} serves on {socket_of(node, home.path)}")
+            for name, cause in withheld.items():
+                say(f"dataset {name} is not served: {cause}")
             while not stop.wait(_TIDY_S):
                 keeper.tidy()
             say("stopping: messages under way are finished")
@@ -95,14 +102,17 @@ def open_office(home: Home, node: NodeFile, *, store: KeptStore | None = None) -
 
 
 def _source(home: Home, dataset: DatasetTable, policy: Policy) -> RowSource:
-    """A registered dataset where it lies; none of its rows is read before a study asks."""
-    if policy.quality_gate is not None and (cause := quality_refusal(dataset.quality, policy.quality_gate)):
-        raise DataContractError(f"dataset {dataset.name} is not served: {cause}")
+    """A registered dataset where it lies; none of its rows is read before a study asks.
+
+    One below the policy's quality gate is there too, and every study on it is refused: budget, log and
+    approvals of what it served before, and the other datasets, must not go with it.
+    """
     if not dataset.fingerprint:
         raise ConfigError(
             f"dataset {dataset.name} is not registered: run fedmed node register {home.path} {dataset.name}"
         )
-    return open_source(dataset.entry(home.path))
+    withheld = quality_refusal(dataset.quality, policy.quality_gate)
+    return open_source(dataset.entry(home.path), withheld=withheld)
 
 
 def admission_of(node: NodeFile) -> Admission:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from fedmed.data.nhsa.standing import quality_refusal
 from fedmed.doctor.door import examine_door
 from fedmed.doctor.finding import Finding, Question, amiss, note, tried, well
 from fedmed.errors import ConfigError, FedMedError
@@ -174,7 +175,8 @@ def _custodian(home: Home, node: NodeFile) -> Finding:
             why="it refuses every message of the new roster with roster_mismatch",
             mend="start the custodian again: it reads its settings when it starts",
         )
-    return well("custodian", f"serves {len(catalogue.datasets)} datasets as {catalogue.node}")
+    served = sum(not card.withheld for card in catalogue.datasets)
+    return well("custodian", f"serves {served} of {len(catalogue.datasets)} datasets as {catalogue.node}")
 
 
 def _dataset(home: Home, dataset: DatasetTable, *, policy: Policy) -> Iterator[Finding]:
@@ -195,6 +197,10 @@ def _dataset(home: Home, dataset: DatasetTable, *, policy: Policy) -> Iterator[F
 
     why = "every study that reads it is refused with data_unfit, after its plan was debited"
     yield tried(name, look, why=why, mend=f"put the registered rows back, or for new ones: {register}")
+    if refusal := quality_refusal(dataset.quality, policy.quality_gate):
+        cause, _, mend = refusal.partition("; ")
+        why = "every study that reads it is refused with study_refused; the other datasets are served"
+        yield amiss(f"{name}: quality", cause, why=why, mend=f"{mend}: {register}")
     if dataset.declared_persons < policy.min_cohort:
         yield _cohort(
             name, dataset.declared_persons, policy.min_cohort, f"min_cohort of {home.path / POLICY_FILE}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import Final
@@ -41,12 +41,15 @@ class Housekeeper:
         self._say = say
         self._told = ""
 
-    def started(self, *, roster_digest: str, policy_digest: str) -> None:
-        """Write that the custodian starts, and under what; raises what the store raises.
+    def started(self, *, roster_digest: str, policy_digest: str, withheld: Sequence[str] = ()) -> None:
+        """Write that the custodian starts, under what, and which datasets it withholds.
+
+        Raises what the store raises.
 
         The first entry of a process is where an old copy of the store shows (`StoreSetBack`).
         """
         detail = f"fedmed {version('fedmed')}, roster {roster_digest}, policy {policy_digest}"
+        detail += f", not served by quality_gate: {', '.join(withheld)}" if withheld else ""
         self._office.write(lambda logbook: logbook.write(AuditKind.STARTED, detail=detail))
 
     def stopped(self) -> None:

@@ -75,7 +75,12 @@ class Office:
         """Registered datasets by their public facts."""
         settings = self._settings
         cards = [
-            DatasetCard(name=name, declared_persons=s.declared_persons, data_year=s.data_year)
+            DatasetCard(
+                name=name,
+                declared_persons=s.declared_persons,
+                data_year=s.data_year,
+                withheld=s.withheld,
+            )
             for name, s in sorted(settings.datasets.items())
         ]
         return Catalogue(

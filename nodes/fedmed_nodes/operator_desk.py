@@ -32,7 +32,7 @@ from fedmed.types import ActPlace
 from fedmed_nodes.budget_desk import BudgetBook, check_budget, read_book, reservation_for
 from fedmed_nodes.budget_view import budget_of, proposed_bytes, standing_of
 from fedmed_nodes.custodian import Settings
-from fedmed_nodes.sources import RowSource
+from fedmed_nodes.sources import RowSource, require_served
 from fedmed_nodes.stores import CustodianStore
 from fedmed_nodes.study_desk import StudyDesk
 from fedmed_nodes.study_keys import RESTORED, study_key
@@ -89,7 +89,7 @@ class OperatorDesk:
         canonical, place = proposed_bytes(self._store, study), self.place
         spec = from_canonical_bytes(canonical)
         rows = self._settings.datasets.get(spec.data.dataset)
-        book = read_book(self._store)
+        book, cap = read_book(self._store), self._cap(rows)
         with_study = (
             book if rows is None else book.with_study(study, reservation_for(schedule_for(spec), rows))
         )
@@ -110,10 +110,10 @@ class OperatorDesk:
             ),
             dataset=spec.data.dataset,
             data_year=0 if rows is None else rows.data_year,
-            cap_epsilon=self._cap(rows),
-            spent_epsilon=0.0 if rows is None else book.spent_on(rows),
-            committed_epsilon=0.0 if rows is None else book.committed(rows),
-            with_study_epsilon=0.0 if rows is None else with_study.committed(rows),
+            cap_epsilon=cap,
+            spent_epsilon=0.0 if rows is None else book.spent_on(rows, cap=cap),
+            committed_epsilon=0.0 if rows is None else book.committed(rows, cap=cap),
+            with_study_epsilon=0.0 if rows is None else with_study.committed(rows, cap=cap),
             grades=tuple((name, grades[name].value) for name in spec.columns if name in grades),
             remarks=remarks + ((f"{LAPSED}: {lapse}",) if lapse else ()),
             refusal=refusal,
@@ -201,6 +201,7 @@ class OperatorDesk:
         if rows is None:
             return restored, f"study_refused: dataset: {spec.data.dataset} is not registered here"
         try:
+            require_served(rows)
             decision = decide(
                 spec,
                 settings.policy,
@@ -209,7 +210,8 @@ class OperatorDesk:
                 allowance=schedule_for(spec).allowance,
                 grades=settings.grades.get(spec.data.dataset, NO_GRADES),
             )
-            check_budget(with_study.committed(rows), self._cap(rows))
+            cap = self._cap(rows)
+            check_budget(with_study.committed(rows, cap=cap), cap)
         except FedMedError as refusal:
             return restored, f"{refusal.code}: {refusal}"
         return restored + decision.remarks, ""

@@ -16,6 +16,8 @@ def registration_document(name: str, found: Reading, *, study: str | None) -> di
         "rows": found.rows,
         "columns": list(found.entry.columns),
         "fingerprint": found.entry.fingerprint.hex(),
+        "quality": dict(found.quality),
+        "withheld": found.withheld,
     }
     return document if study is None else document | {"study": study, "persons": found.persons}
 
@@ -27,6 +29,9 @@ def registration_lines(document: dict[str, Any]) -> str:
         f"columns: {', '.join(document['columns'])}",
         f"fingerprint: {document['fingerprint']}",
     ]
+    if document["quality"]:
+        scores = ", ".join(f"{name} {score:.3f}" for name, score in document["quality"].items())
+        lines.append(f"quality: {scores}")
     if "study" in document:
         lines.append(f"its rows can serve study {document['study']}: {document['persons']} persons")
     return "\n".join(lines)

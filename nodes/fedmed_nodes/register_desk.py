@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from fedmed.data.nhsa.gate import check_folder
 from fedmed.data.nhsa.settings import QualitySettings
-from fedmed.data.nhsa.standing import published_scores
+from fedmed.data.nhsa.standing import published_scores, quality_refusal
 from fedmed.errors import ConfigError, DataContractError, StoreFailed
 from fedmed.study import StudySpec, as_training
 from fedmed_nodes import private_folder
@@ -52,16 +53,18 @@ def register_dataset(home: Home, name: str, *, study: StudySpec | None = None) -
             _require_same(study, node.dataset[at], home)
         spec = None if study is None else as_training(study).dataset_spec
         found = read_through(node.dataset[at].entry(home.path), spec)
+        quality = _quality(home, node.dataset[at])
         new = with_registration(
             text,
             at,
             columns=found.entry.columns,
             fingerprint=found.entry.fingerprint,
-            quality=_quality(home, node.dataset[at]),
+            quality=quality,
         )
         parse_node(new, home.path / NODE_FILE)
         replace_settings(home, folder, old=text, new=new)
-    return found
+    withheld = quality_refusal(quality, home.policy().quality_gate)
+    return replace(found, quality=quality, withheld=withheld)
 
 
 def replace_settings(home: Home, folder: int, *, old: str, new: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
@@ -122,11 +123,15 @@ class Reading:
         entry: The entry with its columns and its fingerprint, for the node's settings.
         rows: Number of rows.
         persons: Number of persons, held out or not; None where no study says how to count them.
+        quality: Dimension -> score of the claims, as written; empty where there are none.
+        withheld: Why the policy of now lets no study read it, with the remedy; empty = studies may.
     """
 
     entry: DatasetEntry
     rows: int
     persons: int | None = None
+    quality: Mapping[str, float] = field(default_factory=dict)
+    withheld: str = ""
 
 
 def register(entry: DatasetEntry, spec: DatasetSpec | None = None) -> DatasetEntry:
@@ -160,8 +165,12 @@ def read_through(entry: DatasetEntry, spec: DatasetSpec | None = None) -> Readin
     return Reading(entry=registered, rows=rows, persons=persons)
 
 
-def open_source(entry: DatasetEntry) -> StoredSource:
+def open_source(entry: DatasetEntry, *, withheld: str = "") -> StoredSource:
     """A source of a registered dataset; no row is read and no file opened.
+
+    Args:
+        entry: The dataset.
+        withheld: Why no study may read it, beginning with the rule; empty = studies may.
 
     Raises:
         ConfigError: the entry was never registered.
@@ -177,6 +186,7 @@ def open_source(entry: DatasetEntry) -> StoredSource:
             fingerprint=entry.fingerprint,
             person=entry.person,
             feature_set=entry.feature_set,
+            withheld=withheld,
         ),
     )
     _: RowSource = source  # what a custodian asks for

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from fedmed.data.examples import Examples
 from fedmed.data.tables import nearest
-from fedmed.errors import DataContractError
+from fedmed.errors import DataContractError, StudyRefused
 from fedmed.types import DatasetSpec, require
 from fedmed_nodes.fingerprint import content_fingerprint
 from fedmed_nodes.gathering import CHUNK_ROWS, Survey, columns_of, gather, survey
@@ -55,6 +55,11 @@ class RowSource(Protocol):
     @property
     def feature_set(self) -> str:
         """``name@digest`` of the feature set that it is derived by; empty = it was made elsewhere."""
+        ...
+
+    @property
+    def withheld(self) -> str:
+        """Why the province lets no study read it, beginning with the rule; empty = studies may."""
         ...
 
     def training_examples(self, spec: DatasetSpec) -> Examples:
@@ -129,6 +134,11 @@ class TableSource:
         """See `RowSource.feature_set`; the caller's word, as all public facts of a table in memory are."""
         return self._feature_set
 
+    @property
+    def withheld(self) -> str:
+        """See `RowSource.withheld`: nothing is."""
+        return ""
+
     def training_examples(self, spec: DatasetSpec) -> Examples:
         """See `RowSource.training_examples`; refuses more persons than were declared.
 
@@ -189,6 +199,7 @@ class Registration:
         fingerprint: Digest of their contents, 32 bytes.
         person: Column with the person's pseudonym.
         feature_set: ``name@digest`` of the feature set that gives the rows; empty = none.
+        withheld: Why no study may read them, beginning with the rule; empty = studies may.
     """
 
     declared_persons: int
@@ -197,6 +208,7 @@ class Registration:
     fingerprint: bytes
     person: str = PERSON
     feature_set: str = ""
+    withheld: str = ""
 
     def __post_init__(self) -> None:
         require(self.declared_persons >= 1, f"declared_persons must be >= 1, got {self.declared_persons}")
@@ -240,6 +252,11 @@ class StoredSource:
         """See `RowSource.feature_set`."""
         return self._registration.feature_set
 
+    @property
+    def withheld(self) -> str:
+        """See `RowSource.withheld`."""
+        return self._registration.withheld
+
     def training_examples(self, spec: DatasetSpec) -> Examples:
         """See `RowSource.training_examples`."""
         with self.chunks(columns_of(spec)) as chunks:
@@ -275,6 +292,12 @@ class StoredSource:
             if found != registered.fingerprint:
                 raise DataContractError("dataset changed: register it again")
             yield snapshot
+
+
+def require_served(source: RowSource) -> None:
+    """Raise `StudyRefused` with the rule for a dataset that the province withholds from all studies."""
+    if source.withheld:
+        raise StudyRefused(source.withheld)
 
 
 def require_columns(wanted: Sequence[str], there: Sequence[str]) -> None:

@@ -120,6 +120,7 @@ def custodian_document(path: Path) -> Document:
         "node": card.node,
         "roster_digest": card.roster_digest.hex(),
         "datasets": datasets_document(view),
+        "withheld": {one.name: one.withheld for one in card.datasets if one.withheld},
         "studies": [study_document(study, entries) for study in view.studies],
         "last_entry_at": None if last is None else last.event.at,
         "audit": None if last is None else {"counter": last.counter, "head": last.head.hex()},
@@ -207,6 +208,8 @@ def _faults(processes: Document, door: Document, custodian: Document, *, wanted:
             faults.append(f"{name.replace('_', ' ')}: {days} left; ask the coordinator for a new one")
     if not custodian["answers"]:
         faults.append(str(custodian["why"]))
+    withheld = custodian.get("withheld", {})
+    faults += [f"dataset {name} is not served: {cause}" for name, cause in withheld.items()]
     return faults
 
 

@@ -42,7 +42,7 @@ from fedmed_nodes.ceremony_desk import CeremonyDesk, EpochRecord
 from fedmed_nodes.clock import Clock
 from fedmed_nodes.differencing import DifferencingDesk, question_of
 from fedmed_nodes.logbook import Logbook
-from fedmed_nodes.sources import RowSource
+from fedmed_nodes.sources import RowSource, require_served
 from fedmed_nodes.study_keys import INDEX, RESTORED, known_studies, restored_values, study_key
 from fedmed_nodes.year_caps import puts_of_serving, year_cap
 
@@ -360,6 +360,7 @@ class StudyDesk:
         source = self._datasets.get(spec.data.dataset)
         if source is None:
             raise StudyRefused(f"dataset: {spec.data.dataset} is not registered here")
+        require_served(source)
         check_person(spec, source)
         check_feature_set(spec, source)
         check_declared(spec, seat.identity.name, source)
@@ -381,7 +382,7 @@ class StudyDesk:
         """The budget with this study in it, which must fit the cap; nothing is written yet."""
         book = read_book(self._logbook).with_study(digest, reservation_for(study.schedule, study.source))
         cap = year_cap(self._logbook, study.source, policy_cap=self._policy.max_epsilon_per_year)
-        check_budget(book.committed(study.source), cap)
+        check_budget(book.committed(study.source, cap=cap), cap)
         return book
 
     def get(self, digest: bytes) -> Study:

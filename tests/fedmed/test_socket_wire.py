@@ -46,6 +46,7 @@ CATALOGUES = st.builds(
             name=TEXTS,
             declared_persons=st.integers(0, 10**10),
             data_year=st.integers(1900, 9999),
+            withheld=TEXTS,
         ),
         max_size=3,
     ).map(tuple),

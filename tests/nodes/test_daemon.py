@@ -19,7 +19,7 @@ import pytest
 
 from fedmed import wire
 from fedmed.errors import ConfigError
-from fedmed.governance.audit_chain import EMPTY_CHAIN
+from fedmed.governance.audit_chain import EMPTY_CHAIN, AuditEntry
 from fedmed.messages import NO_EPOCH, StudyProposal
 from fedmed.privacy.noise import fresh_source
 from fedmed.protocol import envelope
@@ -46,9 +46,10 @@ def fedmed(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def proposal(roster_digest: bytes) -> tuple[bytes, bytes]:
+def proposal(roster_digest: bytes, dataset: str = DATASET) -> tuple[bytes, bytes]:
     """A study of scheme plain, signed by the coordinator, and its digest."""
-    canonical = canonical_bytes(small_study(3, scheme=Scheme.PLAIN, study__expires="2030-12-31"))
+    study = small_study(3, scheme=Scheme.PLAIN, study__expires="2030-12-31", data__dataset=dataset)
+    canonical = canonical_bytes(study)
     content = StudyProposal(canonical=canonical, roster_digest=roster_digest, epoch_id=NO_EPOCH)
     signed = envelope.sign_message(
         identity_of(COORDINATOR),
@@ -99,6 +100,38 @@ def test_the_daemon_serves_is_killed_comes_back_and_keeps_its_books(folder: Path
         process.terminate()
         assert process.wait(timeout=30) == 0
     assert not socket.exists()
+
+
+@pytest.mark.slow
+def test_a_dataset_below_the_gate_is_withheld_alone_and_everybody_is_told(folder: Path) -> None:
+    home = folder / "home"
+    roster_digest = wire.roster_digest(make_home(home))
+    text = (home / "node.toml").read_text()
+    head, sign, dataset = text.partition("[[dataset]]")
+    low = f"{sign}{dataset.replace(DATASET, 'low')}quality = {{ validity = 0.907 }}\n"
+    fit = f"{sign}{dataset}quality = {{ validity = 0.99 }}\n"
+    write(home / "node.toml", f"{head}{low}{fit}".encode(), me())
+    write(home / "policy.toml", b"quality_gate = 0.95\n" + (home / "policy.toml").read_bytes(), me())
+    cause = "validity 0.907 below the gate 0.95"
+    with running(home):
+        client = SocketCustodian(home / "run" / "custodian.sock", patience_s=60.0)
+        refused = client.answer(PhaseKind.PROPOSE, (proposal(roster_digest, "low")[0],))
+        assert refused.code == "study_refused"
+        assert not client.answer(PhaseKind.PROPOSE, (proposal(roster_digest)[0],)).is_refusal
+        details = [AuditEntry.from_bytes(data).event.detail for data in client.audit()]
+        assert details[0].endswith("not served by quality_gate: low")
+        assert "query.propose: rule quality_gate" in details
+        client.close()
+        status = fedmed("node", "status", home / "run" / "custodian.sock").stdout
+        assert f"!! dataset low is not served: quality_gate: {cause}" in status
+        doctor = fedmed("doctor", home).stdout
+        assert cause in doctor
+        assert "serves 1 of 2 datasets" in doctor
+    shown = fedmed("node", "catalogue", home).stdout
+    assert f"not served: quality_gate: {cause}" in shown
+    done = fedmed("node", "register", home, "low")
+    assert done.returncode == 0
+    assert "warning: registered, but not served: quality_gate: no scores are registered" in done.stderr
 
 
 @pytest.mark.slow

@@ -165,6 +165,13 @@ def test_a_study_with_a_column_that_is_not_here_is_found(home: Path) -> None:
     assert "data_unfit" in one.why
 
 
+def test_a_dataset_below_the_policys_quality_gate_is_found(home: Path) -> None:
+    write(home / "policy.toml", b"quality_gate = 0.95\n" + (home / "policy.toml").read_bytes(), me())
+    one = bad(home)[f"dataset {DATASET}: quality"]
+    assert "no scores are registered" in one.detail
+    assert f"fedmed node register {home} {DATASET}" in one.mend
+
+
 def test_a_study_on_a_dataset_that_is_not_here_is_found(home: Path) -> None:
     assert (
         "there is no dataset other"

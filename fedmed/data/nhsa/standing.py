@@ -21,26 +21,30 @@ def published_scores(report: QualityReport) -> dict[str, float]:
     return {name: math.floor(score * 1000 + 1e-9) / 1000 for name, score in known.items()}
 
 
-def quality_refusal(scores: Mapping[str, float], gate: float) -> str:
+def quality_refusal(scores: Mapping[str, float], gate: float | None) -> str:
     """Say why scores do not reach a gate.
 
     Args:
         scores: Dimension -> score, as registered; they are public, so a refusal tells nothing new.
-        gate: Least score, in [0, 1].
+        gate: Least score, in [0, 1]; None = any, and none is needed.
 
     Returns:
-        One sentence with cause, bound and remedy; empty where every score reaches the gate.
+        One sentence with cause, bound and remedy, which begins with the policy's rule; empty where every
+        score reaches the gate.
 
     Guarantees:
-        Empty only if there is at least one score and none is below the gate.
+        With a gate it is empty only if there is at least one score and none is below the gate.
     """
+    if gate is None:
+        return ""
     if not scores:
-        return f"quality: no scores are registered, {gate:g} are needed; register the dataset with its claims"
+        cause = f"quality_gate: no scores are registered, {gate:g} is needed"
+        return f"{cause}; name the insurance tables as claims in node.toml and register again"
     low = [f"{name} {score:g}" for name, score in sorted(scores.items()) if not score >= gate]
     if not low:
         return ""
-    cause = f"quality: {', '.join(low)} below the gate {gate:g}"
-    return f"{cause}; run fedmed data check, mend the tables and register again"
+    cause = f"quality_gate: {', '.join(low)} below the gate {gate:g}"
+    return f"{cause}; run fedmed data check on the claims, mend them and register again"
 
 
 def comparability(own: FloatArray, federation: FloatArray) -> float:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66\x65\x64med/proto/v1/custodian.proto\x12\x0f\x66\x65\x64med.proto.v1\"\t\n\x07Nothing\"(\n\x05Piece\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tends_part\x18\x02 \x01(\x08\"P\n\nReplyPiece\x12\'\n\x05piece\x18\x01 \x01(\x0b\x32\x16.fedmed.proto.v1.PieceH\x00\x12\x0e\n\x04\x63ode\x18\x02 \x01(\tH\x00\x42\t\n\x07\x63ontent\"H\n\x0b\x44\x61tasetCard\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10\x64\x65\x63lared_persons\x18\x02 \x01(\x04\x12\x11\n\tdata_year\x18\x03 \x01(\r\"\x98\x01\n\tCatalogue\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x15\n\rroster_digest\x18\x02 \x01(\x0c\x12.\n\x08\x64\x61tasets\x18\x03 \x03(\x0b\x32\x1c.fedmed.proto.v1.DatasetCard\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x13\n\x0bsigning_key\x18\x05 \x01(\x0c\x12\x13\n\x0bsealing_key\x18\x06 \x01(\x0c\"$\n\x0cStudyRequest\x12\x14\n\x0cstudy_digest\x18\x01 \x01(\x0c\"\x7f\n\x08\x41\x63tPlace\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x15\n\rroster_digest\x18\x02 \x01(\x0c\x12\x15\n\rpolicy_digest\x18\x03 \x01(\x0c\x12\x18\n\x10\x61pprovals_needed\x18\x04 \x01(\r\x12\x0f\n\x07\x63ounter\x18\x05 \x01(\x04\x12\x0c\n\x04head\x18\x06 \x01(\x0c\",\n\x0b\x43olumnGrade\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\r\n\x05grade\x18\x02 \x01(\t\"\xe4\x02\n\x0bReviewReply\x12\x11\n\tcanonical\x18\x01 \x01(\x0c\x12(\n\x05place\x18\x02 \x01(\x0b\x32\x19.fedmed.proto.v1.ActPlace\x12\x11\n\toperators\x18\x03 \x03(\t\x12\x11\n\tsigned_by\x18\x04 \x03(\t\x12\r\n\x05state\x18\x05 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x06 \x01(\t\x12\x11\n\tdata_year\x18\x07 \x01(\r\x12\x13\n\x0b\x63\x61p_epsilon\x18\x08 \x01(\x01\x12\x15\n\rspent_epsilon\x18\t \x01(\x01\x12\x19\n\x11\x63ommitted_epsilon\x18\n \x01(\x01\x12\x1a\n\x12with_study_epsilon\x18\x0b \x01(\x01\x12,\n\x06grades\x18\x0c \x03(\x0b\x32\x1c.fedmed.proto.v1.ColumnGrade\x12\x0f\n\x07remarks\x18\r \x03(\t\x12\x0f\n\x07refusal\x18\x0e \x01(\t\x12\x0c\n\x04\x63ode\x18\x0f \x01(\t\"-\n\nActRequest\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\";\n\x08\x41\x63tReply\x12\x11\n\tsigned_by\x18\x01 \x03(\t\x12\x0e\n\x06needed\x18\x02 \x01(\r\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\"\x17\n\x07Outcome\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\"\xb1\x01\n\x0bStudyBudget\x12\x14\n\x0cstudy_digest\x18\x01 \x01(\x0c\x12\n\n\x02id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x18\n\x10reserved_epsilon\x18\x05 \x01(\x01\x12\x15\n\rspent_epsilon\x18\x06 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x07 \x01(\x01\x12\x0f\n\x07\x64\x61taset\x18\x08 \x01(\t\x12\x11\n\tdata_year\x18\t \x01(\r\"\x8c\x01\n\rDatasetBudget\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdata_year\x18\x02 \x01(\r\x12\x13\n\x0b\x63\x61p_epsilon\x18\x03 \x01(\x01\x12\x19\n\x11\x63ommitted_epsilon\x18\x04 \x01(\x01\x12\x15\n\rspent_epsilon\x18\x05 \x01(\x01\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\x0c\"\x90\x01\n\x0b\x42udgetRaise\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\x0c\x12\x11\n\tdata_year\x18\x02 \x01(\r\x12\x13\n\x0b\x63\x61p_epsilon\x18\x03 \x01(\x01\x12\x11\n\tsigned_by\x18\x04 \x03(\t\x12\x0e\n\x06needed\x18\x05 \x01(\r\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x11\n\tsigned_at\x18\x07 \x01(\t\"\xe6\x01\n\x0b\x42udgetReply\x12-\n\x07studies\x18\x01 \x03(\x0b\x32\x1c.fedmed.proto.v1.StudyBudget\x12\x30\n\x08\x64\x61tasets\x18\x02 \x03(\x0b\x32\x1e.fedmed.proto.v1.DatasetBudget\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12(\n\x05place\x18\x04 \x01(\x0b\x32\x19.fedmed.proto.v1.ActPlace\x12,\n\x06raises\x18\x05 \x03(\x0b\x32\x1c.fedmed.proto.v1.BudgetRaise\x12\x10\n\x08restored\x18\x06 \x01(\t\" \n\x10\x41uditTailRequest\x12\x0c\n\x04last\x18\x01 \x01(\x04\"8\n\nAuditReply\x12\x0f\n\x05\x65ntry\x18\x01 \x01(\x0cH\x00\x12\x0e\n\x04\x63ode\x18\x02 \x01(\tH\x00\x42\t\n\x07\x63ontent2\xe6\x03\n\tCustodian\x12G\n\x0c\x43\x65remonyStep\x12\x16.fedmed.proto.v1.Piece\x1a\x1b.fedmed.proto.v1.ReplyPiece(\x01\x30\x01\x12\x42\n\x07Propose\x12\x16.fedmed.proto.v1.Piece\x1a\x1b.fedmed.proto.v1.ReplyPiece(\x01\x30\x01\x12@\n\x05Nonce\x12\x16.fedmed.proto.v1.Piece\x1a\x1b.fedmed.proto.v1.ReplyPiece(\x01\x30\x01\x12\x45\n\nContribute\x12\x16.fedmed.proto.v1.Piece\x1a\x1b.fedmed.proto.v1.ReplyPiece(\x01\x30\x01\x12?\n\x04Open\x12\x16.fedmed.proto.v1.Piece\x1a\x1b.fedmed.proto.v1.ReplyPiece(\x01\x30\x01\x12@\n\x05\x43lose\x12\x16.fedmed.proto.v1.Piece\x1a\x1b.fedmed.proto.v1.ReplyPiece(\x01\x30\x01\x12@\n\x08\x44\x65scribe\x12\x18.fedmed.proto.v1.Nothing\x1a\x1a.fedmed.proto.v1.Catalogue2\xa8\x03\n\x08Operator\x12\x45\n\x06Review\x12\x1d.fedmed.proto.v1.StudyRequest\x1a\x1c.fedmed.proto.v1.ReviewReply\x12\x42\n\x07\x41pprove\x12\x1d.fedmed.proto.v1.StudyRequest\x1a\x18.fedmed.proto.v1.Outcome\x12\x41\n\x06Revoke\x12\x1d.fedmed.proto.v1.StudyRequest\x1a\x18.fedmed.proto.v1.Outcome\x12=\n\x03\x41\x63t\x12\x1b.fedmed.proto.v1.ActRequest\x1a\x19.fedmed.proto.v1.ActReply\x12@\n\x06\x42udget\x12\x18.fedmed.proto.v1.Nothing\x1a\x1c.fedmed.proto.v1.BudgetReply\x12M\n\tAuditTail\x12!.fedmed.proto.v1.AuditTailRequest\x1a\x1b.fedmed.proto.v1.AuditReply0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66\x65\x64med/proto/v1/custodian.proto\x12\x0f\x66\x65\x64med.proto.v1\"\t\n\x07Nothing\"(\n\x05Piece\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tends_part\x18\x02 \x01(\x08\"P\n\nReplyPiece\x12\'\n\x05piece\x18\x01 \x01(\x0b\x32\x16.fedmed.proto.v1.PieceH\x00\x12\x0e\n\x04\x63ode\x18\x02 \x01(\tH\x00\x42\t\n\x07\x63ontent\"Z\n\x0b\x44\x61tasetCard\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x10\x64\x65\x63lared_persons\x18\x02 \x01(\x04\x12\x11\n\tdata_year\x18\x03 \x01(\r\x12\x10\n\x08withheld\x18\x04 \x01(\t\"\x98\x01\n\tCatalogue\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x15\n\rroster_digest\x18\x02 \x01(\x0c\x12.\n\x08\x64\x61tasets\x18\x03 \x03(\x0b\x32\x1c.fedmed.proto.v1.DatasetCard\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x13\n\x0bsigning_key\x18\x05 \x01(\x0c\x12\x13\n\x0bsealing_key\x18\x06 \x01(\x0c\"$\n\x0cStudyRequest\x12\x14\n\x0cstudy_digest\x18\x01 \x01(\x0c\"\x7f\n\x08\x41\x63tPlace\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x15\n\rroster_digest\x18\x02 \x01(\x0c\x12\x15\n\rpolicy_digest\x18\x03 \x01(\x0c\x12\x18\n\x10\x61pprovals_needed\x18\x04 \x01(\r\x12\x0f\n\x07\x63ounter\x18\x05 \x01(\x04\x12\x0c\n\x04head\x18\x06 \x01(\x0c\",\n\x0b\x43olumnGrade\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\r\n\x05grade\x18\x02 \x01(\t\"\xe4\x02\n\x0bReviewReply\x12\x11\n\tcanonical\x18\x01 \x01(\x0c\x12(\n\x05place\x18\x02 \x01(\x0b\x32\x19.fedmed.proto.v1.ActPlace\x12\x11\n\toperators\x18\x03 \x03(\t\x12\x11\n\tsigned_by\x18\x04 \x03(\t\x12\r\n\x05state\x18\x05 \x01(\t\x12\x0f\n\x07\x64\x61taset\x18\x06 \x01(\t\x12\x11\n\tdata_year\x18\x07 \x01(\r\x12\x13\n\x0b\x63\x61p_epsilon\x18\x08 \x01(\x01\x12\x15\n\rspent_epsilon\x18\t \x01(\x01\x12\x19\n\x11\x63ommitted_epsilon\x18\n \x01(\x01\x12\x1a\n\x12with_study_epsilon\x18\x0b \x01(\x01\x12,\n\x06grades\x18\x0c \x03(\x0b\x32\x1c.fedmed.proto.v1.ColumnGrade\x12\x0f\n\x07remarks\x18\r \x03(\t\x12\x0f\n\x07refusal\x18\x0e \x01(\t\x12\x0c\n\x04\x63ode\x18\x0f \x01(\t\"-\n\nActRequest\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\";\n\x08\x41\x63tReply\x12\x11\n\tsigned_by\x18\x01 \x03(\t\x12\x0e\n\x06needed\x18\x02 \x01(\r\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\"\x17\n\x07Outcome\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\"\xb1\x01\n\x0bStudyBudget\x12\x14\n\x0cstudy_digest\x18\x01 \x01(\x0c\x12\n\n\x02id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x18\n\x10reserved_epsilon\x18\x05 \x01(\x01\x12\x15\n\rspent_epsilon\x18\x06 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x07 \x01(\x01\x12\x0f\n\x07\x64\x61taset\x18\x08 \x01(\t\x12\x11\n\tdata_year\x18\t \x01(\r\"\x8c\x01\n\rDatasetBudget\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdata_year\x18\x02 \x01(\r\x12\x13\n\x0b\x63\x61p_epsilon\x18\x03 \x01(\x01\x12\x19\n\x11\x63ommitted_epsilon\x18\x04 \x01(\x01\x12\x15\n\rspent_epsilon\x18\x05 \x01(\x01\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\x0c\"\x90\x01\n\x0b\x42udgetRaise\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\x0c\x12\x11\n\tdata_year\x18\x02 \x01(\r\x12\x13\n\x0b\x63\x61p_epsilon\x18\x03 \x01(\x01\x12\x11\n\tsigned_by\x18\x04 \x03(\t\x12\x0e\n\x06needed\x18\x05 \x01(\r\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x11\n\tsigned_at\x18\x07 \x01(\t\"\xe6\x01\n\x0b\x42udgetReply\x12-\n\x07studies\x18\x01 \x03(\x0b\x32\x1c.fedmed.proto.v1.StudyBudget\x12\x30\n\x08\x64\x61tasets\x18\x02 \x03(\x0b\x32\x1e.fedmed.proto.v1.DatasetBudget\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12(\n\x05place\x18\x04 \x01(\x0b\x32\x19.fedmed.proto.v1.ActPlace\x12,\n\x06raises\x18\x05 \x03(\x0b\x32\x1c.fedmed.proto.v1.BudgetRaise\x12\x10\n\x08restored\x18\x06 \x01(\t\" \n\x10\x41uditTailRequest\x12\x0c\n\x04last\x18\x01 \x01(\x04\"8\n\nAuditReply\x12\x0f\n\x05\x65ntry\x18\x01 \x01(\x0cH\x00\x12\x0e\n\x04\x63ode\x18\x02 \x01(\tH\x00\x42\t\n\x07\x63ontent2\xe6\x03\n\tCustodian\x12G\n\x0c\x43\x65remonyStep\x12\x16.fedmed.proto.v1.Piece\x1a\x1b.fedmed.proto.v1.ReplyPiece(\x01\x30\x01\x12\x42\n\x07Propose\x12\x16.fedmed.proto.v1.Piece\x1a\x1b.fedmed.proto.v1.ReplyPiece(\x01\x30\x01\x12@\n\x05Nonce\x12\x16.fedmed.proto.v1.Piece\x1a\x1b.fedmed.proto.v1.ReplyPiece(\x01\x30\x01\x12\x45\n\nContribute\x12\x16.fedmed.proto.v1.Piece\x1a\x1b.fedmed.proto.v1.ReplyPiece(\x01\x30\x01\x12?\n\x04Open\x12\x16.fedmed.proto.v1.Piece\x1a\x1b.fedmed.proto.v1.ReplyPiece(\x01\x30\x01\x12@\n\x05\x43lose\x12\x16.fedmed.proto.v1.Piece\x1a\x1b.fedmed.proto.v1.ReplyPiece(\x01\x30\x01\x12@\n\x08\x44\x65scribe\x12\x18.fedmed.proto.v1.Nothing\x1a\x1a.fedmed.proto.v1.Catalogue2\xa8\x03\n\x08Operator\x12\x45\n\x06Review\x12\x1d.fedmed.proto.v1.StudyRequest\x1a\x1c.fedmed.proto.v1.ReviewReply\x12\x42\n\x07\x41pprove\x12\x1d.fedmed.proto.v1.StudyRequest\x1a\x18.fedmed.proto.v1.Outcome\x12\x41\n\x06Revoke\x12\x1d.fedmed.proto.v1.StudyRequest\x1a\x18.fedmed.proto.v1.Outcome\x12=\n\x03\x41\x63t\x12\x1b.fedmed.proto.v1.ActRequest\x1a\x19.fedmed.proto.v1.ActReply\x12@\n\x06\x42udget\x12\x18.fedmed.proto.v1.Nothing\x1a\x1c.fedmed.proto.v1.BudgetReply\x12M\n\tAuditTail\x12!.fedmed.proto.v1.AuditTailRequest\x1a\x1b.fedmed.proto.v1.AuditReply0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,37 +38,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPLYPIECE']._serialized_start=105
   _globals['_REPLYPIECE']._serialized_end=185
   _globals['_DATASETCARD']._serialized_start=187
-  _globals['_DATASETCARD']._serialized_end=259
-  _globals['_CATALOGUE']._serialized_start=262
-  _globals['_CATALOGUE']._serialized_end=414
-  _globals['_STUDYREQUEST']._serialized_start=416
-  _globals['_STUDYREQUEST']._serialized_end=452
-  _globals['_ACTPLACE']._serialized_start=454
-  _globals['_ACTPLACE']._serialized_end=581
-  _globals['_COLUMNGRADE']._serialized_start=583
-  _globals['_COLUMNGRADE']._serialized_end=627
-  _globals['_REVIEWREPLY']._serialized_start=630
-  _globals['_REVIEWREPLY']._serialized_end=986
-  _globals['_ACTREQUEST']._serialized_start=988
-  _globals['_ACTREQUEST']._serialized_end=1033
-  _globals['_ACTREPLY']._serialized_start=1035
-  _globals['_ACTREPLY']._serialized_end=1094
-  _globals['_OUTCOME']._serialized_start=1096
-  _globals['_OUTCOME']._serialized_end=1119
-  _globals['_STUDYBUDGET']._serialized_start=1122
-  _globals['_STUDYBUDGET']._serialized_end=1299
-  _globals['_DATASETBUDGET']._serialized_start=1302
-  _globals['_DATASETBUDGET']._serialized_end=1442
-  _globals['_BUDGETRAISE']._serialized_start=1445
-  _globals['_BUDGETRAISE']._serialized_end=1589
-  _globals['_BUDGETREPLY']._serialized_start=1592
-  _globals['_BUDGETREPLY']._serialized_end=1822
-  _globals['_AUDITTAILREQUEST']._serialized_start=1824
-  _globals['_AUDITTAILREQUEST']._serialized_end=1856
-  _globals['_AUDITREPLY']._serialized_start=1858
-  _globals['_AUDITREPLY']._serialized_end=1914
-  _globals['_CUSTODIAN']._serialized_start=1917
-  _globals['_CUSTODIAN']._serialized_end=2403
-  _globals['_OPERATOR']._serialized_start=2406
-  _globals['_OPERATOR']._serialized_end=2830
+  _globals['_DATASETCARD']._serialized_end=277
+  _globals['_CATALOGUE']._serialized_start=280
+  _globals['_CATALOGUE']._serialized_end=432
+  _globals['_STUDYREQUEST']._serialized_start=434
+  _globals['_STUDYREQUEST']._serialized_end=470
+  _globals['_ACTPLACE']._serialized_start=472
+  _globals['_ACTPLACE']._serialized_end=599
+  _globals['_COLUMNGRADE']._serialized_start=601
+  _globals['_COLUMNGRADE']._serialized_end=645
+  _globals['_REVIEWREPLY']._serialized_start=648
+  _globals['_REVIEWREPLY']._serialized_end=1004
+  _globals['_ACTREQUEST']._serialized_start=1006
+  _globals['_ACTREQUEST']._serialized_end=1051
+  _globals['_ACTREPLY']._serialized_start=1053
+  _globals['_ACTREPLY']._serialized_end=1112
+  _globals['_OUTCOME']._serialized_start=1114
+  _globals['_OUTCOME']._serialized_end=1137
+  _globals['_STUDYBUDGET']._serialized_start=1140
+  _globals['_STUDYBUDGET']._serialized_end=1317
+  _globals['_DATASETBUDGET']._serialized_start=1320
+  _globals['_DATASETBUDGET']._serialized_end=1460
+  _globals['_BUDGETRAISE']._serialized_start=1463
+  _globals['_BUDGETRAISE']._serialized_end=1607
+  _globals['_BUDGETREPLY']._serialized_start=1610
+  _globals['_BUDGETREPLY']._serialized_end=1840
+  _globals['_AUDITTAILREQUEST']._serialized_start=1842
+  _globals['_AUDITTAILREQUEST']._serialized_end=1874
+  _globals['_AUDITREPLY']._serialized_start=1876
+  _globals['_AUDITREPLY']._serialized_end=1932
+  _globals['_CUSTODIAN']._serialized_start=1935
+  _globals['_CUSTODIAN']._serialized_end=2421
+  _globals['_OPERATOR']._serialized_start=2424
+  _globals['_OPERATOR']._serialized_end=2848
 # @@protoc_insertion_point(module_scope)

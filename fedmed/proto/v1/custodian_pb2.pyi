@@ -27,14 +27,16 @@ class ReplyPiece(_message.Message):
     def __init__(self, piece: _Optional[_Union[Piece, _Mapping]] = ..., code: _Optional[str] = ...) -> None: ...
 
 class DatasetCard(_message.Message):
-    __slots__ = ("name", "declared_persons", "data_year")
+    __slots__ = ("name", "declared_persons", "data_year", "withheld")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DECLARED_PERSONS_FIELD_NUMBER: _ClassVar[int]
     DATA_YEAR_FIELD_NUMBER: _ClassVar[int]
+    WITHHELD_FIELD_NUMBER: _ClassVar[int]
     name: str
     declared_persons: int
     data_year: int
-    def __init__(self, name: _Optional[str] = ..., declared_persons: _Optional[int] = ..., data_year: _Optional[int] = ...) -> None: ...
+    withheld: str
+    def __init__(self, name: _Optional[str] = ..., declared_persons: _Optional[int] = ..., data_year: _Optional[int] = ..., withheld: _Optional[str] = ...) -> None: ...
 
 class Catalogue(_message.Message):
     __slots__ = ("node", "roster_digest", "datasets", "code", "signing_key", "sealing_key")

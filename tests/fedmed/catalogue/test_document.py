@@ -5,8 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmed.catalogue.document import SMALLEST_BAND, open_catalogue, signed_catalogue, size_band
-from fedmed.crypto.identity import Identity
+from fedmed.catalogue.document import (
+    SMALLEST_BAND,
+    catalogue_document,
+    open_catalogue,
+    signed_catalogue,
+    size_band,
+)
+from fedmed.crypto.identity import Identity, signed_bytes
 from fedmed.errors import MessageMalformed, SignatureInvalid, UnknownVersion
 from tests.catalogues import catalogue
 from tests.examples import at_most
@@ -41,7 +47,7 @@ def test_what_is_no_catalogue_is_refused(text: str, identity: Identity) -> None:
 def test_another_format_and_a_signed_oddity_are_refused(
     identity: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedmed.catalogue.document.FORMAT", "fedmed/catalogue/2")
+    monkeypatch.setattr("fedmed.catalogue.document.FORMAT", "fedmed/catalogue/9")
     text = signed_catalogue(catalogue("上海"), identity)
     monkeypatch.undo()
     with pytest.raises(UnknownVersion):
@@ -50,6 +56,16 @@ def test_another_format_and_a_signed_oddity_are_refused(
     with pytest.raises(MessageMalformed):
         open_catalogue(signed_catalogue(odd, identity), identity.public)
     assert json.loads(text)["signature"]
+
+
+def test_a_file_of_the_format_before_is_read_without_what_it_did_not_say(identity: Identity) -> None:
+    document = catalogue_document(catalogue("上海"))
+    old = {"refusal", "own_rules"}
+    document["datasets"] = [{k: v for k, v in d.items() if k not in old} for d in document["datasets"]]
+    text = json.dumps({**document, "format": "fedmed/catalogue/1"}, ensure_ascii=False)
+    signature = identity.sign(signed_bytes("catalogue", text.encode()))
+    file = json.dumps({"content": text, "signature": signature.hex()})
+    assert open_catalogue(file, identity.public) == catalogue("上海")
 
 
 @settings(max_examples=at_most(20))

@@ -23,6 +23,8 @@ def test_every_kind_of_difference_is_named() -> None:
         (catalogue("b", data_year=2023), "person_year: year"),
         (catalogue("b", feature_set=""), "person_year: feature set"),
         (catalogue("b", is_registered=False), "person_year: served"),
+        (catalogue("b", refusal="quality_gate: too low"), "person_year: served"),
+        (catalogue("b", own_rules=True), "person_year: scores by"),
         (catalogue("b", person="id"), "person_year: person column"),
         (catalogue("b", columns=COLUMNS[:2]), "person_year: cost"),
         (catalogue("b", columns=DENIED), "person_year: cost"),
@@ -43,6 +45,23 @@ def test_a_column_that_one_node_denies_is_not_shared() -> None:
     assert "c has handed in no catalogue." in page
     assert "Cost &lt;yuan&gt;" in page
     assert dataset_names(both) == ("person_year",)
+
+
+def test_a_dataset_that_a_policy_refuses_whole_is_asked_for_nothing_and_says_why() -> None:
+    low = "quality_gate: validity 0.907 below the gate 0.95; mend them"
+    both = (catalogue("a"), catalogue("b", refusal=low, own_rules=True))
+    lines, page = node_text(both[1]), render_sheet(node_sheet(both[1]))
+    assert f"not served: {low}" in lines
+    assert "may be asked (0): nothing" in lines
+    assert "lowest score 0.980 by own settings" in lines
+    assert "validity 0.907 below the gate 0.95" in page
+    assert "0 of 2" in page
+    assert "quality settings of the province" in page
+    assert shared_columns(tuple(holders(both, "person_year").values())) == ("psn_no",)
+    federation = render_sheet(federation_sheet(both))
+    assert "0 of 2 columns" in federation
+    assert "validity 0.907 below the gate 0.95" in federation
+    assert "own settings" in federation
 
 
 def test_a_nodes_page_and_lines_say_what_may_be_asked_and_what_not() -> None:

@@ -21,7 +21,8 @@ HISTOGRAM = (
 
 def test_scores_that_reach_the_gate_are_not_refused_and_no_scores_are() -> None:
     assert quality_refusal({"validity": 0.95, "timeliness": 1.0}, 0.95) == ""
-    assert quality_refusal({}, 0.0).startswith("quality: no scores are registered")
+    assert quality_refusal({}, None) == quality_refusal({"validity": 0.0}, None) == ""
+    assert quality_refusal({}, 0.0).startswith("quality_gate: no scores are registered")
     refusal = quality_refusal({"validity": 0.949, "timeliness": float("nan")}, 0.95)
     assert "timeliness nan, validity 0.949 below the gate 0.95" in refusal
 
