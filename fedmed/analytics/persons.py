@@ -20,14 +20,19 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from fedmed.analytics.design import Design
+from fedmed.analytics.design import BoolArray, Design
+from fedmed.analytics.families import Family
+from fedmed.analytics.model import Model, ModelRows
 from fedmed.types import FloatArray, IntArray, require
 
-_GROUP = 3  # persons, those with an event, those without
+# Log of an exposure at its bound, by whichever routine the logarithm was taken.
+_AT_BOUND = 1e-9
+_GROUPS = 6  # of `Persons.whole`
 _POWERS = 5  # sums that give the effective size of a number in one of the groups
-_KINDS = ("", " with an event", " without an event")
+_OUTCOMES = ("", " with an event", " without an event")
+_AMOUNTS = ("", " with an outcome above its lower bound", " with an outcome below its upper bound")
+_EXPOSURES = (" with an exposure above its lower bound", " with an exposure below its upper bound")
 _EPSILON = float(np.finfo(np.float64).eps)
 # Sums of a number whose spread is fewer units than this are too coarse to tell one person from two.
 _LEAST_UNITS = 1e4
@@ -40,32 +45,34 @@ class Persons:
     """Counts of distinct persons, of one node or added up over nodes that have no person in common.
 
     Attributes:
-        whole: Shape (3,): persons, those with a row with an event, those with a row without one.
-        levels: Shape (levels, 3): the same for every level of every category, references among them.
-        numbers: Shape (numbers, 3, 5): over the same three, with b and a a person's mean coded value and mean
-            squared one, the sums of b, a, a a, a b and b b.
+        whole: Shape (groups,): persons; those with a row whose outcome is above its lower bound (an event),
+            below its upper bound (none), whose exposure is above and below; whose outcome is 0.
+        levels: Shape (levels, groups): the same for every level of every category, references among them.
+        numbers: Shape (numbers, groups, 5): over the same groups, with b and a a person's mean coded value
+            and mean squared one, the sums of b, a, a a, a b and b b.
     """
 
     whole: FloatArray
     levels: FloatArray
     numbers: FloatArray
 
+    @property
+    def without(self) -> float:
+        """Persons with a row whose outcome is 0."""
+        return float(self.whole[-1])
+
 
 def persons_size(design: Design) -> int:
     """Values of packed counts."""
-    return _GROUP * (1 + len(_level_names(design)) + _POWERS * len(_number_names(design)))
+    return _GROUPS * (1 + len(_level_names(design)) + _POWERS * len(_number_names(design)))
 
 
-def person_counts(
-    matrix: FloatArray, has_event: npt.NDArray[np.bool_], *, starts: IntArray, design: Design
-) -> FloatArray:
+def person_counts(rows: ModelRows, model: Model) -> FloatArray:
     """Count one node's persons.
 
     Args:
-        matrix: Shape (rows, coefficients), coded by ``design``; rows of one person next to each other.
-        has_event: Shape (rows,): whether the outcome is above 0.
-        starts: Shape (persons + 1,), rising: where each person's rows begin, and their number.
-        design: The study's design.
+        rows: The node's rows.
+        model: What is fitted.
 
     Returns:
         Shape (`persons_size`,).
@@ -73,18 +80,32 @@ def person_counts(
     Guarantees:
         Rows that a person has beyond one change no count, unless they say something new.
     """
+    design, starts = model.design, rows.starts
     if len(starts) == 1:
         return np.zeros(persons_size(design))
-    levels = np.concatenate([np.ones((len(matrix), 1), dtype=np.bool_), _memberships(matrix, design)], axis=1)
+    whole = np.ones((len(rows.matrix), 1), dtype=np.bool_)
+    levels = np.concatenate([whole, _memberships(rows.matrix, design)], axis=1)
     groups = [
-        np.logical_or.reduceat(levels & rows[:, None], starts[:-1], axis=0)
-        for rows in (np.ones_like(has_event), has_event, ~has_event)
+        np.logical_or.reduceat(levels & part[:, None], starts[:-1], axis=0) for part in _parts(rows, model)
     ]
-    powers = _powers(matrix[:, design.is_number], starts)
+    powers = _powers(rows.matrix[:, design.is_number], starts)
     # Shapes (levels, groups) and (numbers, groups, sums); the first level is the whole.
     counts = np.stack([inside.sum(axis=0) for inside in groups], axis=1).astype(np.float64)
     sums = np.stack([powers[inside[:, 0]].sum(axis=0) for inside in groups], axis=1)
     return np.concatenate([counts.ravel(), sums.ravel()])
+
+
+def _parts(rows: ModelRows, model: Model) -> tuple[BoolArray, ...]:
+    """Which rows are in each group, in the order of `Persons.whole`."""
+    low, high = np.log(model.exposure)
+    return (
+        np.ones(len(rows.outcome), dtype=np.bool_),
+        rows.outcome > model.low,
+        rows.outcome < model.high,
+        rows.offset > low + _AT_BOUND,
+        rows.offset < high - _AT_BOUND,
+        rows.outcome == 0,
+    )
 
 
 def _powers(values: FloatArray, starts: IntArray) -> FloatArray:
@@ -99,40 +120,42 @@ def _powers(values: FloatArray, starts: IntArray) -> FloatArray:
 def read_persons(vector: FloatArray, design: Design) -> Persons:
     """The counts that `person_counts` wrote, or the sum of several."""
     require(vector.shape == (persons_size(design),), "the vector holds no counts of this design's groups")
-    end = _GROUP * (1 + len(_level_names(design)))
-    groups = np.rint(vector[:end]).reshape(-1, _GROUP)
-    return Persons(whole=groups[0], levels=groups[1:], numbers=vector[end:].reshape(-1, _GROUP, _POWERS))
+    end = _GROUPS * (1 + len(_level_names(design)))
+    counts = np.rint(vector[:end]).reshape(-1, _GROUPS)
+    numbers = vector[end:].reshape(-1, _GROUPS, _POWERS)
+    return Persons(whole=counts[0], levels=counts[1:], numbers=numbers)
 
 
-def too_few(
-    persons: Persons, design: Design, *, minimum: int, both_outcomes: bool, precision: float = 0.0
-) -> str:
+def too_few(persons: Persons, model: Model, *, minimum: int, precision: float = 0.0) -> str:
     """Why a fit on these persons must not be made; empty where nothing speaks against it.
 
     Args:
         persons: Of the whole federation.
-        design: The study's design.
+        model: What is fitted.
         minimum: Fewest persons of a group of which a fit may tell something.
-        both_outcomes: Whether rows without an event are an outcome too: 0 and 1, or censored.
         precision: How far a sum of a number may be off by rounding.
 
     Returns:
         Cause and remedy; names a term, and never a count.
 
     Guarantees:
-        Empty only if the whole, each level, and those with an event in either consist of nobody or of
-        ``minimum`` persons or more, with ``both_outcomes`` those without an event too; and if in each of
-        these groups of the whole as many persons weigh in each number. Nobody is no group: such a level has
-        no coefficient, and the fit says so.
+        Empty only if the whole, each level, and those in either whose outcome is above its lower bound, and
+        below its upper one, consist of nobody or of ``minimum`` persons or more (of 0 and 1 these are the
+        persons with an event and without); likewise all whose exposure is off a bound; and if in each group
+        by outcome as many persons weigh in each number. Nobody is no group: such a level has no coefficient,
+        and the fit says so.
     """
-    kinds = _KINDS if both_outcomes else _KINDS[:2]
-    named = [("the fit", persons.whole), *zip(_level_names(design), persons.levels, strict=True)]
+    kinds = _OUTCOMES if model.family in (None, Family.LOGISTIC) else _AMOUNTS
+    named = [("the fit", persons.whole), *zip(_level_names(model.design), persons.levels, strict=True)]
     for name, counts in named:
-        for kind, count in zip(kinds, counts, strict=False):
+        is_whole = name == "the fit"
+        for kind, count in zip((*kinds, *(_EXPOSURES if is_whole else ())), counts, strict=False):
             if 0 < count < minimum:
-                remedy = "widen the cohort" if name == "the fit" else "merge it with another level"
-                return f"{name} rests on fewer than {minimum} persons{kind}: {remedy}, or leave the term out"
-    for name, powers in zip(_number_names(design), persons.numbers, strict=True):
+                remedy = (
+                    "correct the bounds" if is_whole else "merge it with another level, leave the term out"
+                )
+                return f"{name} rests on fewer than {minimum} persons{kind}: {remedy}, or widen the cohort"
+    for name, powers in zip(_number_names(model.design), persons.numbers, strict=True):
         for kind, count, sums in zip(kinds, persons.whole, powers, strict=False):
             if count and _effective(float(count), sums, precision=precision) < minimum - _ROUNDING:
                 return (
@@ -157,7 +180,7 @@ def _effective(count: float, sums: FloatArray, *, precision: float) -> float:
     return count * (1 - math.sqrt(max(0.0, 1 - 4 * ratio / (1 + 3 * ratio)))) / 2
 
 
-def _memberships(matrix: FloatArray, design: Design) -> npt.NDArray[np.bool_]:
+def _memberships(matrix: FloatArray, design: Design) -> BoolArray:
     """Who has which level, shape (rows, levels), in the order of `_level_names`."""
     found, labels = [np.zeros((len(matrix), 0), dtype=np.bool_)], design.labels
     for term in design.terms:

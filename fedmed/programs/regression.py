@@ -31,7 +31,6 @@ ALPHA = "alpha"
 """Name of the spread of a negative binomial with noise, shape (1,)."""
 INPUTS = "inputs"
 """Name in a round's trace of what the round after it computes on, shape (stage.input_values,)."""
-_BOTH_OUTCOMES = ("logistic", "cox")  # a count of 0 is one of many values
 _LIKELIHOOD = 2  # place of the log-likelihood among the scalars of a generalised linear model
 
 
@@ -91,7 +90,7 @@ class ExactRegressionProgram:
         return {
             **_head(self.spec),
             "coefficients": [asdict(line) for line in table.coefficients],
-            "model": _exact_line(table, shows_events=not 0 < self._persons(state).whole[2] < fit.min_cell),
+            "model": _exact_line(table, shows_events=not 0 < self._persons(state).without < fit.min_cell),
         }
 
     def _persons(self, state: Arrays) -> Persons:
@@ -104,9 +103,8 @@ class ExactRegressionProgram:
             return ""
         return too_few(
             self._persons(state),
-            design_of(self.spec),
+            exact_model(self.spec),
             minimum=self.spec.regression.min_cell,
-            both_outcomes=self.spec.regression.family in _BOTH_OUTCOMES,
             precision=float(state[PRECISION][0]),
         )
 

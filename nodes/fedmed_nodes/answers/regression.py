@@ -65,8 +65,7 @@ class RegressionAnswerer:
         if stage.event is not None:
             return bounded_model(self.spec).node_sum(inputs, self.rows)
         if stage.kind is RoundKind.SUPPORT:
-            rows, design = self.rows, design_of(self.spec)
-            sums = person_counts(rows.matrix, rows.outcome > 0, starts=rows.starts, design=design)
+            sums = person_counts(self.rows, exact_model(self.spec))
         else:
             sums = exact_model(self.spec).sums(inputs, self.rows)
         return ClippedSum(values=scales(self.spec, stage).to_units(sums), clip_norm=stage.clip_norm)

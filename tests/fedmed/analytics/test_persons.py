@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed.analytics.design import Design, Term
+from fedmed.analytics.families import Family
+from fedmed.analytics.model import Model, ModelRows
 from fedmed.analytics.persons import Persons, person_counts, persons_size, read_persons, too_few
 from fedmed.errors import ConfigError
 from tests.examples import at_most
@@ -15,19 +17,36 @@ from tests.examples import at_most
 LEVELS = Design(terms=(Term(name="sex", levels=("f", "m", "z")),))
 
 
-def counted(design, values, event, *, rows=1):
+def model_of(design, *, both=False):
+    """Of 0 and 1, or of a count up to 2 that is 0 or 1."""
+    family = Family.LOGISTIC if both else Family.POISSON
+    return Model(design=design, family=family, high=1.0 if both else 2.0)
+
+
+def rows_of(matrix, outcome, starts, offset=None):
+    count = len(matrix)
+    return ModelRows(
+        matrix=matrix,
+        outcome=np.asarray(outcome, dtype=float),
+        places=np.zeros(count, dtype=np.int64),
+        offset=np.zeros(count) if offset is None else offset,
+        starts=np.asarray(starts),
+    )
+
+
+def counted(design, values, event, *, rows=1, both=False):
     """Of one column, the same rows for each person."""
     (term,) = design.terms
-    matrix = design.matrix(
-        {term.name: np.repeat(values, rows).tolist() if term.levels else np.repeat(values, rows)}
-    )
+    column = np.repeat(values, rows)
+    matrix = design.matrix({term.name: column.tolist() if term.levels else column})
     starts = np.arange(len(values) + 1) * rows
-    return person_counts(matrix, np.repeat(event, rows), starts=starts, design=design)
+    return person_counts(rows_of(matrix, np.repeat(event, rows), starts), model_of(design, both=both))
 
 
 def said(design, values, event, *, rows=1, minimum=11, both=False, precision=1e-10):
-    persons = read_persons(counted(design, np.asarray(values), np.asarray(event), rows=rows), design)
-    return too_few(persons, design, minimum=minimum, both_outcomes=both, precision=precision)
+    counts = counted(design, np.asarray(values), np.asarray(event), rows=rows, both=both)
+    model = model_of(design, both=both)
+    return too_few(read_persons(counts, design), model, minimum=minimum, precision=precision)
 
 
 def sexes(of_z, *, of_f=60):
@@ -44,7 +63,11 @@ def shares(of_z, events_of_z, *, of_f=60):
     [
         ({"of_z": 11, "events": 11}, False, ""),
         ({"of_z": 10, "events": 10}, False, "sex[z] rests on fewer than 11 persons:"),
-        ({"of_z": 40, "events": 10}, False, "sex[z] rests on fewer than 11 persons with an event:"),
+        (
+            {"of_z": 40, "events": 10},
+            False,
+            "sex[z] rests on fewer than 11 persons with an outcome above its lower bound:",
+        ),
         ({"of_z": 40, "events": 30}, False, ""),
         ({"of_z": 40, "events": 30}, True, "sex[z] rests on fewer than 11 persons without an event:"),
         ({"of_z": 40, "events": 29}, True, ""),
@@ -70,10 +93,14 @@ def test_the_whole_and_its_events_are_groups_too():
     age = Design(terms=(Term(name="age", low=0, high=100),))
     ages = np.linspace(20, 80, 100)
     assert said(age, ages[::10], [True] * 10).startswith("the fit rests on fewer than 11 persons:")
-    assert said(age, ages, np.arange(100) < 10).startswith("the fit rests on fewer than 11 persons with an")
+    assert said(age, ages, np.arange(100) < 10).startswith(
+        "the fit rests on fewer than 11 persons with an out"
+    )
     few_without = np.arange(100) >= 10
     assert said(age, ages, few_without) == ""
-    assert "11 persons without an event: widen the cohort" in said(age, ages, few_without, both=True)
+    assert "11 persons without an event: correct the bounds, or widen" in said(
+        age, ages, few_without, both=True
+    )
     assert said(age, ages[:0], np.zeros(0, dtype=bool)) == "", "nobody: the fit says so"
 
 
@@ -118,7 +145,11 @@ def test_a_number_that_singles_persons_out_is_named(low, high, values):
 def test_in_each_group_of_the_whole_as_many_persons_weigh_in_a_number():
     design = Design(terms=(Term(name="sick", low=0, high=1),))
     sick, others = np.arange(500) < 40, np.arange(500) % 2 == 0
-    for with_event, both, match in ((10, True, "with an event"), (30, True, "without"), (30, False, "")):
+    for with_event, both, match in (
+        (10, True, "persons with an event"),
+        (30, True, "without"),
+        (30, False, ""),
+    ):
         event = np.where(sick, np.arange(500) < with_event, others)
         found = said(design, sick.astype(float), event, both=both)
         assert match in found
@@ -137,13 +168,43 @@ def test_rows_beyond_one_that_say_nothing_new_change_no_count():
 
 def test_a_person_in_two_levels_counts_in_both_and_once_in_the_whole():
     matrix = LEVELS.matrix({"sex": ["f", "m", "m"]})
-    vector = person_counts(matrix, np.array([True, False, False]), starts=np.array([0, 3]), design=LEVELS)
-    found = read_persons(vector + counted(LEVELS, np.array(["z"]), np.array([False])), LEVELS)
+    vector = person_counts(rows_of(matrix, [True, False, False], [0, 3]), model_of(LEVELS, both=True))
+    found = read_persons(vector + counted(LEVELS, np.array(["z"]), np.array([False]), both=True), LEVELS)
     assert isinstance(found, Persons)
-    assert found.whole.tolist() == [2, 1, 2]
-    assert found.levels.tolist() == [[1, 1, 0], [1, 0, 1], [1, 0, 1]]
+    assert found.whole[:3].tolist() == [2, 1, 2]
+    assert found.levels[:, :3].tolist() == [[1, 1, 0], [1, 0, 1], [1, 0, 1]]
 
 
 def test_counts_of_another_design_are_refused():
     with pytest.raises(ConfigError, match="no counts of this design's groups"):
         read_persons(np.zeros(persons_size(LEVELS) + 1), LEVELS)
+
+
+@pytest.mark.parametrize(
+    ("of", "low", "high", "match"),
+    [
+        ("outcome", 40.0, 100.0, "the fit rests on fewer than 11 persons with an outcome above its lower"),
+        ("outcome", 0.0, 1.0, "the fit rests on fewer than 11 persons with an outcome below its upper"),
+        ("exposure", 40.0, 100.0, "the fit rests on fewer than 11 persons with an exposure above its lower"),
+        ("exposure", 0.5, 1.0, "the fit rests on fewer than 11 persons with an exposure below its upper"),
+        ("outcome", 0.0, 100.0, ""),
+        ("exposure", 0.5, 100.0, ""),
+    ],
+)
+def test_outcome_and_exposure_hide_no_group_behind_a_bound(of, low, high, match):
+    """Ten persons lie far above all others, and ten other ones at 0.5 or nothing."""
+    values = np.where(np.arange(300) < 10, 60.0, np.where(np.arange(300) < 20, 0.0, 5.0))
+    if of == "exposure":
+        values = np.maximum(values, 0.5)
+    within = np.clip(values, low, high)
+    design = Design(terms=(Term(name="age", low=0, high=100),))
+    bounds = {"low": low, "high": high} if of == "outcome" else {"exposure": (low, high), "high": 9.0}
+    model = Model(design=design, family=Family.POISSON, **bounds)
+    rows = rows_of(
+        design.matrix({"age": np.linspace(20, 80, 300)}),
+        within if of == "outcome" else np.arange(300) % 3,
+        np.arange(301),
+        np.log(within) if of == "exposure" else None,
+    )
+    found = too_few(read_persons(person_counts(rows, model), design), model, minimum=11, precision=1e-10)
+    assert found.startswith(match) if match else found == ""

@@ -46,7 +46,7 @@ def test_an_exact_fit_counts_persons_first_and_its_figures_are_those_of_the_fit(
     schedule = schedule_for(fitting("regression", section, tables))
     count, fit = schedule.stages
     assert (count.kind, count.rounds, count.input_values) == (RoundKind.SUPPORT, 1, 0)
-    assert count.layout.values == 3 * (1 + 2 + 5) + 1
+    assert count.layout.values == 6 * (1 + 2 + 5) + 1
     assert (schedule.main, schedule.layout, fit.rounds) == (fit, fit.layout, 9)
     assert schedule.releases == 1 + 9 + schedule.spare_attempts
     (noisy,) = schedule_for(fitting("regression", section, tables, epsilon=1.0)).stages
