@@ -155,9 +155,9 @@ def study_document(study: StudyBudget, entries: Sequence[AuditEntry]) -> Documen
     own = [entry for entry in entries if entry.event.study == digest]
     plans = [found.groups("0") for e in own if (found := _ROUND.match(e.event.detail))]
     round_number, rounds = map(int, plans[-1]) if plans else (0, 0)
-    ended = any(
-        e.event.kind is AuditKind.EPOCH_DESTROYED and e.counter > own[-1].counter for e in entries if own
-    )
+    turns = [e.event.kind for e in own if e.event.kind in (AuditKind.ACCEPTED, AuditKind.EPOCH_DESTROYED)]
+    # Its own end only: other studies' epochs end too. One that was accepted again after its end goes on.
+    ended = turns[-1:] == [AuditKind.EPOCH_DESTROYED]
     return {
         "id": study.id,
         "title": study.title,
@@ -220,8 +220,15 @@ def status_lines(document: Mapping[str, Any]) -> str:
     if custodian["answers"]:
         lines += _custodian_lines(custodian)
     faults = document["faults"]
-    lines += [f"!! {fault}" for fault in faults] or ["all well"]
+    waiting = _waiting_lines(custodian)
+    lines += [*(f"!! {fault}" for fault in faults), *waiting] or ["all well"]
     return "\n".join(lines)
+
+
+def _waiting_lines(custodian: Mapping[str, Any]) -> list[str]:
+    """What an operator must decide: no fault, and nothing goes on without it."""
+    waiting = [s for s in custodian.get("studies", ()) if s["state"] == StudyStanding.WAITING.value]
+    return [f">> study {s['id']} waits for you: fedmed node approve HOME {s['study']}" for s in waiting]
 
 
 def _machine_lines(document: Mapping[str, Any]) -> list[str]:
@@ -250,8 +257,7 @@ def _custodian_lines(told: Mapping[str, Any]) -> list[str]:
         where = f", round {s['round']}{total}, {s['opened']} sums opened here" if s["round"] else ""
         spent = f"epsilon {s['spent_epsilon']:.3f} of {s['reserved_epsilon']:.3f} spent"
         lines.append(f"study       {s['id']}: {s['state']}{where}, {spent}")
-        decide = "  decide: fedmed node approve" if s["state"] == StudyStanding.WAITING.value else ""
-        lines.append(f"            {s['study']}{decide}")
+        lines.append(f"            {s['study']}")
     if not told["studies"]:
         lines.append("study       none was proposed")
     if told["audit"]:

@@ -13,11 +13,16 @@ from typing import Any
 import pytest
 
 from fedmed.governance.audit_chain import AuditEntry, AuditEvent, AuditKind
+from fedmed.protocol import envelope
+from fedmed.protocol.steps import PhaseKind
 from fedmed.socket_messages import StudyBudget, StudyStanding
 from fedmed.supervision.processes import free_ports
+from fedmed.types import Scheme
 from fedmed_nodes.courier import Courier
+from fedmed_nodes.office import Office
 from fedmed_nodes.status_view import door_document, status_document, status_lines, study_document
 from fedmed_server.authority import issue_server, make_authority
+from tests.federation import COORDINATOR, make_trial
 from tests.nodes.test_courier import SETTINGS, make
 
 NOW = datetime.datetime.now(tz=datetime.UTC)
@@ -44,7 +49,7 @@ def budget(standing: StudyStanding) -> StudyBudget:
 ACCEPTED = entry(1, AuditKind.ACCEPTED, "study")
 PLANNED = entry(2, AuditKind.ACCEPTED, "plan of round 2 of 9 attempt 1")
 OPENED = entry(3, AuditKind.OPENED)
-ENDED = entry(4, AuditKind.EPOCH_DESTROYED, study=b"")
+ENDED = entry(4, AuditKind.EPOCH_DESTROYED)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +60,7 @@ ENDED = entry(4, AuditKind.EPOCH_DESTROYED, study=b"")
         (StudyStanding.RESERVED, [ACCEPTED, PLANNED], "running"),
         (StudyStanding.RESERVED, [ACCEPTED, PLANNED, OPENED, ENDED], "done"),
         (StudyStanding.RESERVED, [ACCEPTED, ENDED], "over before its first round"),
+        (StudyStanding.RESERVED, [ACCEPTED, PLANNED, ENDED, ACCEPTED], "running"),
     ],
 )
 def test_a_studys_state_follows_from_budget_and_audit_log(
@@ -81,6 +87,32 @@ def test_the_line_of_a_running_study_says_which_round_of_how_many(detail: str, w
 def test_another_studys_entries_say_nothing_of_this_one() -> None:
     other = [entry(1, AuditKind.ACCEPTED, "plan of round 3 attempt 1", study=bytes(32))]
     assert study_document(budget(StudyStanding.RESERVED), other)["round"] == 0
+    for whose in (bytes(32), b""):
+        end = entry(4, AuditKind.EPOCH_DESTROYED, study=whose)
+        assert study_document(budget(StudyStanding.RESERVED), [ACCEPTED, PLANNED, end])["state"] == "running"
+
+
+def test_a_node_where_a_study_waits_says_what_to_run_and_not_that_all_is_well() -> None:
+    custodian = {"answers": True, "node": "n", "roster_digest": "", "datasets": [], "audit": None}
+    for standing, last in (
+        (StudyStanding.WAITING, f">> study s waits for you: fedmed node approve HOME {STUDY.hex()}"),
+        (StudyStanding.RESERVED, "all well"),
+    ):
+        told = {**custodian, "studies": [study_document(budget(standing), [])]}
+        assert status_lines({"custodian": told, "faults": []}).splitlines()[-1] == last
+
+
+@pytest.mark.slow
+def test_what_a_custodian_writes_at_the_end_of_a_study_reads_as_done() -> None:
+    trial = make_trial(scheme=Scheme.PLAIN)
+    node = trial.federation.nodes[2]
+    trial.begin()
+    office = Office(node.custodian, node.settings, node.effects.store)
+    (before,) = [study_document(line, node.audit) for line in office.budget().studies]
+    end = trial.federation.sign(COORDINATOR, envelope.STUDY_END, trial.epoch_id, context=trial.digest)
+    assert trial.federation.ask(2, PhaseKind.CLOSE, end).parts == (b"closed",)
+    (after,) = [study_document(line, node.audit) for line in office.budget().studies]
+    assert (before["state"], after["state"], after["round"]) == ("running", "done", 1)
 
 
 @contextmanager
