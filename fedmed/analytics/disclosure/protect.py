@@ -51,8 +51,9 @@ def protect(
         and no two have 85 %. An attacker who knows everything shown, earlier publications and the rules can
         name no total in 1..minimum-1 of persons, rows included, that contains a hidden count; and no total
         that contains a hidden number of few persons without at least one person's largest part of others.
-        Numbers of one cell are hidden with its persons. Where a person may be in several cells, persons are
-        taken to add up wherever the counts do.
+        Numbers of one cell are hidden with its persons, and with the counts that guard them, which are
+        protected as persons are, so that no total of a guarded number is of few of them. Where a person may
+        be in several cells, persons are taken to add up wherever the counts do.
 
     Raises:
         ConfigError: ``minimum`` is outside its bounds.

@@ -15,6 +15,7 @@ from fedmed.analytics.disclosure.tables import (
     PERSONS,
     ExactTable,
     Number,
+    ProtectedTable,
     State,
     derived,
 )
@@ -180,6 +181,21 @@ def test_numbers_of_a_hidden_cell_are_hidden_and_so_is_what_is_worked_out_of_the
     for people, total, average in zip(shown.shown(PERSONS), shown.shown("cost"), mean, strict=True):
         assert people is not None or (total is None and average is None)
     assert mean.tolist() == [None, None, 7000 / 60]
+
+
+def test_a_guarded_number_tells_no_small_count_of_those_who_guard_it():
+    """`protect`: whoever takes shown zeros and ones for a count of persons has no small one."""
+    generator = np.random.default_rng(20261123)
+    off = generator.negative_binomial(1, 0.04, (3, 3)).astype(np.int64)
+    guard = Number(name="off", values=off, most_of_person=1, is_amount=False, is_persons=True)
+    total = Number(name="n", values=off.copy(), most_of_person=1, is_amount=True, guards=("off",))
+    people = count(off + 1000, (REGION, DISEASE), numbers=(guard, total))
+    (shown,) = protect([people], minimum=MINIMUM)
+    told = {(PERSONS, kept): states for (name, kept), states in shown.states.items() if name == "n"}
+    for (_, kept), states in told.items():
+        assert np.all(shown.states["off", kept][states == State.SHOWN] == State.SHOWN)
+    attacked = ProtectedTable(table=count(off, (REGION, DISEASE)), states=told)
+    assert_nothing_small_is_known([attacked], MINIMUM)
 
 
 def test_persons_in_several_cells_are_not_added_up():
