@@ -2,6 +2,11 @@
 
 OMOP describes care, not settlement. What it does not hold is listed in `LOSSES`; nothing is made up to fill
 it, save the scheme, the region and the institutions' codes, which whoever imports declares.
+
+A person is insured in each observation period, a row a period, and never beyond its end: an export's last day
+ends a period too, so that nobody counts as watched when nobody looked. Death ends a period, and none begins
+after it. Periods that begin in the same month are one. A person without a period has one row without a
+beginning.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from types import MappingProxyType
 from typing import Final
 
 from fedmed.data.duckdb_files import literal, quoted
-from fedmed.data.nhsa.schema import Table, schema
+from fedmed.data.nhsa.schema import schema
 from fedmed.types import require
 
 REQUIRED: Final = ("person", "visit_occurrence")
@@ -49,19 +54,31 @@ SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "drug_source_value",
             "quantity",
         ),
+        "device_exposure": (
+            "device_exposure_id",
+            "visit_occurrence_id",
+            "device_exposure_start_date",
+            "device_source_value",
+            "quantity",
+        ),
     }
 )
 """OMOP tables and the columns of them that are read; a column that is not there counts as empty."""
 
 LOSSES: Final = (
-    "COST is not read: every amount is 0, so nothing about money can be studied",
+    "COST is not read, as its amounts say neither currency nor fund: every amount is empty, not 0, so "
+    "nothing about money can be studied; a feature set that adds up costs finds nothing to add",
     "codes keep their source vocabulary; what is no ICD-10 code has no code_ver, as fedmed data check says",
     "the first condition of a visit counts as its main diagnosis; traditional diagnoses are unknown",
-    "conditions, procedures and drugs without a visit are left out",
+    "conditions, procedures, drugs and devices without a visit are left out",
     "a settlement is dated on the visit's last day; reversals do not exist",
-    "scheme and region are declared by whoever imports; kind of person, level and ownership stay empty",
+    "scheme and region are declared by whoever imports; CARE_SITE and LOCATION are not read, so an "
+    "institution is a number, and kind of person, level and ownership stay empty",
+    "a person is insured in each observation period until its end, which may be the export's last day, or "
+    "until death; PAYER_PLAN_PERIOD, which knows the plans, is not read",
+    "the way of discharge is known for those who died by the visit's last day alone",
     "birth is kept to the month, and stays empty where OMOP has the year alone",
-    "devices, measurements, observations and notes are not read",
+    "MEASUREMENT, OBSERVATION, SPECIMEN and NOTE are not read: the insurance tables hold no results",
     "fund_split, drg_result, ltc_assess and fund_month have no source",
 )
 """What an import loses, in words."""
@@ -111,25 +128,31 @@ def selects(declared: OmopImport) -> Mapping[str, str]:
     """
     region, scheme = literal(declared.region), literal(declared.insutype)
     return {
-        "psn_insu": _listed("psn_insu", _persons(region, scheme), _PERSONS),
+        "psn_insu": _listed("psn_insu", _persons(region, scheme), _INSURED),
         "medins": _listed("medins", _institutions(region), f"FROM ({_sites(region)})"),
         "setl": _listed(
             "setl",
             _settlements(region, scheme),
-            f"FROM {_VISITS} LEFT JOIN ({_sites(region)}) USING (care_site)",
+            f"FROM {_VISITS} LEFT JOIN ({_sites(region)}) USING (care_site) "
+            f"LEFT JOIN {_DEATHS} USING (person_id)",
         ),
         "setl_diag": _listed("setl_diag", _DIAGNOSES, f"FROM {_events('condition')}"),
         "setl_oprn": _listed("setl_oprn", _PROCEDURES, f"FROM {_events('procedure')}"),
-        "fee_list": _listed("fee_list", _LINES, f"FROM {_events('drug')}"),
+        "fee_list": " UNION ALL ".join(
+            _listed("fee_list", _lines(domain, kind), f"FROM {_events(domain)}")
+            for domain, kind in _CHARGES.items()
+        ),
     }
 
 
-_PERSONS = """FROM omop_person p
-LEFT JOIN (SELECT person_id, min(TRY_CAST(observation_period_start_date AS DATE)) AS first_day,
-  max(TRY_CAST(observation_period_end_date AS DATE)) AS last_day FROM omop_observation_period GROUP BY 1)
-  USING (person_id)
-LEFT JOIN (SELECT person_id, min(TRY_CAST(death_date AS DATE)) AS died FROM omop_death GROUP BY 1)
-  USING (person_id)"""
+_DEATHS = "(SELECT person_id, min(TRY_CAST(death_date AS DATE)) AS died FROM omop_death GROUP BY 1)"
+_PERIODS = f"""(SELECT person_id, strftime(first_day, '%Y-%m') AS begins,
+  CASE WHEN count(*) = count(last_day) THEN max(last_day) END AS last_day
+  FROM (SELECT person_id, TRY_CAST(observation_period_start_date AS DATE) AS first_day,
+    TRY_CAST(observation_period_end_date AS DATE) AS last_day FROM omop_observation_period)
+  LEFT JOIN {_DEATHS} USING (person_id) WHERE coalesce(first_day <= died, TRUE) GROUP BY ALL)"""  # noqa: S608  # fixed text
+_INSURED = f"""FROM omop_person LEFT JOIN {_DEATHS} USING (person_id)
+LEFT JOIN {_PERIODS} USING (person_id)"""
 
 _VISITS = """(SELECT *, coalesce(care_site_id, '') AS care_site, TRY_CAST(visit_start_date AS DATE) AS begins,
   coalesce(TRY_CAST(visit_end_date AS DATE), TRY_CAST(visit_start_date AS DATE)) AS ends
@@ -150,35 +173,27 @@ _PROCEDURES = {
     "oprn_oprt_code": "procedure_source_value",
     "oprn_oprt_date": "TRY_CAST(procedure_date AS DATE)",
 }
-_LINES = {
-    "feedetl_sn": "'D' || drug_exposure_id",
-    "mdtrt_id": "visit_occurrence_id",
-    "setl_id": "'S' || visit_occurrence_id",
-    "psn_no": "person_id",
-    "fee_ocur_time": "TRY_CAST(drug_exposure_start_date AS TIMESTAMP)",
-    "med_list_codg": "drug_source_value",
-    "med_chrgitm_type": "'09'",
-    "cnt": "coalesce(TRY_CAST(quantity AS DECIMAL(16, 4)), 0)",
-    "pric": "0",
-}
+_CHARGES = {"drug": "09", "device": "08"}
+
+
+def _lines(domain: str, kind: str) -> dict[str, str]:
+    """Columns of ``fee_list`` for drugs or devices; a letter keeps their numbers apart."""
+    return {
+        "feedetl_sn": f"{literal(domain[:2].upper())} || {domain}_exposure_id",
+        "mdtrt_id": "visit_occurrence_id",
+        "setl_id": "'S' || visit_occurrence_id",
+        "psn_no": "person_id",
+        "fee_ocur_time": f"TRY_CAST({domain}_exposure_start_date AS TIMESTAMP)",
+        "med_list_codg": f"{domain}_source_value",
+        "med_chrgitm_type": literal(kind),
+        "cnt": "TRY_CAST(quantity AS DECIMAL(16, 4))",
+    }
 
 
 def _listed(name: str, chosen: Mapping[str, str], rows: str) -> str:
-    """SELECT with every column of a table; amounts that are not chosen are 0, other columns empty."""
-    table = schema().table(name)
-    return f"SELECT {', '.join(f'{_cell(table, c, chosen)} AS {c}' for c in _names(table))} {rows}"
-
-
-def _cell(table: Table, name: str, chosen: Mapping[str, str]) -> str:
-    """What stands in a column."""
-    if name in chosen:
-        return chosen[name]
-    return "0" if table.column(name).unit == "yuan" else "NULL"
-
-
-def _names(table: Table) -> tuple[str, ...]:
-    """Names of a table's columns."""
-    return tuple(column.name for column in table.columns)
+    """SELECT with every column of a table; what is not chosen is empty, amounts too: 0 would be free care."""
+    cells = (f"{chosen.get(c.name, 'NULL')} AS {c.name}" for c in schema().table(name).columns)
+    return f"SELECT {', '.join(cells)} {rows}"
 
 
 def _sex(column: str) -> str:
@@ -195,9 +210,9 @@ def _persons(region: str, scheme: str) -> dict[str, str]:
         "brdy": birth,
         "insutype": scheme,
         "insu_admdvs": region,
-        "psn_insu_stas": "CASE WHEN died IS NULL THEN '1' ELSE '3' END",
-        "begn_ym": "strftime(first_day, '%Y-%m')",
-        "end_ym": "CASE WHEN died IS NOT NULL THEN strftime(coalesce(last_day, died), '%Y-%m') END",
+        "psn_insu_stas": "CASE WHEN coalesce(last_day, died) IS NULL THEN '1' ELSE '3' END",
+        "begn_ym": "begins",
+        "end_ym": "strftime(least(last_day, died), '%Y-%m')",
         "die_flag": "CASE WHEN died IS NULL THEN '0' ELSE '1' END",
     }
 
@@ -236,6 +251,7 @@ def _settlements(region: str, scheme: str) -> dict[str, str]:
         "insu_admdvs": region,
         "mdtrtarea_admdvs": region,
         "fix_blng_admdvs": region,
+        "dscg_way": f"CASE WHEN {is_stay} AND died <= ends THEN '5' END",
         "act_ipt_days": f"CASE WHEN {is_stay} THEN greatest(1, date_diff('day', begins, ends)) END",
         "refd_setl_flag": "'0'",
     }
@@ -243,7 +259,7 @@ def _settlements(region: str, scheme: str) -> dict[str, str]:
 
 def _events(domain: str) -> str:
     """Rows of an event table whose visit is there, numbered within the visit."""
-    table = "drug_exposure" if domain == "drug" else f"{domain}_occurrence"
+    table = f"{domain}_{'exposure' if domain in _CHARGES else 'occurrence'}"
     key = f"{table}_id"
     return (
         f"(SELECT e.*, v.person_id, row_number() OVER (PARTITION BY visit_occurrence_id "  # noqa: S608
