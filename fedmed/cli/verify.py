@@ -54,7 +54,7 @@ def verify_and_show(place: Path, *, roster: str | None, as_json: bool) -> int:
     _show(held)
     if fault is not None:
         raise fault
-    click.echo(_verdict(assumed=trusted is None))
+    click.echo(_verdict(held, assumed=trusted is None))
     return DONE
 
 
@@ -122,13 +122,21 @@ def _show(held: list[Verified]) -> None:
         Column("Verified", no_wrap=True), Column("What was found", overflow="fold"), box=box.SIMPLE_HEAD
     )
     for one in held:
-        table.add_row(Text(one.name), Text(one.detail))
+        rests = f"\nON THE COORDINATOR'S WORD: {one.rests}" if one.rests else ""
+        table.add_row(Text(one.name), Text(one.detail + rests))
     if held:
         Console().print(table)
 
 
-def _verdict(*, assumed: bool) -> str:
-    """The last line."""
+def _verdict(held: list[Verified], *, assumed: bool) -> str:
+    """The last lines."""
+    rests = "; ".join(one.rests for one in held if one.rests)
+    word = f" Not proved, and on the coordinator's word: {rests}." if rests else ""
+    return _held(assumed=assumed) + word
+
+
+def _held(*, assumed: bool) -> str:
+    """What was shown, as far as it does not rest on the coordinator's word."""
     if assumed:
         return (
             "The files fit together. WHO made them is open: compare the roster's digest above with the one "
@@ -143,6 +151,7 @@ def _document(held: list[Verified], fault: FedMedError | None, *, assumed: bool)
         "holds": fault is None,
         "roster_assumed": assumed,
         "verified": [{"name": one.name, "detail": one.detail} for one in held],
+        "on_the_coordinators_word": [one.rests for one in held if one.rests],
     }
     if fault is not None:
         error = {"code": fault.code, "cause": str(fault), "remedy": remedy_for(fault)}

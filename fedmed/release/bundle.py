@@ -8,6 +8,7 @@
     roster.bin          who took part, with which keys
     exchanges.jsonl     every phase: signed messages whole, payloads by digest and size
     sums.safetensors    the opened sum of every aggregation, as integers
+    payloads.safetensors  what the sums are made of (`fedmed.release.payloads`); not in scheme plain
     model.safetensors   the model of a training study
     inputs.safetensors  what each round of a regression computed on
     earlier.json        what was published before an exact statistics study, by which its blanks are decided
@@ -18,9 +19,14 @@ The opened sums are in the bundle on purpose: with them anybody recomputes every
 model, bit by bit. They say nothing new to those who took part, because each province was sent the parameters
 after every sum; for all others they are what epsilon counts: noisy sums, released once each. Sums without
 noise are another matter: they hold every cell that the result leaves blank, so the release of an exact study
-is as confidential as the sums themselves. Ciphertexts, opening shares and sealed key shares are not in it,
-not even those that the coordinator has: who holds a release has less than the coordinator, against whom
-PROTOCOL.md section 7 protects.
+is as confidential as the sums themselves.
+
+Payloads are in it so that anybody adds up the sums again, where a scheme allows it; a reader then has of them
+what the coordinator has, against whom PROTOCOL.md section 7 protects. Under scheme ``threshold`` that is one
+ciphertext of each contributor and the answers that open their sum: who holds the epoch keys of as many
+provinces as open a sum could open single contributions, with their own noise only. Those keys are destroyed
+when the study ends, before there is a release. Sealed key shares and payloads of attempts that gave no sum
+are not in it.
 """
 
 from __future__ import annotations
@@ -28,7 +34,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -47,18 +53,18 @@ from fedmed.study import (
     from_canonical_bytes,
     study_digest,
 )
-from fedmed.types import FloatArray, WordArray, digest
+from fedmed.types import FloatArray, Scheme, WordArray, digest
 
 T = TypeVar("T")
 
-FORMAT: Final = "fedmed/release/1"
+FORMAT: Final = "fedmed/release/2"
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 STUDY, ROSTER, EXCHANGES = "study.json", "roster.bin", "exchanges.jsonl"
 SUMS, MODEL, RESULT, README = "sums.safetensors", "model.safetensors", "result.json", "README.md"
-INPUTS, EARLIER = "inputs.safetensors", "earlier.json"
+INPUTS, EARLIER, PAYLOADS = "inputs.safetensors", "earlier.json", "payloads.safetensors"
 COMMON: Final = (STUDY, ROSTER, EXCHANGES, SUMS, RESULT, README)
-CONTENTS: Final = (*COMMON, MODEL)
-"""Files of the release of a training study."""
+CONTENTS: Final = (*COMMON, PAYLOADS, MODEL)
+"""Files of the release of a training study under a scheme with keys."""
 _KNOWN: Final = (*CONTENTS, INPUTS, EARLIER)
 
 _README: Final = """\
@@ -78,12 +84,18 @@ What a successful check shows:
 - {outcome}
 
 What it cannot show: that the coordinator sent no further plan after the last one, or gave two readers two
-endings (compare with the provinces' audit logs: `fedmed node log --verify`); that the opened sums are those
-of the contributions named here, except that provinces computed on every model before the last one; that the
-rows behind the contributions are right; scores, times and byte counts in the result.
+endings (compare with the provinces' audit logs: `fedmed node log --verify`); that the rows behind the
+contributions are right; scores, times and byte counts in the result. On the coordinator's word rests
+{rests}
 
-The bundle holds no ciphertext, no opening share and no key. {sums}
+The bundle holds no key and no key share. {sums}
 """
+_SUMS_HOLD: Final[Mapping[Scheme, str]] = {
+    Scheme.THRESHOLD: "no opened sum that the check computes again from the signed contributions and "
+    "answers; it says how many.",
+    Scheme.CKKS: "that the sum which the provinces opened, and signed, was of the contributions named here.",
+    Scheme.PLAIN: "EVERY OPENED SUM, and so the outcome: scheme plain hides nothing, so no payload is here.",
+}
 _MODEL_HOLDS: Final = "the model is what the opened sums give, step by step and bit by bit."
 _RESULT_HOLDS: Final = "the result, every number and every blank, is what the opened sums give."
 _NOISY_SUMS: Final = "The sums are noisy sums that epsilon counts."
@@ -95,14 +107,15 @@ _EXACT_SUMS: Final = (
 
 def contents_of(spec: StudySpec) -> tuple[str, ...]:
     """The files of the release of a study, besides manifest and signature."""
+    common = (*COMMON, PAYLOADS) if spec.aggregation.scheme.has_keys else COMMON
     match spec:
         case TrainingStudy():
-            return CONTENTS
+            return (*common, MODEL)
         case RegressionStudy():
-            return (*COMMON, INPUTS)
+            return (*common, INPUTS)
         case StatisticsStudy() if spec.privacy.is_exact:
-            return (*COMMON, EARLIER)
-    return COMMON
+            return (*common, EARLIER)
+    return common
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +131,7 @@ class Material:
         model: Bytes of the safetensors file of a training study.
         inputs: What each round of a regression computed on, in order.
         earlier: Records of what was published before an exact statistics study, in order.
+        payloads: What the sums are made of, by digest; empty in scheme plain.
     """
 
     canonical: bytes
@@ -128,6 +142,7 @@ class Material:
     model: bytes = b""
     inputs: Sequence[FloatArray] = ()
     earlier: Sequence[Mapping[str, Any]] = ()  # Any: JSON
+    payloads: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +194,7 @@ def make_bundle(material: Material, identity: Identity) -> dict[str, bytes]:
         SUMS: _numbered(material.sums, study=study),
         MODEL: material.model,
         INPUTS: _numbered(material.inputs, study=study),
+        PAYLOADS: _by_digest(material.payloads),
         EARLIER: json.dumps(list(material.earlier), ensure_ascii=False).encode(),
         RESULT: material.result,
         README: _readme(spec, study=study, roster_id=roster_id),
@@ -201,6 +217,7 @@ def _readme(spec: StudySpec, *, study: bytes, roster_id: bytes) -> bytes:
         study=study.hex(),
         roster=roster_id.hex(),
         outcome=_MODEL_HOLDS if isinstance(spec, TrainingStudy) else _RESULT_HOLDS,
+        rests=_SUMS_HOLD[spec.aggregation.scheme],
         sums=_EXACT_SUMS if spec.privacy.is_exact else _NOISY_SUMS,
     )
     return text.encode()
@@ -212,6 +229,13 @@ def _numbered(arrays: Sequence[WordArray | FloatArray], *, study: bytes) -> byte
 
     named = {f"{n:04d}": np.ascontiguousarray(a) for n, a in enumerate(arrays, start=1)}
     return save(named, metadata={"study": study.hex()})
+
+
+def _by_digest(payloads: Mapping[str, bytes]) -> bytes:
+    """Payloads by digest, as a safetensors file."""
+    from safetensors.numpy import save
+
+    return save({name: np.frombuffer(payloads[name], np.uint8) for name in sorted(payloads)})
 
 
 def _manifest(files: Mapping[str, bytes], *, study: bytes, roster_id: bytes) -> bytes:
@@ -346,6 +370,14 @@ def read_tensors(files: Mapping[str, bytes], name: str) -> dict[str, Any]:  # nu
         return dict(load(_file(files, name)))
     except (SafetensorError, ValueError, KeyError, TypeError):
         raise ReleaseBroken(f"{name} is no safetensors file that can be read") from None
+
+
+def read_payloads(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What the sums are made of, by name; raises `ReleaseBroken`."""
+    tensors = read_tensors(files, PAYLOADS)
+    if any(t.dtype != np.uint8 or t.ndim != 1 for t in tensors.values()):
+        raise ReleaseBroken(f"{PAYLOADS} must hold bytes")
+    return {name: tensor.tobytes() for name, tensor in tensors.items()}
 
 
 def _file(files: Mapping[str, bytes], name: str) -> bytes:

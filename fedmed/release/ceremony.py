@@ -33,11 +33,6 @@ class Held:
     trail: Trail
 
 
-def is_ceremony(exchange: Exchange) -> bool:
-    """Whether an exchange belongs to a ceremony: its steps and its rehearsals."""
-    return exchange.name.split()[0] == "ceremony"
-
-
 def follow_ceremony(
     trail: Trail, exchanges: Sequence[Exchange], *, roster_digest: bytes, scheme: Scheme
 ) -> Held:

@@ -1,8 +1,8 @@
 """What one phase said, as a release shows it: signed messages whole, everything else by digest and size.
 
 A part is kept when it is a signed envelope or a few bytes long. Ciphertexts, opening shares, sealed key
-shares and model parameters are named by the digest that headers, answers and dealings sign; a reader needs
-no more, and who holds a release learns nothing from it that helps to open a contribution.
+shares and model parameters are named by the digest that headers, answers and dealings sign; those that a
+reader needs whole are in another file of the release (`fedmed.release.payloads`).
 """
 
 from __future__ import annotations
@@ -142,6 +142,11 @@ def exchange_of(phase: Phase, replies: Replies) -> Exchange:
         asked={point: _parts(parts) for point, parts in phase.requests.items()},
         answered={point: _answer(reply) for point, reply in replies.items()},
     )
+
+
+def is_ceremony(phase: Exchange | Phase) -> bool:
+    """Whether a phase belongs to a ceremony: its steps and its rehearsals."""
+    return phase.name.split()[0] == "ceremony"
 
 
 def witnessed(steps: Steps[T], note: Callable[[Exchange], None]) -> Steps[T]:

@@ -12,7 +12,9 @@ class Verified:
     Attributes:
         name: What was checked, a word or two.
         detail: What was found, one line for people.
+        rests: What of it rests on the coordinator's word alone; empty where nothing does.
     """
 
     name: str
     detail: str
+    rests: str = ""

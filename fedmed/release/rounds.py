@@ -35,6 +35,8 @@ class Attempt:
         contributors: S of its opening request; empty when there was none.
         headers_digest: Of the headers of S in order; empty without an opening request.
         is_open: Whether every opener answered.
+        contributions: Payloads of the headers that hold, by point.
+        answers: Payloads of every opener's answer, by point; empty unless all hold.
     """
 
     plan: Plan
@@ -44,6 +46,8 @@ class Attempt:
     contributors: tuple[int, ...] = ()
     headers_digest: bytes = b""
     is_open: bool = False
+    contributions: Mapping[int, tuple[Part, ...]] = field(default_factory=dict)
+    answers: Mapping[int, tuple[Part, ...]] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -131,7 +135,8 @@ def follow_contribution(rounds: Rounds, exchange: Exchange, *, inputs: bytes) ->
             trail, headers[point] = _contribution(trail, rounds.terms, attempt, (point, said))
         except FedMedError as fault:
             trail = _without(trail, point, fault)
-    attempt = replace(attempt, headers=headers)
+    payloads = {point: exchange.answered[point].parts[1:] for point in headers}
+    attempt = replace(attempt, headers=headers, contributions=payloads)
     return replace(rounds, trail=trail, attempts=(*rounds.attempts, attempt))
 
 
@@ -248,6 +253,7 @@ def follow_opening(rounds: Rounds, exchange: Exchange) -> Rounds:
         contributors=request.contributors,
         headers_digest=headers_digest(request.headers),
         is_open=complete,
+        answers={p: exchange.answered[p].parts[1:] for p in request.openers} if complete else {},
     )
     asked = replace(
         rounds.asked,

@@ -34,10 +34,11 @@ from fedmed.release.bundle import (
     read_roster,
     read_vectors,
 )
-from fedmed.release.ceremony import follow_ceremony, is_ceremony
-from fedmed.release.exchange import Exchange
+from fedmed.release.ceremony import follow_ceremony
+from fedmed.release.exchange import Exchange, is_ceremony
 from fedmed.release.found import Verified
 from fedmed.release.rounds import Rounds, follow_contribution, follow_nonces, follow_opening
+from fedmed.release.sums import sums_hold
 from fedmed.release.trail import Trail, answers_of_all, asked_of_all, named, need, take_nonce
 from fedmed.release.trained import model_holds
 from fedmed.report.units import plural
@@ -65,7 +66,10 @@ def verify(files: Mapping[str, bytes], *, roster_digest: bytes | None = None) ->
 
     Guarantees:
         A bundle in which any file was altered, or any exchange was dropped, doubled, reordered or taken from
-        elsewhere, is refused, even if the coordinator itself did so and signed the manifest anew.
+        elsewhere, is refused, even if the coordinator itself did so and signed the manifest anew. The one
+        exception is what a step's ``rests`` names: that rests on the coordinator's word. Under scheme
+        ``threshold`` no opened sum is among it, unless payloads are too large for a release; the last sum
+        never is.
     """
     roster = read_roster(files)
     own = wire.roster_digest(roster)
@@ -126,6 +130,7 @@ def _follow(release: Release) -> Iterator[Verified]:
     walk = _Walk(release)
     rounds = walk.rounds(Rounds(trail=trail, terms=terms), exchanges[count + 1 : -1])
     yield from _told_of_rounds(rounds)
+    yield sums_hold(release, rounds)
     _closed(release, rounds, exchanges[-1])
     yield Verified(name="end", detail="the coordinator ended the study and its keys")
     if terms.canaries:

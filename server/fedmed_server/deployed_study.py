@@ -30,6 +30,7 @@ from fedmed.programs.audited import AuditFindings
 from fedmed.programs.contract import Arrays
 from fedmed.programs.training import PARAMETERS
 from fedmed.release.exchange import witnessed
+from fedmed.release.payloads import retained
 from fedmed.report.audit_page import AUDIT_DOCUMENT
 from fedmed.study import StudySpec, TrainingStudy, canonical_bytes, load_study, study_digest
 from fedmed_server.chronicle import Chronicle, losses, read_phases
@@ -200,7 +201,9 @@ def _begin(order: Order, store: RunStore, *, today: datetime.date) -> StudyRun:
 
 def _conduct(run: StudyRun, driver: GridDriver, store: RunStore) -> StudyOutcome:
     """Run the study with its journal; a study that fails is over, one that is killed is not."""
-    steps = witnessed(conduct(run, on_state=store.save, start=store.state()), store.witness())
+    steps = conduct(run, on_state=store.save, start=store.state())
+    steps = retained(steps, store.retain, scheme=run.spec.aggregation.scheme)
+    steps = witnessed(steps, store.witness())
     try:
         return driver.run(journaled(steps, store))
     except FedMedError:

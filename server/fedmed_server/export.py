@@ -19,6 +19,7 @@ from fedmed.messages import Roster
 from fedmed.programs.by_kind import program_for
 from fedmed.programs.regression import INPUTS
 from fedmed.release.bundle import Material, make_bundle
+from fedmed.release.payloads import fitting
 from fedmed.study import RegressionStudy, StatisticsStudy, StudySpec, TrainingStudy, canonical_bytes
 from fedmed.types import FloatArray
 from fedmed_server.delivery import RESULT_FILE, deliver, deliver_question
@@ -104,6 +105,7 @@ def gather(home: Home, study: str) -> Material:
         model=read_private(folder / MODEL_FILE) if isinstance(spec, TrainingStudy) else b"",
         inputs=_inputs(spec, state.rounds),
         earlier=_earlier(home, spec),
+        payloads=_payloads(spec, store, rounds=len(state.rounds)),
     )
 
 
@@ -112,6 +114,29 @@ def _earlier(home: Home, spec: StudySpec) -> Sequence[Mapping[str, Any]]:  # Any
     if not (isinstance(spec, StatisticsStudy) and spec.privacy.is_exact):
         return ()
     return earlier_records(home.path / PUBLISHED_FOLDER, spec)
+
+
+def _payloads(spec: StudySpec, store: RunStore, *, rounds: int) -> Mapping[str, bytes]:
+    """What the sums are made of, as far as a release carries it.
+
+    Raises:
+        ConfigError: the run was made by a FedMed that did not keep it.
+    """
+    if not spec.aggregation.scheme.has_keys:
+        return {}
+    kept = (store.payloads(number) for number in range(rounds, 0, -1))
+    newest = fitting(kept, lambda held: sum(map(len, held.values())) if held is not None else 0)
+    found: dict[str, bytes] = {}
+    for held in newest:
+        if held is None:
+            raise _too_old(spec)
+        found |= held
+    return found
+
+
+def _too_old(spec: StudySpec) -> ConfigError:
+    """Why a study that was run by an older FedMed has no release."""
+    return ConfigError(f"study {spec.id} was run by an older FedMed, which kept too little for a release")
 
 
 def _inputs(spec: StudySpec, rounds: Sequence[RoundSummary]) -> tuple[FloatArray, ...]:
@@ -125,7 +150,7 @@ def _inputs(spec: StudySpec, rounds: Sequence[RoundSummary]) -> tuple[FloatArray
     program = program_for(spec)
     traces = (program.trace(program.begin()), *(r.trace for r in rounds[:-1]))
     if any(INPUTS not in trace for trace in traces):
-        raise ConfigError(f"study {spec.id} was run by an older FedMed, which kept too little for a release")
+        raise _too_old(spec)
     return tuple(trace[INPUTS] for trace in traces)
 
 

@@ -1,6 +1,7 @@
 """Keeps a running study on disk, so that a killed ServerApp goes on where it stood.
 
-A folder holds the state after the proposal and each aggregation, and the replies of every phase since then.
+A folder holds the state after the proposal and each aggregation, the replies of every phase since then, and
+what each opened sum is made of.
 What lies here is what the coordinator sees anyway: ciphertexts, opened noisy sums, public parameters.
 """
 
@@ -11,7 +12,7 @@ import datetime
 import fcntl
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -105,6 +106,29 @@ class RunStore:
     def exchanges(self) -> tuple[bytes, ...]:
         """The lines of all exchanges so far, in order."""
         return tuple(read_private(path) for path in sorted(self._folder.glob("exchange-*.json")))
+
+    def retain(self, payloads: Mapping[str, bytes]) -> None:
+        """Keep for good what the sum of the round that is due is made of, for the study's release.
+
+        Args:
+            payloads: By digest; those of an earlier attempt of the same round are replaced.
+        """
+        done = self._state_head()["rounds"] if self._has(_STATE) else 0
+        replace_private(
+            self._payload_path(done + 1), pack({"names": list(payloads)}, list(payloads.values()))
+        )
+
+    def payloads(self, round_number: int) -> Mapping[str, bytes] | None:
+        """What the sum of a round is made of, by digest; None when an older FedMed kept nothing of it."""
+        path = self._payload_path(round_number)
+        if not path.exists():
+            return None
+        head, parts = unpack(read_private(path))
+        return dict(zip(head["names"], parts, strict=True))
+
+    def _payload_path(self, round_number: int) -> Path:
+        """Where the payloads of one round lie."""
+        return self._folder / f"payload-{round_number:04d}.bin"
 
     def end(self) -> None:
         """Nothing is left to resume: the study finished, or its keys are destroyed."""

@@ -147,6 +147,13 @@ def test_a_release_needs_its_whole_journal_and_the_key_of_its_roster(home: Home)
         export(home, "small", out=None)
 
 
+def test_a_run_that_kept_no_payloads_has_no_release(home: Home) -> None:
+    """Of a build before they were kept; the last sum alone is enough to say so."""
+    (home.run_folder("small") / "journal" / "payload-0003.bin").unlink()
+    with pytest.raises(ConfigError, match="older FedMed, which kept too little"):
+        export(home, "small", out=None)
+
+
 def test_a_study_that_nobody_launched_is_named(home: Home) -> None:
     with pytest.raises(ConfigError, match="no study other was launched"):
         export(home, "other", out=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -16,12 +16,31 @@ from fedmed.plans.training import model_of
 from fedmed.protocol.steps import Phase, Reply
 from fedmed.release.bundle import Material, make_bundle
 from fedmed.release.exchange import witnessed
+from fedmed.release.payloads import retained
 from fedmed.study import canonical_bytes
 from fedmed.types import Scheme
-from fedmed_server.study_flow import StudyRun, conduct
+from fedmed_server.study_flow import StudyRun, StudyState, conduct
 from tests.federation import COORDINATOR, NOW, fresh_federation, identity_of, small_study
 
 ENDED = NOW + datetime.timedelta(minutes=5)
+
+
+class Kept:
+    """What a coordinator keeps of each round's sum: that of the last attempt."""
+
+    def __init__(self) -> None:
+        self._rounds = 0
+        self._by_round: dict[int, Mapping[str, bytes]] = {}
+
+    def on_state(self, state: StudyState) -> None:
+        self._rounds = len(state.rounds)
+
+    def retain(self, payloads: Mapping[str, bytes]) -> None:
+        self._by_round[self._rounds + 1] = payloads
+
+    @property
+    def payloads(self) -> dict[str, bytes]:
+        return {name: data for held in self._by_round.values() for name, data in held.items()}
 
 
 def run_material(
@@ -31,9 +50,9 @@ def run_material(
     spec = small_study(4, scheme=scheme, **changes)
     federation, lines = fresh_federation(4), []
     run = StudyRun(spec=spec, identity=identity_of(COORDINATOR), roster=federation.roster, today=NOW.date())
-    steps = witnessed(
-        conduct(run, on_state=lambda state: None), lambda exchange: lines.append(exchange.to_line())
-    )
+    kept = Kept()
+    steps = retained(conduct(run, on_state=kept.on_state), kept.retain, scheme=scheme)
+    steps = witnessed(steps, lambda exchange: lines.append(exchange.to_line()))
 
     def garble(phase: Phase, point: int, reply: Reply) -> Reply | None:
         return reply if lose is None else lose(phase, point, reply)
@@ -57,6 +76,7 @@ def run_material(
         sums=tuple(r.fields for r in outcome.rounds),
         model=save(dict(model_of(spec).split(outcome.parameters))),
         result=result.to_json().encode(),
+        payloads=kept.payloads,
     )
 
 

@@ -25,6 +25,7 @@ from fedmed.question import question_document
 from fedmed.release.answered import require_same
 from fedmed.release.bundle import EARLIER, INPUTS, MODEL, Material, make_bundle
 from fedmed.release.exchange import witnessed
+from fedmed.release.payloads import retained
 from fedmed.release.verify import verify
 from fedmed.study import (
     RegressionStudy,
@@ -45,7 +46,7 @@ from tests.federation import (
     identity_of,
     insecure_no_noise,
 )
-from tests.fedmed.release.conftest import ENDED
+from tests.fedmed.release.conftest import ENDED, Kept
 from tests.small_question import COST, DECLARED, STAYS, small_question, stays
 
 # Each study behind these takes about a second.
@@ -115,11 +116,9 @@ def run_material(spec: StudySpec, *, earlier: tuple[Mapping[str, Any], ...] = ()
         table, declared = (stays(point), DECLARED) if is_statistics else (rows(point), 90)
         node.with_source(TableSource(table, declared_persons=declared, data_year=NOW.year))
     run = StudyRun(spec=spec, identity=identity_of(COORDINATOR), roster=federation.roster, today=NOW.date())
-    outcome = federation.drive(
-        witnessed(
-            conduct(run, on_state=lambda state: None), lambda exchange: lines.append(exchange.to_line())
-        )
-    )
+    kept = Kept()
+    steps = retained(conduct(run, on_state=kept.on_state), kept.retain, scheme=spec.aggregation.scheme)
+    outcome = federation.drive(witnessed(steps, lambda exchange: lines.append(exchange.to_line())))
     done = FederatedRun(
         state=outcome.state,
         history=(),
@@ -143,6 +142,7 @@ def run_material(spec: StudySpec, *, earlier: tuple[Mapping[str, Any], ...] = ()
         result=json.dumps(document).encode(),
         inputs=tuple(t[TRACED] for t in traces) if isinstance(spec, RegressionStudy) else (),
         earlier=earlier,
+        payloads=kept.payloads,
     )
 
 

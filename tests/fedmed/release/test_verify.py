@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,11 +15,19 @@ from safetensors.numpy import load, save
 from fedmed import wire
 from fedmed.errors import ReleaseBroken, UnknownVersion
 from fedmed.messages import Roster
+from fedmed.plans.training import model_of
+from fedmed.programs.by_kind import program_for
+from fedmed.programs.contract import OpenedSum, decoded
+from fedmed.programs.training import PARAMETERS
+from fedmed.protocol.binding import payload_digest
+from fedmed.protocol.schedule import schedule_for, terms_for
 from fedmed.protocol.steps import LOST, Phase, Reply
-from fedmed.release.bundle import CONTENTS, MANIFEST, SIGNATURE, Material, make_bundle
+from fedmed.release import payloads
+from fedmed.release.bundle import CONTENTS, MANIFEST, SIGNATURE, Material, make_bundle, read_payloads
 from fedmed.release.found import Verified
 from fedmed.release.verify import verify
-from fedmed.types import Scheme
+from fedmed.study import TrainingStudy, from_canonical_bytes
+from fedmed.types import Scheme, WordArray
 from tests.federation import COORDINATOR, identity_of
 from tests.fedmed.release.conftest import run_material
 
@@ -27,10 +35,11 @@ from tests.fedmed.release.conftest import run_material
 pytestmark = pytest.mark.slow
 
 Files = dict[str, bytes]
+DIGESTS = (bytes(32), bytes(32), bytes(16))  # no sum depends on them
 Resigned = Callable[..., Files]
 CHECKED = (
     *("roster", "manifest", "study", "ceremony", "proposal", "plans", "contributions", "openings"),
-    *("audit heads", "end", "model", "privacy", "result"),
+    *("audit heads", "sums", "end", "model", "privacy", "result"),
 )
 
 
@@ -57,12 +66,14 @@ def test_a_real_study_holds(files: Files, material: Material) -> None:
     assert found["plans"] == "3 of at most 4, for 3 aggregations"
     assert found["contributions"].startswith("12 signed headers")
     assert "recomputed" in found["privacy"]
+    assert found["sums"] == "3 of 3 computed again from the signed contributions and answers"
+    assert not any(one.rests for one in held)
     assert isinstance(held[0], Verified)
     assert next(verify(files)).detail.endswith("assumed from the bundle: compare it with a province's")
 
 
-def test_a_bundle_holds_no_payload(material: Material, files: Files) -> None:
-    """Ciphertexts, opening shares, sealed shares and parameters are named by digest and size only."""
+def test_a_bundle_holds_payloads_of_the_sums_only(material: Material, files: Files) -> None:
+    """Sealed shares, parameters and the rehearsals' payloads are named by digest and size only."""
     named = [
         part
         for line in material.exchanges
@@ -70,7 +81,56 @@ def test_a_bundle_holds_no_payload(material: Material, files: Files) -> None:
         for part in group.get("parts", ())
     ]
     assert any(isinstance(part, dict) and part["size"] > 200_000 for part in named), "sealed key shares"
-    assert sum(map(len, files.values())) < 100_000
+    held = read_payloads(files)
+    assert len(held) == 3 * (4 + 3), "of four contributors and three openers in three rounds"
+    assert sum(map(len, files.values())) < 100_000 + sum(map(len, held.values()))
+
+
+def test_a_coordinator_that_forges_the_last_sum_is_refused(material: Material, resigned: Resigned) -> None:
+    """It makes another model of a last sum of its own, and a result and a manifest that fit it."""
+    sums = [one.copy() for one in material.sums]
+    sums[-1] += np.uint64(1_500)
+    model = model_from(material, sums)
+    assert any(not np.array_equal(one, load(material.model)[name]) for name, one in model.items())
+    said = refused(resigned(sums=sums, model=save(model)))
+    assert said == "sums.safetensors, aggregation 3: it is not what the signed contributions and answers give"
+
+
+def model_from(material: Material, sums: Sequence[WordArray]) -> dict[str, Any]:
+    """The model that these sums give, as the coordinator's own program computes it."""
+    spec = cast(TrainingStudy, from_canonical_bytes(material.canonical))
+    program, terms = program_for(spec), terms_for(spec, schedule_for(spec), material.roster, digests=DIGESTS)
+    state = program.begin()
+    for number, fields in enumerate(sums, start=1):
+        stage, who = terms.stage(number), material.roster.points
+        values = decoded(fields, stage, contributors=len(who))
+        opened = OpenedSum(stage=stage, round_number=number, values=values, contributors=who)
+        state = program.absorb(state, opened)
+    return dict(model_of(spec).split(state[PARAMETERS]))
+
+
+def test_every_payload_has_to_be_the_signed_one(material: Material, resigned: Resigned) -> None:
+    """Each one altered, left out, put under its new name, or with one more beside it."""
+    for name, data in list(material.payloads.items())[::4]:  # of contributors and openers
+        rest = {key: kept for key, kept in material.payloads.items() if key != name}
+        other = bytes([data[0] ^ 1]) + data[1:]
+        assert f"is not the one that is signed: {name}" in refused(resigned(payloads={**rest, name: other}))
+        assert "all of them and no others" in refused(resigned(payloads=rest))
+        renamed = {**rest, payload_digest(other).hex(): other}
+        assert "all of them and no others" in refused(resigned(payloads=renamed))
+    more = {**material.payloads, payload_digest(b"x").hex(): b"x"}
+    assert "all of them and no others" in refused(resigned(payloads=more))
+
+
+def test_the_last_sum_is_covered_where_payloads_are_too_large(
+    material: Material, resigned: Resigned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound is what a release carries at most; what it leaves out is named."""
+    monkeypatch.setattr(payloads, "MOST_PAYLOAD_BYTES", 1)
+    last = dict(list(material.payloads.items())[-7:])
+    (told,) = [one for one in verify(resigned(payloads=last)) if one.name == "sums"]
+    assert told.detail.startswith("1 of 3 computed again")
+    assert told.rests.startswith("the first 2 of 3 opened sums")
 
 
 def test_another_roster_than_the_trusted_one_is_refused(files: Files) -> None:
@@ -177,7 +237,7 @@ def test_sums_model_and_result_must_agree(material: Material, resigned: Resigned
         sums = [s.copy() for s in material.sums]
         sums[at][0] += np.uint64(1)
         said = refused(resigned(sums=sums))
-        assert ("plan of" in said) or ("model.safetensors" in said)
+        assert ("plan of" in said) or ("aggregation 3" in said)
     assert "sums" in refused(resigned(sums=material.sums[:2]))
     assert "sums" in refused(resigned(sums=(*material.sums, material.sums[0])))
     arrays = {name: array.copy() for name, array in load(material.model).items()}
@@ -242,15 +302,25 @@ def test_a_study_that_is_scored_at_its_end_holds_as_well() -> None:
 
 def test_a_study_without_encryption_holds_without_a_ceremony() -> None:
     material = run_material(scheme=Scheme.PLAIN)
-    held = [one.name for one in verify(make_bundle(material, identity_of(COORDINATOR)))]
-    assert held == [name for name in CHECKED if name != "ceremony"]
+    held = list(verify(make_bundle(material, identity_of(COORDINATOR))))
+    assert [one.name for one in held] == [name for name in CHECKED if name != "ceremony"]
+    assert not material.payloads, "a contribution of scheme plain is the province's own sum"
+    (rests,) = [one.rests for one in held if one.rests]
+    assert rests.startswith("the opened sums, and with them the whole outcome")
 
 
 def test_a_study_under_a_shared_key_holds_and_its_openers_were_shown_the_same() -> None:
     """Scheme ``ckks``: the sums that openers were shown are in the release by their digests."""
     material = run_material(scheme=Scheme.CKKS)
-    held = [one.name for one in verify(make_bundle(material, identity_of(COORDINATOR)))]
-    assert held == list(CHECKED)
+    held = list(verify(make_bundle(material, identity_of(COORDINATOR))))
+    assert [one.name for one in held] == list(CHECKED)
+    assert len(material.payloads) == 3 * 3, "no contribution: every province could open it"
+    (rests,) = [one.rests for one in held if one.rests]
+    assert "that the openers were shown the sum of these contributions" in rests
+    forged = [one.copy() for one in material.sums]
+    forged[-1][0] += np.uint64(1)
+    changed = dataclasses.replace(material, sums=forged)
+    assert "aggregation 3: it is not what" in refused(make_bundle(changed, identity_of(COORDINATOR)))
     phases = [json.loads(line) for line in material.exchanges]
     at = [document["phase"] for document in phases].index("open")
 
