@@ -74,9 +74,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     options = parser.parse_args()
-    runs = {
-        epsilon: [row_at(options, epsilon, seed) for seed in options.seeds] for epsilon in options.epsilons
-    }
+    runs = [[row_at(options, epsilon, seed) for seed in options.seeds] for epsilon in options.epsilons]
     document = {
         **facts(PACKAGES, seed=options.seeds, repeats=1),
         "settings": {"data": options.data, "people": options.people, "epsilons": options.epsilons},
