@@ -17,6 +17,7 @@ The tree; a branch answers *who must act*, and its number is the exit code of th
     |-- StoreFailed (1)             the province's operator: disk, permission or a second process
     |   `-- StoreConflict
     |-- ProcessFailed (1)           the operator of the machine where a process would not start or stay
+    |-- StudyStopped (130)          nobody: the coordinator's operator stopped a study on purpose
     |-- CustodianUnreachable (1)    the province's operator: the custodian does not run, or not for this user
     |   `-- CustodianBusy
     |-- ProtocolError (3)           the other party sent what the protocol forbids
@@ -159,6 +160,13 @@ class ProcessFailed(FedMedError):
     """A process that a launcher started did not come up, stay up or finish."""
 
     code = "process_failed"
+
+
+class StudyStopped(FedMedError):
+    """The coordinator's operator stopped the study while it was being watched."""
+
+    code = "study_stopped"
+    exit_code = 130
 
 
 class ProtocolError(FedMedError):

@@ -30,6 +30,7 @@ from fedmed.errors import (
     StoreSetBack,
     StudyExpired,
     StudyRefused,
+    StudyStopped,
     StudyUnknown,
     TooFewNodes,
 )
@@ -51,6 +52,7 @@ REMEDIES: tuple[tuple[type[FedMedError], str], ...] = (
     (StoreFailed, "look at disk space, permissions and whether a second process uses the store"),
     (CustodianUnreachable, "start the custodian: fedmed node serve; or ask its operator for access"),
     (ProcessFailed, "read the log that the message names; when the cause is mended, start again"),
+    (StudyStopped, "go on with it: fedmed server launch ... --resume; or leave it"),
     (RowsNotIndependent, "install the versions that constraints.txt names; fedmed doctor shows what differs"),
     (StudyUnknown, "compare the digest with fedmed node status; the coordinator proposes a study by launch"),
     (ProtocolError, "compare versions and settings of the two sides; if they agree, report it"),
@@ -67,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
 
     Returns:
         The exit code: 0 done, 1 unexpected, 2 usage, 3 refused, 4 over budget, 5 too few nodes,
-        6 integrity failure, 7 data unfit, 8 waiting for approval, 130 interrupted.
+        6 integrity failure, 7 data unfit, 8 waiting for approval, 9 answered no, 130 interrupted or stopped.
 
     Guarantees:
         Nothing is raised and no traceback is shown, unless the variable FEDMED_DEBUG is set. SIGTERM and

@@ -30,7 +30,9 @@ class _ShownUnlessNamed(TyperGroup):
         return super().parse_args(ctx, args if named or not args else ["show", *args])
 
 
-_INTERRUPTED = 130
+DECLINED = 9
+"""Exit code of a command whose question was answered with no."""
+
 app = typer.Typer()
 budget_app = typer.Typer(cls=_ShownUnlessNamed, help="Show what is spent, reserved and left; raise it.")
 app.add_typer(budget_app, name="budget", no_args_is_help=True)
@@ -70,7 +72,7 @@ def approve(
     typer.echo(approval_lines(document), err=as_json)
     if allow_difference and signer is None:
         raise SignatureNeeded("an exception is signed: list operators in the policy, and give --key")
-    _ask("批准本研究？ Approve this study?", yes=yes)
+    _ask("批准本研究？ Approve this study?", yes=yes, no="not approved: the study goes on waiting")
     act = "approve_difference" if allow_difference else "approve"
     outcome = _decide(custodian, act, digest, signer=signer, reason=reason)
     words = (
@@ -93,7 +95,7 @@ def revoke(
 
     digest, custodian = _digest(study), custodian_at(home)
     signer = _signer(custodian.review(digest).place, key)
-    _ask("撤销后不可恢复。 There is no way back. Withdraw this study?", yes=yes)
+    _ask("撤销后不可恢复。 There is no way back. Withdraw this study?", yes=yes, no="not withdrawn")
     outcome = _decide(custodian, "revoke", digest, signer=signer, reason=reason)
     words = "withdrawn: it is answered no more" if outcome["done"] else _waiting(outcome)
     typer.echo(json.dumps({"study": study, **outcome}, ensure_ascii=False) if as_json else words)
@@ -153,7 +155,7 @@ def raise_cap(
     act = raise_act(budget, signer.name, rows=(dataset, year), cap_epsilon=epsilon, reason=reason)
     cap = next(d.cap_epsilon for d in budget.datasets if d.fingerprint == act.dataset_fingerprint)
     typer.echo(f"{dataset} {year}: cap {cap:g} -> {epsilon:g} epsilon a person", err=True)
-    _ask("不可撤回。 This cannot be taken back. Raise the budget?", yes=yes)
+    _ask("不可撤回。 This cannot be taken back. Raise the budget?", yes=yes, no="not raised")
     outcome = _signed(custodian, act, signer)
     words = "raised" if outcome["done"] else _waiting(outcome)
     document = {"dataset": dataset, "data_year": year, "cap_epsilon": epsilon, **outcome}
@@ -204,11 +206,11 @@ def _waiting(outcome: dict[str, Any]) -> str:
     return f"signed by {', '.join(outcome['signed_by'])}; {missing} more must sign"
 
 
-def _ask(question: str, *, yes: bool) -> None:
+def _ask(question: str, *, yes: bool, no: str) -> None:
     """Go on only after a yes; the question goes to stderr, stdout stays for the answer."""
     if not yes and not typer.confirm(question, err=True):
-        typer.echo("nothing was changed", err=True)
-        raise typer.Exit(_INTERRUPTED)
+        typer.echo(f"{no}; nothing was changed", err=True)
+        raise typer.Exit(DECLINED)
 
 
 def _digest(text: str) -> bytes:

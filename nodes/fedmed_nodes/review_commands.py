@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from fedmed_nodes.operator_commands import DECLINED
+
 app = typer.Typer()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; logs go to stderr.")]
@@ -39,7 +41,8 @@ def review(
     content = look_into(data)
     typer.echo(f"{content.settings}\nfiles: {', '.join(content.names)}; no code", err=True)
     if not yes and not typer.confirm("Sign this bundle?", err=True):
-        raise typer.Exit(130)
+        typer.echo("not signed; nothing was written", err=True)
+        raise typer.Exit(DECLINED)
     signed = review_bundle(reviewer, data, signed_at=int(time.time()))
     try:
         out.write_text(review_text(signed), encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from fedmed import wire
-from fedmed.errors import CohortTooSmall, ConfigError, ProcessFailed, TooFewNodes
+from fedmed.errors import CohortTooSmall, ConfigError, ProcessFailed, StudyStopped, TooFewNodes
 from fedmed.messages import NO_EPOCH
 from fedmed.outcome import FederatedRun
 from fedmed.progress import OnProgress, Progress
@@ -21,7 +21,7 @@ from fedmed_server.deployed_study import FAILURE_FILE, OUTCOME_FILE, STUDY_FILE,
 from fedmed_server.files import private_folder, read_private, replace_private
 from fedmed_server.home import Home
 from fedmed_server.reviews import APP, is_reviewed
-from fedmed_server.study_status import State, note_run, read_run, study_status
+from fedmed_server.study_status import State, note_run, note_stop, read_run, study_status, was_stopped
 
 _LOOK_S: Final = 0.5
 _LOOK_NODES_S: Final = 3.0
@@ -154,6 +154,7 @@ def follow(
 
     Raises:
         FedMedError: what stopped the study, as the ServerApp left it.
+        StudyStopped: the operator stopped it (`stop_study`).
         ProcessFailed: the ServerApp was lost, or the SuperLink is away for four minutes; the study can be
             resumed.
     """
@@ -173,6 +174,11 @@ def follow(
         run = read_outcome(folder, spec)
         if run is not None:
             return run
+        if was_stopped(folder):
+            raise StudyStopped(
+                f"study {spec.id} was stopped here; what was opened stays, and custodians keep its keys "
+                "until it ends or their last day"
+            )
         if is_over:
             raise ProcessFailed(f"the ServerApp of run {run_id} is gone without a result; launch with resume")
         while_waiting()
@@ -245,6 +251,7 @@ def stop_study(home: Home, study: str) -> bool:
     if run_id is None:
         raise ConfigError(f"nobody noted the run of study {study}; stop the coordinator: fedmed server stop")
     control.stop_run(home, run_id)
+    note_stop(home.run_folder(study), run_id)
     return True
 
 

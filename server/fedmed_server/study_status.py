@@ -107,6 +107,17 @@ def note_run(folder: Path, run_id: int) -> None:
     replace_private(folder / RUN_FILE, json.dumps({"run_id": run_id}).encode())
 
 
+def note_stop(folder: Path, run_id: int) -> None:
+    """Remember that the operator stopped this run; launching the study again forgets it."""
+    replace_private(folder / RUN_FILE, json.dumps({"run_id": run_id, "stopped": True}).encode())
+
+
+def was_stopped(folder: Path) -> bool:
+    """Whether the operator stopped a study's last run."""
+    place = folder / RUN_FILE
+    return place.exists() and json.loads(read_private(place)).get("stopped") is True
+
+
 def read_run(folder: Path) -> int | None:
     """Flower's id of a study's last run; None when it has none."""
     place = folder / RUN_FILE

@@ -18,6 +18,7 @@ from fedmed.types import Scheme
 from fedmed_nodes.cli import app
 from fedmed_nodes.custodian_service import CustodianServer
 from fedmed_nodes.office import Office
+from fedmed_nodes.operator_commands import DECLINED
 from fedmed_nodes.operator_key import create_operator_key
 from fedmed_nodes.socket_gate import Admission
 from tests.federation import DATASET, NOW, OPEN_POLICY, Trial, make_trial, small_study
@@ -99,7 +100,7 @@ def test_without_a_yes_or_a_key_nothing_changes(province: Province) -> None:
     digest, store = province.trial.digest.hex(), province.office._store
     for command, words in (("approve", (digest,)), ("revoke", (digest,)), ("budget raise", RAISE)):
         declined = province.run(command, *words, by="li.wei", answer="n\n")
-        assert (declined.exit_code, "nothing was changed" in declined.output) == (130, True)
+        assert (declined.exit_code, "nothing was changed" in declined.output) == (DECLINED, True)
         assert isinstance(province.run(command, *words, "--yes").exception, SignatureNeeded)
     low = (*RAISE[:5], 1.0, *RAISE[6:])
     assert isinstance(province.run("budget raise", *low, "--yes", by="li.wei").exception, RaiseRefused)

@@ -13,7 +13,7 @@ from fedmed import wire
 from fedmed.cli.edge import run
 from fedmed.cli.verify import read_files
 from fedmed.crypto.identity import Identity
-from fedmed.errors import CohortTooSmall, ConfigError, IntegrityError
+from fedmed.errors import CohortTooSmall, ConfigError, IntegrityError, StudyStopped
 from fedmed.release.bundle import CONTENTS, MANIFEST, SIGNATURE
 from fedmed.release.verify import verify
 from fedmed_server.delivery import deliver
@@ -21,9 +21,18 @@ from fedmed_server.deployed_study import run_order
 from fedmed_server.export import export
 from fedmed_server.files import create_private, replace_private
 from fedmed_server.home import Home
-from fedmed_server.launch import check
+from fedmed_server.launch import check, follow
 from fedmed_server.status_view import status_lines
-from fedmed_server.study_status import State, note_run, read_run, read_study, studies, study_status
+from fedmed_server.study_status import (
+    State,
+    note_run,
+    note_stop,
+    read_run,
+    read_study,
+    studies,
+    study_status,
+    was_stopped,
+)
 from tests.federation import NOW, fresh_federation, small_study
 from tests.server.test_deployed_study import Nodes, make_home, opener, order_for
 
@@ -135,6 +144,17 @@ def test_a_running_study_is_known_by_its_journal(home: Home) -> None:
     assert read_run(folder) is None
     note_run(folder, 7)
     assert read_run(folder) == 7
+
+
+def test_who_watches_a_study_that_was_stopped_is_told_so_and_a_new_launch_forgets_it(home: Home) -> None:
+    folder, spec = home.run_folder("small"), read_study(home, "small")
+    (folder / "outcome.json").unlink()
+    note_stop(folder, 7)
+    assert read_run(folder) == 7
+    with pytest.raises(StudyStopped, match="was stopped here"):
+        follow(home, spec, 7, on_progress=lambda _: None)
+    note_run(folder, 8)
+    assert not was_stopped(folder)
 
 
 def test_a_release_needs_its_whole_journal_and_the_key_of_its_roster(home: Home) -> None:
