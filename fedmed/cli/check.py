@@ -31,6 +31,14 @@ BYTES_OF_WORDS = 2_000
 PARAMETER_BYTES = 8
 _BY_COLUMN = frozenset({"noise_errors"})  # sections whose entries are named as columns are
 _NOISY = ("noisy sum", "the planned epsilon holds")
+_FULL = (
+    "one after the other, each chosen after the results before it: full batches compose as planned; fewer "
+    "fit beside studies with sampled batches (mode local)"
+)
+_SAMPLED = (
+    "one after the other, each chosen after the results before it: sampled batches must pass a Renyi filter, "
+    "which holds fewer than a plan fixed in advance would"
+)
 _FALLBACK = "then only the fallback epsilon protects"
 
 
@@ -145,6 +153,7 @@ def _composition(spec: StudySpec, schedule: Schedule, cap: float | None) -> dict
             **(by_stage if len(by_stage) > 1 else {}),
             "cap_a_year": budget,
             "such_studies_a_year": studies_a_year(events, delta, budget=budget),
+            "counted_for_the_year": _SAMPLED if any(e.sample_rate < 1 for e in events) else _FULL,
             **_second_home(spec, events, delta),
         }
     }

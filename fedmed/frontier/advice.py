@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from fedmed.report.frontier_result import Advice, FrontierPoint, Level, Setting, baseline_of
 from fedmed.report.units import byte_size, difference, duration, metric, metric_gap, ratio
 from fedmed.report.units import epsilon as epsilon_text
-from fedmed.types import Scheme
+from fedmed.types import Mode, Scheme
 
 TOLERANCE = 0.005
 """AUC that is not worth a larger epsilon. Means over three seeds differ by less than this from chance alone
@@ -124,11 +124,12 @@ def _why_this_epsilon(chosen: FrontierPoint, best: FrontierPoint, within: Sequen
 
 def _why_so_many(chosen: FrontierPoint) -> Iterator[str]:
     """Why more studies fit than a division would give; nothing where one fits, for there is no sum."""
+    filtered = ", for sampled batches pass a stricter filter" if chosen.mode is Mode.LOCAL else ""
     if chosen.a_year > 1:
         yield (
             f"The ledger composes what a year's studies release, which costs less than adding their "
             f"epsilons: {chosen.a_year} studies at epsilon {chosen.epsilon:g} come to "
-            f"{epsilon_text(chosen.year_epsilon)} together, one more would pass the budget."
+            f"{epsilon_text(chosen.year_epsilon)} together, one more would pass the budget{filtered}."
         )
 
 

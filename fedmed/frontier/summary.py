@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from fedmed.frontier.rows import Row, read_events
 from fedmed.privacy.accounting import epsilon
+from fedmed.privacy.composition import year_epsilon
 from fedmed.report.frontier_result import Band, FrontierPoint, Level, Setting
 from fedmed.types import Mode, PrivacyEvent, Scheme
 
@@ -57,7 +58,7 @@ def levels_of(rows: Sequence[Row]) -> tuple[Level, ...]:
 
 @functools.lru_cache(maxsize=1024)
 def studies_a_year(events: tuple[PrivacyEvent, ...], delta: float, *, budget: float) -> int:
-    """How many studies with these releases fit a yearly budget, by the accounting of the ledger.
+    """How many studies with these releases fit a yearly budget one after the other, as a ledger decides.
 
     Args:
         events: Planned releases of one study.
@@ -70,7 +71,7 @@ def studies_a_year(events: tuple[PrivacyEvent, ...], delta: float, *, budget: fl
     """
 
     def fits(studies: int) -> bool:
-        return epsilon_of_studies(events, delta, studies=studies) <= budget
+        return year_epsilon(_repeated(events, studies), delta, cap=budget, studies=studies) <= budget
 
     low, high = 0, 1
     while high <= MOST_A_YEAR and fits(high):
@@ -82,10 +83,13 @@ def studies_a_year(events: tuple[PrivacyEvent, ...], delta: float, *, budget: fl
 
 
 def epsilon_of_studies(events: Iterable[PrivacyEvent], delta: float, *, studies: int) -> float:
-    """Epsilon of several studies with the same releases, composed as a ledger composes them; 0 for none."""
-    if studies == 0:
-        return 0.0
-    return epsilon([replace(event, count=event.count * studies) for event in events], delta)
+    """Epsilon of several studies with the same releases, fixed in advance; 0 for none."""
+    return epsilon(_repeated(events, studies), delta) if studies else 0.0
+
+
+def _repeated(events: Iterable[PrivacyEvent], studies: int) -> list[PrivacyEvent]:
+    """Releases of that many studies."""
+    return [replace(event, count=event.count * studies) for event in events]
 
 
 def _choice_of(row: Row) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from fedmed.errors import BudgetExceeded, ConfigError, IntegrityError
 from fedmed.privacy.accounting import epsilon
+from fedmed.privacy.composition import year_epsilon
 from fedmed.privacy.ledger_record import LedgerRecord, events
 from fedmed.protocol.schedule import Schedule
 from fedmed.types import PrivacyEvent
@@ -136,15 +137,24 @@ class BudgetBook:
         """Epsilon of a study's charges at ``delta``."""
         return epsilon(events(r for r in self.charges if r.study_digest == study), delta)
 
-    def spent_on(self, rows: Rows) -> float:
-        """Epsilon of all charges that count against a dataset."""
-        return epsilon(events(r for r in self.charges if _concerns(r, rows)), self.delta)
+    def spent_on(self, rows: Rows, *, cap: float) -> float:
+        """What all charges that count against a dataset hold of its cap, as `committed` counts it."""
+        charged = [r for r in self.charges if _concerns(r, rows)]
+        studies = {r.study_digest for r in charged if r.event is not None}
+        return year_epsilon(events(charged), self.delta, cap=cap, studies=len(studies))
 
-    def committed(self, rows: Rows) -> float:
-        """Epsilon of everything reserved or charged that counts against a dataset, composed."""
-        planned = [e for r in self.reservations.values() if r.concerns(rows) for e in r.planned]
-        unpaid = events(r for r in self.charges if _concerns(r, rows) and not self._is_paid(r))
-        return epsilon([*planned, *unpaid], self.delta)
+    def committed(self, rows: Rows, *, cap: float) -> float:
+        """What everything reserved or charged that counts against a dataset holds of its cap.
+
+        Guarantees:
+            Studies are taken to be chosen after the results of earlier ones (`year_epsilon`): while this is
+            at most ``cap``, so is what a person loses in the year.
+        """
+        reserved = {name: r for name, r in self.reservations.items() if r.planned and r.concerns(rows)}
+        planned = [event for r in reserved.values() for event in r.planned]
+        unpaid = [r for r in self.charges if _concerns(r, rows) and not self._is_paid(r)]
+        studies = reserved.keys() | {r.study_digest.hex() for r in unpaid if r.event is not None}
+        return year_epsilon([*planned, *events(unpaid)], self.delta, cap=cap, studies=len(studies))
 
     @property
     def delta(self) -> float:

@@ -49,13 +49,14 @@ def budget_of(
         IntegrityError: ledger, acts or reservations were altered.
     """
     book, acts = read_book(store), [signed.act for signed in store.acts()]
+    caps = {name: year_cap(store, rows, policy_cap=cap_epsilon) for name, rows in datasets.items()}
     years = [
         DatasetBudget(
             name=name,
             data_year=rows.data_year,
-            cap_epsilon=year_cap(store, rows, policy_cap=cap_epsilon),
-            committed_epsilon=book.committed(rows),
-            spent_epsilon=book.spent_on(rows),
+            cap_epsilon=caps[name],
+            committed_epsilon=book.committed(rows, cap=caps[name]),
+            spent_epsilon=book.spent_on(rows, cap=caps[name]),
             fingerprint=rows.fingerprint,
         )
         for name, rows in sorted(datasets.items())

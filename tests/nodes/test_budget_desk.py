@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from fedmed.errors import IntegrityError
+from fedmed.errors import BudgetExceeded, IntegrityError
 from fedmed.privacy.accounting import epsilon
+from fedmed.privacy.composition import year_epsilon
 from fedmed.privacy.ledger_record import LedgerRecord, Mechanism
 from fedmed.types import PrivacyEvent
-from fedmed_nodes.budget_desk import RESERVATIONS, Reservation, read_book
+from fedmed_nodes.budget_desk import RESERVATIONS, BudgetBook, Reservation, check_budget, read_book
 from tests.ledger_record import RECORD
 
 TRAINING, EVALUATION = (
@@ -87,3 +88,51 @@ def test_a_reservation_of_sampled_steps_keeps_its_rate() -> None:
     book = read_book(Books({})).with_study(RECORD.study_digest, reservation(steps, EVALUATION))
     again = read_book(Books(json.loads(book.to_bytes())))
     assert again.reservations[STUDY].planned == (steps, EVALUATION)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a budget belongs to."""
+
+    fingerprint: bytes = RECORD.dataset_fingerprint
+    data_year: int = RECORD.data_year
+
+
+def year_of(count: int, event: PrivacyEvent) -> BudgetBook:
+    """A book with that many studies of one stage."""
+    book = read_book(Books({}))
+    for number in range(count):
+        book = book.with_study(bytes([number]) * 32, reservation(event))
+    return book
+
+
+def test_studies_with_sampled_batches_are_taken_to_be_chosen_after_earlier_results() -> None:
+    steps = PrivacyEvent(noise_multiplier=6.0, sample_rate=0.2, count=17)
+    plan = [replace(steps, count=17 * 10)]
+    assert epsilon(plan, 1e-6) <= 2.0, "fixed in advance they would fit"
+    committed = year_of(10, steps).committed(Rows(), cap=2.0)
+    assert committed == year_epsilon(plan, 1e-6, cap=2.0, studies=10) > 2.0
+    with pytest.raises(BudgetExceeded, match="budget is 2"):
+        check_budget(committed, 2.0)
+
+
+def test_one_study_and_full_batches_hold_what_their_plan_costs() -> None:
+    steps = PrivacyEvent(noise_multiplier=6.0, sample_rate=0.2, count=17)
+    assert year_of(1, steps).committed(Rows(), cap=2.0) == epsilon([steps], 1e-6)
+    twice = replace(TRAINING, count=10)
+    assert year_of(2, TRAINING).committed(Rows(), cap=2.0) == epsilon([twice], 1e-6)
+
+
+def test_charges_of_studies_without_a_reservation_count_as_studies_of_their_own() -> None:
+    steps = replace(
+        RECORD,
+        mechanism=Mechanism.LOCAL_GAUSSIAN_STEPS,
+        noise_multiplier=6.0,
+        sample_rate=0.2,
+        releases=17,
+    )
+    charges = tuple(replace(steps, study_digest=bytes([number]) * 32) for number in range(3))
+    book = read_book(Books({}, charges))
+    plan = [PrivacyEvent(noise_multiplier=6.0, sample_rate=0.2, count=51)]
+    held = year_epsilon(plan, book.delta, cap=2.0, studies=3)
+    assert book.committed(Rows(), cap=2.0) == book.spent_on(Rows(), cap=2.0) == held

@@ -12,6 +12,7 @@ from fedmed.frontier.summary import (
     studies_a_year,
 )
 from fedmed.privacy.accounting import epsilon
+from fedmed.privacy.composition import filter_share
 from fedmed.types import PrivacyEvent
 from tests.frontier_rows import baseline, federated
 
@@ -71,3 +72,11 @@ def test_the_year_holds_as_many_studies_as_the_accounting_allows_and_no_more() -
     assert studies_a_year(events, delta, budget=0.1) == 0
     assert epsilon_of_studies(events, delta, studies=number) == spent(number)
     assert epsilon_of_studies(events, delta, studies=0) == 0
+
+
+def test_a_year_of_sampled_studies_holds_what_a_ledger_admits_one_after_the_other() -> None:
+    event = PrivacyEvent(noise_multiplier=6.0, sample_rate=0.2, count=17)
+    number = studies_a_year((event,), 1e-5, budget=2.0)
+    assert filter_share([event] * number, 1e-5, budget=2.0) <= 1
+    assert filter_share([event] * (number + 1), 1e-5, budget=2.0) > 1
+    assert epsilon_of_studies([event], 1e-5, studies=number) < 2.0

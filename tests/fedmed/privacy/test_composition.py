@@ -1,12 +1,14 @@
 """Persons at several nodes, and adaptive plans under a filter."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmed.errors import ConfigError
 from fedmed.privacy.accounting import epsilon
-from fedmed.privacy.composition import filter_admits, filter_order, home_epsilon
+from fedmed.privacy.composition import filter_order, filter_share, home_epsilon, year_epsilon
 from fedmed.types import PrivacyEvent
 
 DELTA = 1e-6
@@ -69,33 +71,61 @@ def test_no_homes_are_refused():
 @given(st.lists(st.floats(2.0, 200.0), min_size=1, max_size=60), st.sampled_from([0.5, 1.0, 4.0]))
 def test_what_a_filter_admits_one_after_the_other_stays_within_the_budget(multipliers, target):
     spent: list[PrivacyEvent] = []
-    order = filter_order(target, 1e-5)
     for value in multipliers:
         event = PrivacyEvent(noise_multiplier=value)
-        if filter_admits(spent, event, epsilon_target=target, delta=1e-5, order=order):
+        if filter_share([*spent, event], 1e-5, budget=target) <= 1:
             spent.append(event)
     assert epsilon(spent, 1e-5) <= target
 
 
+def admitted(event, *, cap):
+    """How many studies of one event each fit one after the other."""
+    events = [event]
+    while year_epsilon(events, 1e-5, cap=cap, studies=len(events)) <= cap:
+        events.append(event)
+    return len(events) - 1
+
+
 def test_a_filter_lets_a_good_part_of_the_budget_be_used():
-    event, spent, order = PrivacyEvent(noise_multiplier=20.0), [], filter_order(1.0, 1e-5)
-    while filter_admits(spent, event, epsilon_target=1.0, delta=1e-5, order=order):
-        spent.append(event)
-    assert 0.8 <= epsilon(spent, 1e-5) <= 1.0
+    event = PrivacyEvent(noise_multiplier=200.0, count=100)
+    count = next(n for n in range(1, 99) if filter_share([event] * n, 1e-5, budget=1.0) > 1) - 1
+    assert 0.8 <= epsilon([event] * count, 1e-5) <= 1.0
 
 
-def test_a_filter_counts_sampled_releases_too():
-    event, spent = PrivacyEvent(noise_multiplier=1.0, sample_rate=0.01, count=100), []
-    while filter_admits(spent, event, epsilon_target=3.0, delta=1e-5, order=6.0):
-        spent.append(event)
-    assert len(spent) >= 2
-    assert epsilon(spent, 1e-5) <= 3.0
+def test_full_batches_chosen_one_after_the_other_fill_the_cap_as_one_gaussian_does():
+    event = PrivacyEvent(noise_multiplier=45.0, count=42)
+    fit = admitted(event, cap=2.0)
+    assert epsilon([event] * fit, 1e-5) <= 2.0 < epsilon([event] * (fit + 1), 1e-5)
+    whole = PrivacyEvent(noise_multiplier=45.0, count=42 * fit)
+    assert epsilon([event] * fit, 1e-5) == epsilon([whole], 1e-5)
+
+
+@pytest.mark.slow
+def test_sampled_studies_chosen_one_after_the_other_pass_the_filter_as_well():
+    event = PrivacyEvent(noise_multiplier=6.0, sample_rate=0.2, count=17)
+    fit = admitted(event, cap=2.0)
+    assert fit >= 2
+    assert filter_share([event] * fit, 1e-5, budget=2.0) <= 1
+    assert epsilon([event] * (fit + 1), 1e-5) <= 2.0, "a plan fixed in advance could have had one more"
+
+
+def test_one_sampled_study_has_a_fixed_plan_and_needs_no_filter():
+    plan = PrivacyEvent(noise_multiplier=6.0, sample_rate=0.2, count=17)
+    alone = epsilon([plan], 1e-5)
+    assert filter_share([plan], 1e-5, budget=alone) > 1
+    assert year_epsilon([plan], 1e-5, cap=alone, studies=1) == alone
+    assert year_epsilon([], 1e-5, cap=1.0, studies=0) == 0
 
 
 def test_a_larger_budget_is_watched_at_a_smaller_order():
-    assert filter_order(0.1, 1e-5) > filter_order(1.0, 1e-5) > filter_order(8.0, 1e-5) > 1
+    assert filter_order(0.1) > filter_order(1.0) > filter_order(8.0) >= 2
 
 
-def test_an_order_of_one_watches_nothing_and_is_refused():
-    with pytest.raises(ConfigError, match="order must be > 1"):
-        filter_admits([], FULL[0], epsilon_target=1.0, delta=1e-5, order=1.0)
+def test_a_budget_too_small_for_its_order_holds_nothing_sampled():
+    plan = PrivacyEvent(noise_multiplier=1e6, sample_rate=0.5)
+    assert filter_share([plan], 1e-12, budget=1e-3) == math.inf
+
+
+def test_no_budget_is_refused():
+    with pytest.raises(ConfigError, match="epsilon must be > 0"):
+        filter_share(FULL, 1e-5, budget=0.0)
