@@ -81,6 +81,7 @@ class UnreadableSource:
     data_year = NOW.year
     fingerprint = bytes(32)
     person = "psn_no"
+    withheld = ""
 
     def __init__(self) -> None:
         self.reads = 0
