@@ -282,6 +282,9 @@ def doctor(
     authority: Annotated[
         Path | None, typer.Option(metavar="FILE", help="ca.crt that the front door is verified by.")
     ] = None,
+    courier: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The node's courier, if not in HOME/courier.")
+    ] = None,
     crypto: Annotated[bool, typer.Option("--crypto", help="Recompute the parameter sets' margins.")] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -304,6 +307,7 @@ def doctor(
             study=spec,
             front_door=front_door,
             authority=authority,
+            courier=None if courier is None else courier.absolute(),
             elapsed_s=lambda: time.monotonic() - began,
         )
     elif spec is not None:

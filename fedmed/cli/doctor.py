@@ -39,7 +39,8 @@ def examine(question: Question | None, *, front_door: str, authority: Path | Non
         if not is_home:
             raise ConfigError(
                 f"{question.home} is no home: it has neither node.toml nor coordinator.toml; "
-                "make one with fedmed node init or fedmed server init"
+                "make one with fedmed node init or fedmed server init. A courier's folder is looked at with "
+                "its home: fedmed doctor HOME --courier FOLDER"
             )
     elif front_door:
         yield from examine_door(front_door, authority, now=datetime.datetime.now(tz=datetime.UTC))

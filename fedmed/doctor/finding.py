@@ -61,6 +61,7 @@ class Question:
         front_door: ``host:port`` by which nodes reach the coordinator; empty where nobody said it.
         authority: Certificate that the front door is verified by; None where nobody named it.
         now: The time on this machine when this was made.
+        courier: A node's courier, where it does not lie in the home; None where it does, or there is none.
         elapsed_s: Tells the seconds since then: other examinations take a while.
     """
 
@@ -69,6 +70,7 @@ class Question:
     study: StudySpec | None = None
     front_door: str = ""
     authority: Path | None = None
+    courier: Path | None = None
     elapsed_s: Callable[[], float] = lambda: 0.0
 
     def __post_init__(self) -> None:

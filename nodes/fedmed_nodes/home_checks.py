@@ -65,6 +65,8 @@ def examine(question: Question) -> Iterator[Finding]:
     if not settings.ok:
         return
     node, policy = home.node(), home.policy()
+    if question.courier is not None:  # another user's folder: seen before this becomes the home's user
+        yield from _courier(home, question)
     user = tried("user", lambda: _user(home, node), why=_SETTINGS_WHY, mend=_chown(home, node.user))
     yield user
     if not user.ok:
@@ -78,8 +80,8 @@ def examine(question: Question) -> Iterator[Finding]:
         yield from _dataset(home, dataset, policy=policy)
     if question.study is not None:
         yield from _study(home, node, question.study, policy=policy)
-    yield from _front_door(home, question)
-    yield _bundles(home)
+    if question.courier is None:
+        yield from _courier(home, question)
 
 
 _RESTORE: Final = "look for a full or read-only disk; else put the latest backup of store/ back"
@@ -242,11 +244,18 @@ def _study(home: Home, node: NodeFile, study: StudySpec, *, policy: Policy) -> I
         yield well(name, f"{dataset.name} has its columns and enough people")
 
 
-def _front_door(home: Home, question: Question) -> Iterator[Finding]:
-    """The way to the coordinator, as the question or the home's courier names it."""
-    courier = Courier(home.path / COURIER)
+def _courier(home: Home, question: Question) -> Iterator[Finding]:
+    """The way to the coordinator, and what its bundles may do."""
+    courier = Courier(question.courier or home.path / COURIER)
+    is_there = question.courier is not None or (courier.path / COURIER_FILE).is_file()
+    yield from _front_door(courier if is_there else None, question)
+    yield _bundles(courier if is_there else None)
+
+
+def _front_door(courier: Courier | None, question: Question) -> Iterator[Finding]:
+    """The way to the coordinator, as the question or the courier names it."""
     address, authority = question.front_door, question.authority
-    if not address and (courier.path / COURIER_FILE).is_file():
+    if not address and courier is not None:
         ready = tried(
             "courier",
             lambda: courier.require_ready().front_door,
@@ -260,11 +269,10 @@ def _front_door(home: Home, question: Question) -> Iterator[Finding]:
         yield from examine_door(address, authority, now=question.present)
 
 
-def _bundles(home: Home) -> Finding:
+def _bundles(courier: Courier | None) -> Finding:
     """What a SuperNode without a list of trusted signers leaves open."""
-    courier = Courier(home.path / COURIER)
-    if (courier.path / COURIER_FILE).is_file():
-        with contextlib.suppress(ConfigError):
+    if courier is not None:
+        with contextlib.suppress(ConfigError, OSError):
             if courier.require_ready().trusted:
                 return well("app bundles", "the SuperNode starts only bundles that a trusted reviewer signed")
     return note(
@@ -273,5 +281,6 @@ def _bundles(home: Home) -> Finding:
         why="whoever controls the coordinator can start its own code as the SuperNode's user: it reaches no "
         "row, key or ledger of the custodian, but that user's files and network",
         mend="sign the coordinator's bundle with fedmed node review and name the list of reviewers as "
-        "trusted in courier.toml; give the SuperNode a user of its own",
+        "trusted in courier.toml; give the SuperNode a user of its own"
+        + ("" if courier else ". A courier that lies elsewhere is looked at with --courier FOLDER"),
     )

@@ -209,6 +209,24 @@ def test_the_front_door_is_found_by_the_courier(home: Path) -> None:
     assert "cannot be reached" in told["front door"].detail
 
 
+def test_a_courier_elsewhere_is_looked_at_when_it_is_named(home: Path) -> None:
+    folder = home.parent / "apart"
+    folder.mkdir(mode=0o700)
+    (folder / "trusted").write_bytes(b"")
+    text = (
+        f'version = 1\nfront_door = "127.0.0.1:{free_ports(1)[0]}"\nsocket = "{home}/run/custodian.sock"\n'
+        f'trusted = "{folder}/trusted"\n'
+    )
+    write(folder / "courier.toml", text.encode(), me())
+    write(folder / "ca.crt", b"no certificate", me())
+    unnamed = found(home)
+    assert "front door" not in unnamed
+    assert "--courier" in unnamed["app bundles"].mend
+    told = found(home, courier=folder)
+    assert "cannot be reached" in told["front door"].detail
+    assert told["app bundles"].level is Level.OK
+
+
 def test_it_changes_nothing(home: Path) -> None:
     def state() -> dict[str, tuple[int, bytes]]:
         files = [p for p in home.rglob("*") if p.is_file() and not p.name.endswith(("-wal", "-shm"))]
