@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -76,6 +76,8 @@ class ResultTable:
             for exact sums of a value; ``probability`` for quantiles; for monthly totals with a warning
             ``expected``, ``band_low``, ``band_high``, ``cusum_above``, ``cusum_below`` and ``alarm`` (1 up,
             -1 down, 0 none).
+        rule: Of monthly totals with a warning, how it was declared, by the names of `WarningTable`; empty
+            otherwise.
     """
 
     name: str
@@ -86,6 +88,7 @@ class ResultTable:
     levels: Mapping[str, tuple[str, ...]]
     by: Mapping[str, tuple[str, ...]]
     columns: Mapping[str, tuple[Cell, ...]]
+    rule: Mapping[str, int | float] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -103,6 +106,7 @@ class ResultTable:
             "levels": {axis: list(levels) for axis, levels in self.levels.items()},
             "by": {axis: list(levels) for axis, levels in self.by.items()},
             "columns": {name: list(values) for name, values in self.columns.items()},
+            "rule": dict(self.rule),
         }
 
 
@@ -137,6 +141,7 @@ def _cell_table(opened: OpenedStatistic) -> ResultTable:
         levels={axis.title: axis.labels for axis in axes},
         by=_by(axes),
         columns=columns,
+        rule={} if entry.warning is None else entry.warning.model_dump(),
     )
 
 
@@ -270,14 +275,20 @@ def _noisy_sum(opened: OpenedStatistic) -> Estimates:
 
 
 def _noisy_mean(opened: OpenedStatistic) -> Estimates:
-    """Totals over rows with their noise."""
+    """Totals over rows with their noise, inside the bounds of the values; none where it leaves all of them.
+
+    Values beyond their bounds counted as the bound, so the mean without noise lies inside, and an interval
+    loses nothing with what it has outside.
+    """
+    value = _value(opened.entry)
+    low, high = (units / 10**value.decimals for units in value.units)
     found = ratio(
         opened.sums[Moment.TOTAL],
         opened.sums[Moment.ROWS],
         numerator_noise=opened.noise[Moment.TOTAL],
         denominator_noise=opened.noise[Moment.ROWS],
     )
-    return found.scaled(1 / 10 ** _value(opened.entry).decimals, shift=opened.shift)
+    return found.scaled(1 / 10**value.decimals, shift=opened.shift).inside(low, high)
 
 
 def _noisy_variance(opened: OpenedStatistic) -> Estimates:

@@ -69,15 +69,17 @@ class WarningTable(Table):
 
     Attributes:
         baseline_months: First months that the line is drawn through (>= 3).
-        trend: Whether the line may rise or fall; otherwise it is their mean.
+        trend: Whether the line may rise or fall; otherwise it is their mean. A rising line needs a baseline
+            of years: beyond one year it hardly knows where to go.
         allowance: Departures up to so many standard deviations are not added up (the CUSUM's k).
-        limit: A sum of departures above so many standard deviations is an alarm (its h).
+        limit: A sum of departures above so many standard deviations is an alarm (its h), and starts again.
+            The defaults warn by chance in 1 of 100 years (`fedmed.analytics.statistics.early_warning`).
     """
 
     baseline_months: Annotated[int, Field(ge=3, le=600)] = 12
-    trend: bool = True
-    allowance: Positive = 0.5
-    limit: Positive = 5.0
+    trend: bool = False
+    allowance: Positive = 1.0
+    limit: Positive = 6.0
 
 
 class StatisticTable(Table):

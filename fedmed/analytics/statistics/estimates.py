@@ -43,6 +43,22 @@ class Estimates:
             high=(self.high + shift) * factor,
         )
 
+    def inside(self, low: float, high: float) -> Estimates:
+        """The same of a number that is known to lie from ``low`` to ``high``.
+
+        Returns:
+            Estimates and intervals cut at both; NaN where the interval held all from ``low`` to ``high`` or
+            nothing of it: the noise hides the number. The standard error stays that before the cut.
+        """
+        holds_all = (self.low <= low) & (self.high >= high)
+        told = ~holds_all & (self.low <= high) & (self.high >= low)
+        cut = (self.value, self.std_error, self.low, self.high)
+        limits = ((low, high), (-np.inf, np.inf), (low, high), (low, high))
+        value, error, below, above = (
+            np.where(told, np.clip(each, *ends), np.nan) for each, ends in zip(cut, limits, strict=True)
+        )
+        return Estimates(value=value, std_error=error, low=below, high=above)
+
 
 def noisy(sums: FloatArray, noise: float) -> Estimates:
     """Sums as they are.

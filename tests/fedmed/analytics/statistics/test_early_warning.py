@@ -32,7 +32,7 @@ MONTGOMERY = np.array(
 
 
 def test_the_cusum_is_the_textbooks() -> None:
-    found = cusum(MONTGOMERY - 10, allowance=0.5)
+    found = cusum(MONTGOMERY - 10, allowance=0.5, limit=5.0)
     assert found[[3, 4, 27, 28]] == pytest.approx([1.16, 2.82, 4.47, 5.28], abs=1e-9)
     assert int(np.argmax(found > 5)) == 28
 
@@ -41,10 +41,26 @@ def test_a_change_raises_an_alarm_in_its_direction_and_the_baseline_none() -> No
     months = 100 + 2.0 * np.arange(30) + np.tile([1.0, -1.0], 15)
     for change in (8.0, -8.0):
         changed = months + np.where(np.arange(30) >= 20, change, 0.0)
-        found = watch(changed, Rule())
+        found = watch(changed, Rule(trend=True))
         assert not found.alarm[:20].any()
-        assert found.alarm[-1] == np.sign(change)
-    assert not watch(months, Rule()).alarm.any()
+        assert set(found.alarm[20:]) == {0.0, np.sign(change)}
+    assert not watch(months, Rule(trend=True)).alarm.any()
+
+
+def test_a_change_that_is_over_raises_no_alarm_after_its_own() -> None:
+    months = 100 + np.tile([1.0, -1.0], 12)
+    months[12] += 40
+    found = watch(months, Rule(allowance=0.5, limit=5.0))
+    assert np.flatnonzero(found.alarm).tolist() == [12]
+    assert found.above[12] > 5
+    assert found.above[13:].max() < 1
+
+
+def test_months_without_a_change_rarely_raise_an_alarm() -> None:
+    draw = np.random.default_rng(7)
+    alarms = [bool(watch(draw.normal(size=24), Rule()).alarm.any()) for _ in range(600)]
+    # 1 of 100 years; 600 vary by 0.004, and the seed is fixed.
+    assert sum(alarms) / 600 <= 0.03
 
 
 def test_a_level_is_the_mean_of_the_first_months() -> None:
@@ -58,7 +74,7 @@ def test_the_band_holds_the_next_month_with_95_percent() -> None:
     draw, inside = np.random.default_rng(5), 0
     for _ in range(1500):
         months = 50 + 0.7 * np.arange(16) + draw.normal(size=16)
-        found = watch(months, Rule())
+        found = watch(months, Rule(trend=True))
         inside += bool(found.low[13] <= months[13] <= found.high[13])
     # 1,500 runs vary by 0.0056; five standard deviations leave a chance of 6e-7, and the seed is fixed.
     assert inside / 1500 == pytest.approx(0.95, abs=0.028)
@@ -67,7 +83,7 @@ def test_the_band_holds_the_next_month_with_95_percent() -> None:
 def test_noise_never_looks_like_a_change() -> None:
     months = np.array([10.0, 10, 10, 10, 16, 16, 16])
     rule = Rule(baseline_months=4, trend=False)
-    assert watch(months, rule).alarm[-1] == 1, "the baseline lies on its line"
+    assert watch(months, rule).alarm.any(), "the baseline lies on its line"
     assert not watch(months, rule, noise=10.0).alarm.any()
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmed.analytics.statistics.estimates import noisy, quantiles, ratio, variance
+from fedmed.analytics.statistics.estimates import Estimates, noisy, quantiles, ratio, variance
 from tests.examples import at_most
 
 RUNS = 4000
@@ -30,6 +30,18 @@ def test_a_drowned_denominator_gives_no_ratio() -> None:
     found = ratio(np.full(3, 5.0), np.array([1.0, -50.0, 50.0]), numerator_noise=1, denominator_noise=1)
     assert np.isnan(found.value).tolist() == [True, True, False]
     assert np.isnan(found.low).tolist() == [True, True, False]
+
+
+def test_a_number_known_to_lie_between_bounds_is_cut_at_them_or_hidden() -> None:
+    """Cut below, cut above, inside; all of the range, nothing of it."""
+    low, high = np.array([-50.0, 60, 20, -50, 110]), np.array([50.0, 150, 40, 150, 120])
+    value = np.array([-5.0, 105, 30, 50, 115])
+    found = Estimates(value=value, std_error=np.ones(5), low=low, high=high).inside(0, 100)
+    assert found.value[:3].tolist() == [0, 100, 30]
+    assert found.low[:3].tolist() == [0, 60, 20]
+    assert found.high[:3].tolist() == [50, 100, 40]
+    for each in (found.value, found.std_error, found.low, found.high):
+        assert np.isnan(each).tolist() == [False, False, False, True, True]
 
 
 def test_a_variance_is_that_of_the_rows_and_its_interval_covers_it() -> None:
