@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fedmed.report.answers.answer import Answer, Document, Field, Figure, TidyTable, Value
@@ -18,7 +18,7 @@ MOST_ACROSS = 9
 """Levels of a last axis up to which a page sets them side by side."""
 
 _HEADINGS = {
-    "probability": "Quantile",
+    "probability": "Probability",
     "std_error": "Std. error",
     "conf_low": "95 % from",
     "conf_high": "to",
@@ -61,7 +61,12 @@ def statistics_answer(document: Document) -> Answer:
     words = words_of(document)
     # Amounts are said in their unit; a column that nobody knows stands for its own.
     found = tuple(
-        {**one, "unit": words.unit(one["unit"]), "is_count": one["unit"] in ("persons", "rows")}
+        {
+            **one,
+            "unit": words.unit(one["unit"]),
+            "is_count": one["unit"] in ("persons", "rows"),
+            "is_noisy": not document["privacy"]["exact"] and "std_error" in one["columns"],
+        }
         for one in document["result"]["statistics"]
     )
     figures: list[Figure] = []
@@ -100,14 +105,20 @@ def _table(one: Document, words: Words) -> TidyTable:
     ]
     order = [name for name in columns if name == "probability"]
     order += ["estimate", *(name for name in columns if name not in ("probability", "estimate"))]
+    headings, hidden = {**_HEADINGS, "estimate": unit}, set(_ONLY_IN_FILES)
+    if one["interval"] == "grid":
+        headings |= {"conf_low": f"{unit}: step from"}
+        hidden.add("estimate")
+    if one["is_count"] and one["unit"] == "persons":
+        hidden.add("persons")
     for name in order:
         fields.append(
             Field(
                 name=name,
-                heading=unit if name == "estimate" else _HEADINGS.get(name, name),
+                heading=headings.get(name, name),
                 unit=unit if name not in _WHOLE and name != "probability" else "",
-                decimals=0 if name in _WHOLE else 2 if name == "probability" else digits,
-                shown=name not in _ONLY_IN_FILES,
+                decimals=0 if name in _WHOLE else digits,
+                shown=name not in hidden,
                 is_brief=name not in _ONLY_ON_PAGES,
             )
         )
@@ -138,7 +149,7 @@ def _lead(one: Document, words: Words) -> str:
     by = f"By {axes}. " if axes else ""
     what = {
         "noise": "The interval says where the number without noise lies, with 95 %.",
-        "grid": "The interval is the step of the declared grid that holds the quantile.",
+        "grid": "The quantile lies in this step of the declared grid; in files the estimate is its middle.",
         "sampling": "The 95 % interval holds the rate's own variation, and the noise if there is any.",
         "none": "Exact.",
     }[one["interval"]]
@@ -146,11 +157,32 @@ def _lead(one: Document, words: Words) -> str:
     return f"{by}{unit}. {what}"
 
 
-def _cells(one: Document) -> list[tuple[tuple[str, ...], float]]:
-    """Levels and estimate of every shown cell of declared levels."""
-    levels = zip(*one["by"].values(), strict=True) if one["by"] else iter([()] * len(_estimates(one)))
-    pairs = zip(levels, _estimates(one), strict=True)
-    return [(cell, value) for cell, value in pairs if value is not None and OTHERS not in cell]
+def _cells(one: Document) -> list[tuple[tuple[str, ...], int]]:
+    """Levels and row of every cell for a headline, from the lowest to the highest.
+
+    These are cells of declared levels that may be shown, of quantiles those of the most central probability,
+    and with noise those that it leaves apart from zero.
+    """
+    columns, values = one["columns"], _estimates(one)
+    levels = zip(*one["by"].values(), strict=True) if one["by"] else iter([()] * len(values))
+    ends = [columns.get(name, values) for name in ("conf_low", "conf_high")]
+    probabilities = columns.get("probability", [0.5] * len(values))
+    central = _central(probabilities)
+    rows = zip(levels, values, *ends, probabilities, strict=True)
+    found = [
+        (value, cell, place)
+        for place, (cell, value, low, high, probability) in enumerate(rows)
+        if value is not None
+        and OTHERS not in cell
+        and probability == central
+        and not (one["is_noisy"] and low <= 0 <= high)
+    ]
+    return [(cell, place) for _, cell, place in sorted(found, key=lambda each: each[0])]
+
+
+def _central(probabilities: Iterable[float]) -> float:
+    """The probability nearest to one half."""
+    return min(probabilities, key=lambda p: abs(p - 0.5))
 
 
 def _estimates(one: Document) -> list[float | None]:
@@ -166,32 +198,31 @@ def _title(one: Document) -> str:
 
 
 def _finding(found: tuple[Document, ...], words: Words) -> str:
-    """The first statistic's highest and lowest cell, in words."""
+    """The first statistic's highest and lowest cell, in words; of noisy ones what noise does not hide."""
     one = found[0]
     cells = _cells(one)
     name = _title(one)
+    if "probability" in one["columns"]:
+        name = f"{name} at {_central(one['columns']['probability'])!r}"
     if not cells:
-        return f"{name}: no cell may be shown."
-    cells.sort(key=lambda pair: pair[1])
+        is_shown = any(value is not None for value in _estimates(one))
+        return f"{name}: {'noise hides every cell' if is_shown else 'no cell may be shown'}."
     if len(cells) == 1:
         return f"{name}: {_said(one, cells[0], words)}."
     low, high = _said(one, cells[0], words), _said(one, cells[-1], words)
     return f"{name} by {' and '.join(words.inside(axis) for axis in one['by'])}: from {low} to {high}."
 
 
-def _said(one: Document, cell: tuple[tuple[str, ...], float], words: Words) -> str:
-    """A cell's figure with its unit, and behind it which cell it is."""
-    levels, value = cell
-    figure = _figure(value, Field(name="estimate", heading="", decimals=_decimals(one)))
+def _said(one: Document, cell: tuple[tuple[str, ...], int], words: Words) -> str:
+    """A cell's figure with its unit, and behind it which cell it is; of a grid the step."""
+    (levels, place), columns = cell, one["columns"]
+    is_step, digits = one["interval"] == "grid", _decimals(one)
+    ends = ("conf_low", "conf_high") if is_step else ("estimate",)
+    figure = "–".join(f"{columns[name][place]:,.{digits}f}".replace("-", "−") for name in ends)
     unit = "" if one["unit"] == "1" else f" {one['unit']}"
     pairs = zip(one["by"], levels, strict=True)
     where = ", ".join(f"{words.inside(axis)} {words.level(axis, level)}" for axis, level in pairs)
     return f"{figure}{unit} ({where})" if where else f"{figure}{unit}"
-
-
-def _figure(value: float, field: Field) -> str:
-    """A figure in a sentence."""
-    return f"{value:,.{field.decimals}f}".replace("-", "−")
 
 
 def _flow(one: Document, words: Words) -> Figure:
@@ -236,6 +267,8 @@ def _series(one: Document, words: Words) -> Iterator[Figure]:
                 value=columns["estimate"][p],
                 low=columns.get("band_low", {p: None})[p],
                 high=columns.get("band_high", {p: None})[p],
+                above=columns.get("cusum_above", {p: None})[p],
+                below=columns.get("cusum_below", {p: None})[p],
                 is_alarm=bool(columns.get("alarm", {p: 0})[p]),
             )
             for p in places
@@ -243,18 +276,32 @@ def _series(one: Document, words: Words) -> Iterator[Figure]:
         named = ", ".join(words.level(axis, level) for axis, level in zip(one["by"], key, strict=False))
         alarms = [month.name for month in months if month.is_alarm]
         said = f"Warned of: {', '.join(alarms)}." if alarms else "No month warned of."
+        hint = f"{_rule_text(one, months)} {said}" if "band_low" in columns else "What came, month by month."
         yield Figure(
             heading=f"{_title(one)} by {words.inside(axis)}{f': {named}' if named else ''}",
-            hint=f"Grey: the band of the declared rule; diamond: a month that it warns of. {said}"
-            if "band_low" in columns
-            else "Line: what came, month by month.",
+            hint=hint,
             plot=month_plot(
                 months,
                 name=f"months-{one['name']}-{number}",
                 axis=_unit_text(one),
                 description=f"Monthly {one['name']}. {said}",
+                limit=one.get("rule", {}).get("limit"),
             ),
         )
+
+
+def _rule_text(one: Document, months: tuple[Month, ...]) -> str:
+    """What the picture of a warning shows; a result of an older version does not say its rule."""
+    rule = one.get("rule") or None
+    band = "Grey: where a month by itself lies with 95 %; being outside is no alarm."
+    if rule is None:
+        return f"{band} Diamond: a month that the declared rule warns of."
+    since = months[rule["baseline_months"]].name
+    return (
+        f"{band} Below: departures from the expected line, in standard deviations of a month, as far as they "
+        f"exceed {rule['allowance']:g}, added up since {since}. A sum beyond {rule['limit']:g} (dashed) is "
+        "an alarm (diamond) and starts again at zero."
+    )
 
 
 def _tiles(found: tuple[Document, ...], result: Document, words: Words) -> Iterator[tuple[str, str, str]]:
@@ -289,6 +336,6 @@ def _notes(found: tuple[Document, ...], document: Document) -> Iterator[str]:
     )
     if any(one["kind"] == "monthly" for one in found):
         yield (
-            "The band and its alarms follow the rule that the study declared before it ran. The rule adds up "
-            "departures, so a month inside the band is warned of while the sum stays high."
+            "A warning follows the rule that the study declared before it ran. It adds up departures, so a "
+            "month inside the band may take the sum past its limit, and one outside need not."
         )

@@ -25,6 +25,8 @@ def value_text(value: Value, field: Field) -> str:
         return field.words.get(value, value)
     if field.name == "p_value":
         return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+    if field.name == "probability":
+        return repr(float(value))
     if field.name == "alarm":
         return "above" if value > 0 else "below" if value < 0 else ""
     text = f"{value:,.3g}" if field.decimals is None else f"{value:,.{field.decimals}f}"

@@ -9,6 +9,7 @@ from fedmed.analytics.noisy_newton import HIDDEN, SAFE
 from fedmed.errors import ConfigError
 from fedmed.report.answers.by_kind import READERS, answer_of
 from fedmed.report.answers.regression import HIDDEN_STRENGTH, SAFE_STRENGTH
+from fedmed.report.answers.tables import table_section
 from fedmed.types import StudyKind
 
 Make = Callable[..., dict[str, Any]]
@@ -107,6 +108,80 @@ def test_a_statistic_says_its_extremes_and_its_alarms(make_document: Make) -> No
     )
     assert [figure.plot.name for figure in answer.figures] == ["flow-stays", "months-fund-0"]
     assert "Warned of: 2024-04." in answer.figures[1].hint
+
+
+def quantiles(document: dict[str, Any]) -> None:
+    """The first statistic as exact quantiles of a grid of 10 yuan."""
+    one = document["result"]["statistics"][0]
+    levels = ["I", "J<", "others"]
+    lows = [None if step is None else 10.0 * step for step in (3, 90, 0, 80, None, None)]
+    one |= {"kind": "quantile", "interval": "grid", "name": "cost", "levels": {"chapter": levels}}
+    one["by"] = {"chapter": [level for level in levels for _ in range(2)]}
+    one["columns"] = {
+        "probability": [0.5, 0.996] * 3,
+        "estimate": [None if low is None else low + 5 for low in lows],
+        "conf_low": lows,
+        "conf_high": [None if low is None else low + 10 for low in lows],
+        "persons": [40] * 6,
+    }
+
+
+def test_an_exact_quantile_is_the_step_that_holds_it(make_document: Make) -> None:
+    answer = answer_of(make_document("statistics", change=quantiles))
+    section = table_section(answer.tables[0])
+    assert section.columns == ("chapter", "Probability", "yuan: step from", "to", "Persons")
+    assert [cell.text for cell in section.rows[1]] == ["I", "0.996", "900.00", "910.00", "40"]
+    assert answer.finding == (
+        "Cost (quantiles) at 0.5 by chapter: from 0.00–10.00 yuan (chapter J<) to 30.00–40.00 yuan "
+        "(chapter I)."
+    )
+    assert answer.tables[0].column("estimate")[0] == 35.0, "files hold the middle"
+
+
+def noisy_means(*intervals: tuple[float, float] | None) -> Callable[[dict[str, Any]], None]:
+    """The first statistic with these intervals of noise, in its first cells."""
+
+    def change(document: dict[str, Any]) -> None:
+        columns = document["result"]["statistics"][0]["columns"]
+        each = [*intervals, *[None] * (9 - len(intervals))]
+        columns["conf_low"], columns["conf_high"] = (
+            [None if ends is None else ends[side] for ends in each] for side in (0, 1)
+        )
+        columns["estimate"] = [None if ends is None else sum(ends) / 2 for ends in each]
+
+    return change
+
+
+def test_a_headline_names_no_number_that_noise_hides(make_document: Make) -> None:
+    change = noisy_means((0.0, 164_000.0), (7000.0, 9000.0), None, (5000.0, 5200.0))
+    finding = answer_of(make_document("statistics", exact=False, change=change)).finding
+    assert "from 5,100.00 yuan" in finding
+    assert "to 8,000.00 yuan" in finding
+    change = noisy_means((0.0, 164_000.0))
+    finding = answer_of(make_document("statistics", exact=False, change=change)).finding
+    assert finding == "Mean cost: noise hides every cell."
+
+
+def test_counted_persons_stand_once_in_a_table(make_document: Make) -> None:
+    def change(document: dict[str, Any]) -> None:
+        one = document["result"]["statistics"][1]
+        one |= {"unit": "persons", "kind": "count", "levels": {"home": ["31"]}, "by": {"home": ["31"]}}
+        one["columns"] = {"estimate": [900], "persons": [900]}
+
+    table = answer_of(make_document("statistics", change=change)).tables[1]
+    assert table_section(table).columns == ("home", "Persons")
+
+
+def test_a_warning_says_which_rule_raises_it(make_document: Make) -> None:
+    def change(document: dict[str, Any]) -> None:
+        one = document["result"]["statistics"][2]
+        one["rule"] = {"baseline_months": 2, "trend": False, "allowance": 1.0, "limit": 6.0}
+        one["columns"] |= {"cusum_above": [0.0, 0.0, 0.1, 7.0, None], "cusum_below": [0.0] * 4 + [None]}
+
+    hint = answer_of(make_document("statistics", change=change)).figures[1].hint
+    assert "outside is no alarm" in hint
+    assert "exceed 1, added up since 2024-03. A sum beyond 6 (dashed)" in hint
+    assert hint.endswith("Warned of: 2024-04.")
 
 
 def test_blanks_are_explained_and_a_result_without_them_says_so(make_document: Make) -> None:

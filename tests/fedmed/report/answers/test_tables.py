@@ -16,6 +16,8 @@ def test_values_are_written_by_their_column() -> None:
     assert value_text(None, field) == ""
     assert value_text(-1234.5, field) == "−1,234.50"
     assert value_text(1e-9, Field(name="p_value", heading="p")) == "< 0.0001"
+    probability = Field(name="probability", heading="Probability", decimals=2)
+    assert [value_text(p, probability) for p in (0.995, 0.996, 0.5)] == ["0.995", "0.996", "0.5"]
 
 
 def test_two_axes_stand_side_by_side_with_persons_or_intervals(make_document: Make) -> None:
