@@ -22,7 +22,7 @@ from fedmed import wire
 from fedmed.aggregation.contract import Opening
 from fedmed.aggregation.encoding import encode
 from fedmed.crypto.identity import Identity
-from fedmed.errors import FedMedError, IntegrityError, MessageMalformed, RestoredFromBackup, StudyRefused
+from fedmed.errors import FedMedError, IntegrityError, MessageMalformed, RestoredFromBackup
 from fedmed.governance.audit_chain import AuditKind
 from fedmed.governance.policy import Grades, Policy
 from fedmed.messages import NO_EPOCH, Answer, Header, OpeningRequest, Roster
@@ -42,6 +42,7 @@ from fedmed_nodes.contributors import Contributors
 from fedmed_nodes.inputs import check_end, check_inputs, read_inputs
 from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.parts import pack_parts, unpack_parts
+from fedmed_nodes.refusals import refusal_words, refused_study
 from fedmed_nodes.rollback import proves_rollback
 from fedmed_nodes.sources import RowSource
 from fedmed_nodes.stores import CustodianStore, SecretStore
@@ -160,21 +161,21 @@ class Custodian:
             try:
                 reply = Reply(parts=handlers[kind](parts))
             except FedMedError as refusal:
-                self._record_refusal(kind, refusal)
+                self._record_refusal(kind, parts, refusal)
                 return Reply(code=refusal.code)
             except Exception:  # an unexpected text could carry a patient's value: only the code leaves
-                self._record_refusal(kind, FedMedError())
+                self._record_refusal(kind, parts, FedMedError())
                 return Reply(code=FedMedError.code)
         if kind in (PhaseKind.CONTRIBUTE, PhaseKind.OPEN):
             self._effects.clock.wait_for_tick(self._settings.response_tick_s)
         return reply
 
-    def _record_refusal(self, kind: PhaseKind, refusal: FedMedError) -> None:
-        """One audit entry for a refusal, with the policy's rule; a store that cannot write hides no code."""
-        rule = refusal.rule if isinstance(refusal, StudyRefused) else ""
-        detail = f"{kind.value}: rule {rule}" if rule else kind.value
+    def _record_refusal(self, kind: PhaseKind, parts: Sequence[bytes], refusal: FedMedError) -> None:
+        """One audit entry for a refusal, with study and rule; a store that cannot write hides no code."""
         with contextlib.suppress(Exception):  # whatever the store raises, its text stays here
-            self._logbook.write(AuditKind.REFUSED, code=refusal.code, detail=detail)
+            study = refused_study(kind, parts, self._seat.roster.coordinator)
+            words = refusal_words(kind, parts, refusal)
+            self._logbook.write(AuditKind.REFUSED, study=study, code=refusal.code, detail=words)
 
     # --- Ceremony, proposal, nonce ---------------------------------------------------------------------
 

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from cryptography import x509
 
-from fedmed.errors import CustodianUnreachable
+from fedmed.errors import ApprovalPending, CustodianUnreachable
 from fedmed.governance.audit_chain import AuditEntry, AuditKind
+from fedmed.protocol.steps import PhaseKind
 from fedmed.socket_messages import Budget, StudyBudget, StudyStanding
 from fedmed.supervision.processes import is_there
 from fedmed_nodes.courier import Courier
@@ -25,6 +26,7 @@ WANTED: Final = ("relay", "supernode", "superexec")
 _PATIENCE_S, _ANSWERS_WITHIN_S = 3.0, 30.0
 _DOOR_S: Final = 5.0
 _SOON_DAYS: Final = 30
+_REFUSALS: Final = 3
 # Entries of the first version do not say of how many.
 _ROUND: Final = re.compile(r"plan of round (\d+)(?: of (\d+))?")
 
@@ -122,6 +124,7 @@ def custodian_document(path: Path) -> Document:
         "datasets": datasets_document(view),
         "withheld": {one.name: one.withheld for one in card.datasets if one.withheld},
         "studies": [study_document(study, entries) for study in view.studies],
+        "refused": refused_document(entries),
         "last_entry_at": None if last is None else last.event.at,
         "audit": None if last is None else {"counter": last.counter, "head": last.head.hex()},
     }
@@ -137,6 +140,36 @@ def datasets_document(view: Budget) -> list[Document]:
             "left_epsilon": d.left_epsilon,
         }
         for d in view.datasets
+    ]
+
+
+def refused_document(entries: Sequence[AuditEntry]) -> list[Document]:
+    """The last proposals that this node refused, the newest last, each study once.
+
+    Args:
+        entries: The audit chain, in order.
+
+    Returns:
+        Study, code, rule and when, of at most `_REFUSALS`; without those that were accepted later on or wait
+        for the operator.
+    """
+    found: dict[str, AuditEntry] = {}
+    for entry in entries:
+        event = entry.event
+        if not event.study:
+            continue
+        found.pop(event.study, None)
+        proposed = event.detail.startswith(PhaseKind.PROPOSE.value)
+        if event.kind is AuditKind.REFUSED and proposed and event.code != ApprovalPending.code:
+            found[event.study] = entry
+    return [
+        {
+            "study": study,
+            "code": entry.event.code,
+            "why": entry.event.detail.removeprefix(f"{PhaseKind.PROPOSE.value}: "),
+            "at": entry.event.at,
+        }
+        for study, entry in list(found.items())[-_REFUSALS:]
     ]
 
 
@@ -258,6 +291,9 @@ def _custodian_lines(told: Mapping[str, Any]) -> list[str]:
         spent = f"epsilon {s['spent_epsilon']:.3f} of {s['reserved_epsilon']:.3f} spent"
         lines.append(f"study       {s['id']}: {s['state']}{where}, {spent}")
         lines.append(f"            {s['study']}")
+    for refused in told["refused"]:
+        lines.append(f"refused     {refused['at']} {refused['code']}: {refused['why']}")
+        lines.append(f"            {refused['study']}")
     if not told["studies"]:
         lines.append("study       none was proposed")
     if told["audit"]:

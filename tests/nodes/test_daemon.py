@@ -120,7 +120,7 @@ def test_a_dataset_below_the_gate_is_withheld_alone_and_everybody_is_told(folder
         assert not client.answer(PhaseKind.PROPOSE, (proposal(roster_digest)[0],)).is_refusal
         details = [AuditEntry.from_bytes(data).event.detail for data in client.audit()]
         assert details[0].endswith("not served by quality_gate: low")
-        assert "query.propose: rule quality_gate" in details
+        assert any(detail.startswith(f"query.propose: rule quality_gate: {cause}") for detail in details)
         client.close()
         status = fedmed("node", "status", home / "run" / "custodian.sock").stdout
         assert f"!! dataset low is not served: quality_gate: {cause}" in status

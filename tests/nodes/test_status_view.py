@@ -79,7 +79,14 @@ def test_a_studys_state_follows_from_budget_and_audit_log(
 def test_the_line_of_a_running_study_says_which_round_of_how_many(detail: str, where: str) -> None:
     entries = [ACCEPTED, entry(2, AuditKind.ACCEPTED, detail), OPENED]
     studies = [study_document(budget(StudyStanding.RESERVED), entries)]
-    custodian = {"answers": True, "node": "n", "roster_digest": "", "datasets": [], "audit": None}
+    custodian = {
+        "answers": True,
+        "node": "n",
+        "roster_digest": "",
+        "datasets": [],
+        "audit": None,
+        "refused": [],
+    }
     lines = status_lines({"custodian": {**custodian, "studies": studies}, "faults": []})
     assert f"study       s: running, {where} sums opened here" in lines
 
@@ -93,7 +100,14 @@ def test_another_studys_entries_say_nothing_of_this_one() -> None:
 
 
 def test_a_node_where_a_study_waits_says_what_to_run_and_not_that_all_is_well() -> None:
-    custodian = {"answers": True, "node": "n", "roster_digest": "", "datasets": [], "audit": None}
+    custodian = {
+        "answers": True,
+        "node": "n",
+        "roster_digest": "",
+        "datasets": [],
+        "audit": None,
+        "refused": [],
+    }
     for standing, last in (
         (StudyStanding.WAITING, f">> study s waits for you: fedmed node approve HOME {STUDY.hex()}"),
         (StudyStanding.RESERVED, "all well"),
