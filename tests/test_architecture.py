@@ -27,7 +27,7 @@ ARROWS: Mapping[str, frozenset[str]] = {
     "types": frozenset({"errors"}),
     "privacy": VALUES,
     "crypto": VALUES,
-    "data": VALUES,
+    "data": VALUES | {"study_faults"},
     "models": ROOMS_BELOW_MODELS,
     "aggregation": ROOMS_BELOW_MODELS | {"models"},
     "training": ROOMS_BELOW_MODELS | {"models"},

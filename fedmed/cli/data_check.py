@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from fedmed.cli.quality_page import ZH, count_text, finding, place, quality_sheet, rate_text, score_text
-from fedmed.cli.quality_settings import load_quality_settings
 from fedmed.data.nhsa.gate import check_folder
 from fedmed.data.nhsa.results import QualityReport, State, quality_document
 from fedmed.data.nhsa.rules import rule_kinds
 from fedmed.data.nhsa.settings import QualitySettings
+from fedmed.data.nhsa.settings_file import load_quality_settings
 from fedmed.errors import ConfigError
 from fedmed.report.sheet import render_sheet
 

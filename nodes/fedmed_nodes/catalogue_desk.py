@@ -133,6 +133,7 @@ def _dataset(home: Home, dataset: DatasetTable, policy: Policy) -> CatalogueData
         columns=tuple(columns),
         tables={} if dataset.claims is None else _bands(home.path / dataset.claims, dataset),
         refusal=quality_refusal(dataset.quality, policy.quality_gate) if dataset.fingerprint else "",
+        own_rules=dataset.quality_settings is not None,
     )
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from fedmed.data.duckdb_files import Engine, column_types, open_engine, own_words, quoted
 from fedmed.data.feature_sets.derive import DerivedTable, derive, open_derived, parts_for
 from fedmed.data.feature_sets.recipe import Recipe
-from fedmed.data.nhsa.folder import find_tables
+from fedmed.data.nhsa.folder import FoundTable, OpenFolder, find_tables
 from fedmed.data.nhsa.queries import columns_of, typed_view
 from fedmed.data.nhsa.schema import schema
 from fedmed.errors import DataContractError
@@ -90,16 +90,31 @@ class ClaimTables:
             open_tables(self.connection_file, self.schema, tuple(sorted(needs))) as tables,
             open_engine((), memory_mib=self.memory_mib, threads=self.threads) as engine,
         ):
-            rows = [_copied(engine, name, tables[name], needs[name]) for name in tables]
-            present = {name: columns for name, (columns, _) in zip(tables, rows, strict=True)}
-            parts = parts_for(max(count for _, count in rows), self.memory_mib)
+            found = {name: _copied(engine, name, tables[name], needs[name]) for name in tables}
+            parts = parts_for(max(table.rows for table in found.values()), self.memory_mib)
+            present = {name: table.columns for name, table in found.items()}
             yield derive(engine, self.derivation, present=present, parts=parts)
 
+    @contextmanager
+    def opened(self) -> Iterator[OpenFolder]:
+        """The tables that the set reads, whole, as `fedmed.data.nhsa.gate.check_opened` takes them.
 
-def _copied(
-    engine: Engine, name: str, table: PostgresSnapshot, needed: frozenset[str]
-) -> tuple[frozenset[str], int]:
-    """Copy what is needed of a table, and make its typed view; its columns and its number of rows."""
+        All columns that the schema knows are copied into the engine's memory: several times what deriving
+        needs. Errors as `snapshot`; `StoreFailed` also where ``memory_mib`` is too small.
+        """
+        needs = self.derivation.needs
+        names = tuple(name for name in schema().names if name in needs)
+        with (
+            open_tables(self.connection_file, self.schema, names) as tables,
+            open_engine((), memory_mib=self.memory_mib, threads=self.threads) as engine,
+        ):
+            whole = {name: frozenset(c.name for c in schema().table(name).columns) for name in names}
+            found = {name: _copied(engine, name, tables[name], whole[name]) for name in names}
+            yield OpenFolder(tables=found, engine=engine)
+
+
+def _copied(engine: Engine, name: str, table: PostgresSnapshot, needed: frozenset[str]) -> FoundTable:
+    """Copy what is needed of a table, and make its typed view."""
     spellings = [column for column in table.columns if schema().canonical(column) in needed]
     if not spellings:
         raise DataContractError(f"table {name} has none of the columns {', '.join(sorted(needed))}")
@@ -116,5 +131,11 @@ def _copied(
             rows += chunk.num_rows
         types = column_types(engine, raw, Path(name))
         engine.execute(typed_view(schema().table(name), raw, types))
-    found = columns_of(schema().table(name), types)
-    return frozenset(schema().canonical(column) for column in found), rows
+    spelled = {column: schema().canonical(column) for column in columns_of(schema().table(name), types)}
+    return FoundTable(
+        files=None,
+        rows=rows,
+        columns=frozenset(spelled.values()),
+        aliases={column: known for column, known in spelled.items() if column != known},
+        unknown=tuple(column for column in table.columns if column not in types),
+    )

@@ -93,6 +93,9 @@ class DatasetTable(_Table):
             is another node's.
         last_day: For stays: last day that the claims tell of, public.
         quality: Their scores; ``fedmed node register`` writes them, and a policy may ask for them.
+        quality_settings: TOML file of the quality gate's tolerances, regional codes and rules that are off,
+            as ``fedmed data check --settings`` takes, as ``path`` from the home; the catalogue then says
+            that the scores are by the province's own.
         memory_mib: Bound of DuckDB's memory.
         threads: DuckDB's threads.
     """
@@ -114,6 +117,7 @@ class DatasetTable(_Table):
     regions: tuple[Annotated[str, Field(pattern=r"^[1-9][0-9]{5}$")], ...] = ()
     last_day: datetime.date | None = None
     quality: Mapping[Text, Annotated[float, Field(ge=0, le=1)]] = {}
+    quality_settings: Text | None = None
     memory_mib: Annotated[int, Field(ge=64, le=1 << 20)] = 512
     threads: Annotated[int, Field(ge=1, le=256)] = 1
 
@@ -125,6 +129,8 @@ class DatasetTable(_Table):
             raise ValueError(f"columns must differ, {', '.join(doubled)} stands there twice")
         if self.fingerprint and not self.columns:
             raise ValueError("fingerprint needs its columns: remove it and register the dataset again")
+        if self.quality_settings is not None and self.claims is None and self.features is None:
+            raise ValueError("quality_settings is for claims: name their folder as claims, or remove it")
         if bool(self.regions) != (self.features is not None):
             raise ValueError("features and regions go together: whose persons are derived must be said")
         if (self.last_day is not None) != (self.features in _STAYS):
@@ -381,13 +387,14 @@ roster_digest = ""          # digest of roster.bin: compare it with the coordina
 # declared_persons = 120000             # public
 # data_year = 2025
 # claims = "/srv/fedmed/claims"         # the insurance tables it was made from; registering checks them
+# quality_settings = "quality.toml"     # regional codes, tolerances: as for fedmed data check --settings
 # grades = {{ age = "sensitive" }}        # public, internal, sensitive, restricted: see policy.toml
 
 # A row a person, made from the claims when a study asks, by a public feature set that studies name by digest.
 # [[dataset]]
 # name = "person_year_2025"
 # features = "person_year"
-# claims = "/srv/fedmed/claims"         # or connection_file and schema, for claims in PostgreSQL
+# claims = "/srv/fedmed/claims"         # or connection_file and schema, in PostgreSQL; either is scored
 # regions = ["310000"]                  # this node's own: whoever is insured elsewhere is another node's
 # declared_persons = 120000
 # data_year = 2025                      # year of the features; outcomes are of 2026

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from fedmed.data.nhsa.gate import check_folder
+from fedmed.data.nhsa.gate import check_folder, check_opened
 from fedmed.data.nhsa.settings import QualitySettings
+from fedmed.data.nhsa.settings_file import load_quality_settings
 from fedmed.data.nhsa.standing import published_scores, quality_refusal
 from fedmed.errors import ConfigError, DataContractError, StoreFailed
 from fedmed.study import StudySpec, as_training
 from fedmed_nodes import private_folder
+from fedmed_nodes.claims_source import ClaimTables
 from fedmed_nodes.home import Home
 from fedmed_nodes.node_config import NODE_FILE, DatasetTable, NodeFile, parse_node
 from fedmed_nodes.node_text import with_registration
@@ -100,16 +102,20 @@ def _alone(home: Home) -> Iterator[int]:
 
 
 def _quality(home: Home, dataset: DatasetTable) -> Mapping[str, float]:
-    """Scores of the insurance tables that a dataset was made from; none where it names no tables."""
-    if dataset.claims is None:
+    """Scores of the insurance tables that a dataset is made from; none where it names no tables."""
+    own = dataset.quality_settings
+    settings = QualitySettings() if own is None else load_quality_settings(home.path / own)
+    memory_mib = dataset.memory_mib
+    if dataset.claims is not None:
+        folder = home.path / dataset.claims
+        return published_scores(
+            check_folder(folder, settings, memory_mib=memory_mib, threads=dataset.threads)
+        )
+    stored = dataset.entry(home.path).stored_table
+    if not isinstance(stored, ClaimTables):
         return {}
-    report = check_folder(
-        home.path / dataset.claims,
-        QualitySettings(),
-        memory_mib=dataset.memory_mib,
-        threads=dataset.threads,
-    )
-    return published_scores(report)
+    with stored.opened() as tables:
+        return published_scores(check_opened(tables, settings, memory_mib=memory_mib))
 
 
 def _settings(home: Home, folder: int) -> str:

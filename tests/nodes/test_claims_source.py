@@ -19,12 +19,15 @@ from fedmed.data.feature_sets.stays import StayDerivation, StayTable, stays_refe
 from fedmed.data.nhsa.schema import Column, Kind, schema
 from fedmed.errors import ConfigError, DataContractError, StudyRefused
 from fedmed.types import DatasetSpec, Label
+from fedmed_nodes.home import Home
+from fedmed_nodes.register_desk import register_dataset
 from fedmed_nodes.registration import DatasetEntry, open_source, read_through, register
 from fedmed_nodes.sources import TableSource
 from fedmed_nodes.study_desk import check_feature_set
 from tests.claims_tables import Tables, write_tables
 from tests.contracts.source_contract import as_bytes
 from tests.derived_claims import YEAR, province
+from tests.node_home import make_home, me, write
 from tests.small_question import small_question
 
 SERVER = os.environ.get("FEDMED_TEST_POSTGRES", "")
@@ -136,6 +139,28 @@ def test_postgresql_gives_the_stays_of_files(files: Path, database: DatasetEntry
     assert read.entry.fingerprint == register(from_files).fingerprint
     assert read.rows > 0
     assert read.entry.feature_set == stays_reference(table)
+
+
+@needs_server
+@pytest.mark.slow
+def test_claims_in_postgresql_get_the_scores_of_files_when_they_are_registered(
+    files: Path, database: DatasetEntry, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "node")
+    make_home(home.path)
+    assert database.connection_file is not None
+    write(home.path / "claims.conn", database.connection_file.read_bytes(), me())
+    head = (home.path / "node.toml").read_text().partition("[[dataset]]")[0]
+    sets = f'features = "person_year"\nregions = ["310000"]\ndeclared_persons = 60\ndata_year = {YEAR}\n'
+    there = f'name = "there"\nconnection_file = "claims.conn"\nschema = "{database.schema}"\n'
+    here = f'name = "here"\nclaims = "{files}"\n'
+    text = f"{head}[[dataset]]\n{there}{sets}[[dataset]]\n{here}{sets}"
+    write(home.path / "node.toml", text.encode(), me())
+    from_server, from_files = register_dataset(home, "there"), register_dataset(home, "here")
+    assert from_server.entry.fingerprint == from_files.entry.fingerprint
+    assert from_server.quality == from_files.quality
+    assert set(from_server.quality) >= {"completeness", "validity", "uniqueness"}
+    assert home.node().dataset[0].quality == from_server.quality
 
 
 @needs_server

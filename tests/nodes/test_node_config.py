@@ -103,6 +103,15 @@ def test_stays_have_a_last_day_and_nothing_else_has(tmp_path: Path, line: str) -
         load_node(written(tmp_path, text))
 
 
+def test_quality_settings_without_claims_are_refused(tmp_path: Path) -> None:
+    table = "[[dataset]]\nname = 'a'\npath = 'a.csv'\ndeclared_persons = 9\ndata_year = 2025\n"
+    text = f"version = 1\nuser = 'u'\n{table}quality_settings = 'own.toml'\n"
+    with pytest.raises(ConfigError, match="quality_settings is for claims"):
+        load_node(written(tmp_path, text))
+    (dataset,) = load_node(written(tmp_path, f"{text}claims = 'c'\n")).dataset
+    assert dataset.quality_settings == "own.toml"
+
+
 def test_a_table_of_the_schema_brings_its_grades_and_the_operators_go_first(tmp_path: Path) -> None:
     table = (
         "[[dataset]]\nname = 'psn_insu'\npath = 'a.csv'\ndeclared_persons = 5\ndata_year = 2025\n"

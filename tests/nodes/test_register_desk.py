@@ -18,6 +18,7 @@ from psycopg import conninfo, sql
 from fedmed.errors import ConfigError, DataContractError, FedMedError, StoreFailed
 from fedmed.study import StudySpec
 from fedmed.types import Scheme
+from fedmed_nodes.catalogue_desk import make_catalogue
 from fedmed_nodes.daemon import open_office
 from fedmed_nodes.home import Home
 from fedmed_nodes.private_folder import open_folder
@@ -105,6 +106,15 @@ def test_claims_are_checked_and_a_custodian_withholds_a_dataset_below_its_policy
     assert "validity 0.7 below the gate 0.95" in found.withheld
     gated(home, 0.7)
     assert withheld(home) == ""
+    gated(home, 0.95)
+    rewrite(home, lambda line: f'{line}quality_settings = "own.toml"\n' if line.startswith("path") else line)
+    with pytest.raises(ConfigError, match=r"cannot read .*own\.toml"):
+        register_dataset(home, DATASET)
+    write(home.path / "own.toml", b'[codes]\nown_type = ["7"]\n', me())
+    assert register_dataset(home, DATASET).quality["validity"] == 1.0
+    assert withheld(home) == ""
+    (published,) = make_catalogue(home.path)[1].datasets
+    assert (published.own_rules, published.refusal) == (True, "")
 
 
 def withheld(home: Home) -> str:

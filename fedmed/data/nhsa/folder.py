@@ -41,14 +41,14 @@ class FoundTable:
     """One table that the engine has a view of.
 
     Attributes:
-        files: Its files.
+        files: Its files; None = it was copied out of a database.
         rows: Number of rows; for this process alone.
         columns: The schema's columns that are there.
         aliases: Spelling in the files -> the schema's, where they differ.
         unknown: Columns of the files that the schema does not have.
     """
 
-    files: TableFiles
+    files: TableFiles | None
     rows: int
     columns: frozenset[str]
     aliases: Mapping[str, str]
@@ -57,7 +57,7 @@ class FoundTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenFolder:
-    """The tables of a folder, opened.
+    """The tables of a folder or a database, opened.
 
     Attributes:
         tables: By name, in the schema's order.

@@ -48,21 +48,35 @@ def check_folder(
         No row, no value and no count from 1 to 10 is in the report; nothing is written to disk.
     """
     with open_folder(folder, memory_mib=memory_mib, threads=threads) as opened:
-        present = {name: table.columns for name, table in opened.tables.items()}
-        queries = compile_queries(rules(), present, settings)
-        found: dict[str, Outcome] = {}
-        for i, query in enumerate(queries, start=1):
-            if say is not None:
-                say(f"{query.rules[0].table}: {len(query.rules)} rules ({i} of {len(queries)})")
-            for outcome in _run(opened, query, settings, parts=_parts(opened, query, memory_mib)):
-                found[outcome.rule.id] = outcome
-        outcomes = [found.get(rule.id, not_checked(rule)) for rule in rules()]
-        return QualityReport(
-            settings=settings,
-            tables=_tables(opened),
-            outcomes=(*_missing_columns(opened, settings), *outcomes),
-            delay_days=_delay(opened),
-        )
+        return check_opened(opened, settings, memory_mib=memory_mib, say=say)
+
+
+def check_opened(
+    opened: OpenFolder, settings: QualitySettings, *, memory_mib: int, say: Say | None = None
+) -> QualityReport:
+    """Check tables that an engine has views of, wherever they lie.
+
+    Args:
+        opened: The tables.
+        settings: How strict the gate is.
+        memory_mib: Bound of the engine's memory, MiB.
+        say: As for `check_folder`; so are result, errors and guarantees.
+    """
+    present = {name: table.columns for name, table in opened.tables.items()}
+    queries = compile_queries(rules(), present, settings)
+    found: dict[str, Outcome] = {}
+    for i, query in enumerate(queries, start=1):
+        if say is not None:
+            say(f"{query.rules[0].table}: {len(query.rules)} rules ({i} of {len(queries)})")
+        for outcome in _run(opened, query, settings, parts=_parts(opened, query, memory_mib)):
+            found[outcome.rule.id] = outcome
+    outcomes = [found.get(rule.id, not_checked(rule)) for rule in rules()]
+    return QualityReport(
+        settings=settings,
+        tables=_tables(opened),
+        outcomes=(*_missing_columns(opened, settings), *outcomes),
+        delay_days=_delay(opened),
+    )
 
 
 def _run(opened: OpenFolder, query: Query, settings: QualitySettings, *, parts: int) -> Iterator[Outcome]:
@@ -106,7 +120,7 @@ def _tables(opened: OpenFolder) -> tuple[TableFacts, ...]:
         TableFacts(
             name=name,
             rows=shown_count(table.rows),
-            files=len(table.files.paths),
+            files=0 if table.files is None else len(table.files.paths),
             aliases=table.aliases,
             unknown=table.unknown,
         )
