@@ -13,8 +13,9 @@ alone writes: each task's when it ends, under Ray those of ``2 * jobs`` tasks to
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import joblib
@@ -79,6 +80,7 @@ def run_frontier(
     Raises:
         FedMedError: whatever stops a run; what was finished before stays.
     """
+    began = time.monotonic()
     ground = Ground(spec=spec, population=rows)
     store = RowFolder(folder=options.folder)
     with owned_folder(options.folder):
@@ -92,7 +94,11 @@ def run_frontier(
         wanted = {task_key(task, ground, rows_of=rows.identity) for task in all_tasks(grid)}
         merged = costed(row for key, kept in store.read().items() if key in wanted for row in kept)
         store.merge(merged)
-        frontier = frontier_of(spec, merged, grid, budget=options.budget)
+        frontier = replace(
+            frontier_of(spec, merged, grid, budget=options.budget),
+            computed=len(todo),
+            wall_seconds=time.monotonic() - began,
+        )
         _write(options.folder, frontier)
     return frontier
 

@@ -33,6 +33,8 @@ def show_frontier(found: Frontier, folder: Path, *, as_json: bool) -> None:
     console.print(found.advice.headline, style="bold", markup=False, highlight=False)
     for reason in found.advice.reasons:
         console.print(f"- {reason}", markup=False, highlight=False)
+    if found.computed:
+        console.print(f"Computed {found.effort}", markup=False, highlight=False)
     console.print(f"Page     {folder / PAGE_NAME}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -72,6 +72,7 @@ def _meta(frontier: Frontier) -> tuple[tuple[str, str], ...]:
         ("Delta", delta(frontier.delta)),
         ("Choices", f"{len(frontier.points)}"),
         ("Seeds", ", ".join(str(seed) for seed in frontier.seeds)),
+        *((("Computed", frontier.effort),) if frontier.computed else ()),
     )
 
 
@@ -257,7 +258,7 @@ def _meaning(frontier: Frontier) -> tuple[str, ...]:
         "layout of the sums, and its bytes and seconds stand for the others. These ran the same clipping, "
         "noise, encoding and decoding with sums in the clear: schemes threshold and ckks open exactly the "
         "same integers, so accuracy does not depend on them. Seconds hold for this machine with other runs "
-        "beside.",
+        "beside; what was computed counts baselines as runs, and leaves out what an earlier frontier kept.",
         "Provinces of another number than the study names are dealt by chance, so differences between "
         "provinces are gone there.",
     )

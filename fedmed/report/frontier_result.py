@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fedmed.report.units import duration, plural
 from fedmed.types import Mode, Scheme, require
 
 
@@ -179,6 +180,8 @@ class Frontier:
         encrypted_runs: Federated runs whose secure sums ran under encryption.
         runs: Federated runs.
         created: When the page was made, in words.
+        computed: Runs and baselines that the command computed, without those kept from earlier ones.
+        wall_seconds: What these took, from the command's start to the last of them.
     """
 
     study: str
@@ -193,6 +196,13 @@ class Frontier:
     encrypted_runs: int
     runs: int
     created: str
+    computed: int = 0
+    wall_seconds: float = 0.0
+
+    @property
+    def effort(self) -> str:
+        """What the command itself took, in words."""
+        return f"{plural(self.computed, 'run')} in {duration(self.wall_seconds)}"
 
     @property
     def settings(self) -> tuple[Setting, ...]:

@@ -125,3 +125,9 @@ def test_the_picture_in_words_names_both_ends_of_every_line() -> None:
     assert "aggregate from 0.810 at epsilon 0.5 to 0.825 at 2" in plot.description
     assert "alone, no privacy" in plot.wide
     assert "alone, open" in plot.narrow
+
+
+def test_a_page_says_how_long_it_took_unless_every_run_was_kept() -> None:
+    page = render_frontier(replace(frontier(), computed=12, wall_seconds=90.0))
+    assert "Computed <b>12 runs in " in page
+    assert "Computed <b>" not in render_frontier(frontier())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 from fedmed.report.page import Tile
 from fedmed.report.sheet import Cell, Section, Sheet, Tone, render_sheet
 from fedmed.report.svg import Plot
@@ -29,7 +32,7 @@ def sheet(text: str = "数据质量") -> Sheet:
 def test_every_text_is_escaped() -> None:
     page = render_sheet(sheet(HOSTILE))
     assert "<script" not in page
-    assert page.count("&lt;script&gt;") == 16
+    assert page.count("&lt;script&gt;") == 17
 
 
 def test_a_page_shows_its_table_bars_and_words_and_refers_to_nothing_outside() -> None:
@@ -37,7 +40,7 @@ def test_a_page_shows_its_table_bars_and_words_and_refers_to_nothing_outside() -
     assert page == render_sheet(sheet())
     assert '<span class="badge exposed">数据质量</span>' in page
     assert 'style="width: 25.00%"' in page
-    assert '<td class="number">' in page
+    assert re.search(r'<td data-name="[^"]+" class="number">', page)
     assert not any(word in page for word in ("http", "src=", "<script", "@import", "url("))
     assert "nav class" not in page
 
@@ -58,3 +61,14 @@ def test_a_section_shows_each_of_its_pictures_in_both_widths() -> None:
     for name in ("one", "two"):
         assert f'<div class="wide"><svg>{name} wide</svg></div>' in page
         assert f'<div class="narrow"><svg>{name} narrow</svg></div>' in page
+
+
+def test_a_row_of_many_columns_folds_on_a_phone_into_named_figures() -> None:
+    cells = tuple(Cell(text=str(number), is_number=number > 0) for number in range(5))
+    columns = ("Choice", "Front", "AUC", "Bytes", "Seconds")
+    wide = Section(name="wide", heading="Wide", columns=columns, rows=(cells,))
+    page = render_sheet(Sheet(kicker="", title="t", finding="", sections=(wide,)))
+    assert '<table class="sheet fold">' in page
+    assert re.findall('data-name="([^"]*)"', page) == ["Front", "AUC", "Bytes", "Seconds"]
+    few = replace(wide, columns=columns[:4], rows=(cells[:4],))
+    assert '<table class="sheet">' in render_sheet(Sheet(kicker="", title="t", finding="", sections=(few,)))
