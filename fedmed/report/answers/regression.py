@@ -245,7 +245,7 @@ def _notes(ratio: str, what: str, *, level: str, has_noise: bool) -> Iterator[st
         )
     yield (
         "Rows with a missing value, an undeclared level, or an outcome that the model cannot have (a count "
-        "below 0, say) are not in the fit."
+        "below 0, say) are not in the fit, and not counted here."
     )
     yield f"Intervals are Wald's at {level}, from estimate and standard error; p is two-sided."
 

@@ -175,7 +175,7 @@ def _cells(one: Document) -> list[tuple[tuple[str, ...], int]]:
         if value is not None
         and OTHERS not in cell
         and probability == central
-        and not (one["is_noisy"] and low <= 0 <= high)
+        and not (one["is_noisy"] and low <= 0 and (high >= 0 or one["is_count"]))
     ]
     return [(cell, place) for _, cell, place in sorted(found, key=lambda each: each[0])]
 

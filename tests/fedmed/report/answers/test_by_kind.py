@@ -161,6 +161,13 @@ def test_a_headline_names_no_number_that_noise_hides(make_document: Make) -> Non
     finding = answer_of(make_document("statistics", exact=False, change=change)).finding
     assert finding == "Mean cost: noise hides every cell."
 
+    def count(document: dict[str, Any]) -> None:
+        noisy_means((-591.0, -140.0), (417.0, 868.0))(document)
+        document["result"]["statistics"][0]["unit"] = "persons"
+
+    finding = answer_of(make_document("statistics", exact=False, change=count)).finding
+    assert finding.startswith("Mean cost: 642 persons"), "nobody counts fewer than none"
+
 
 def test_counted_persons_stand_once_in_a_table(make_document: Make) -> None:
     def change(document: dict[str, Any]) -> None:
