@@ -117,6 +117,7 @@ def test_a_year_holds_more_studies_than_its_cap_over_epsilon(
     composition = json.loads(capsys.readouterr().out)["composition"]
     assert composition["cap_a_year"] == 2
     assert composition["such_studies_a_year"] >= 3
+    assert composition["counted_for_the_year"].startswith("one after the other")
     assert composition["epsilon_of_a_person_at_two_nodes"] > 2
 
 
