@@ -23,6 +23,7 @@ from typing import Final
 
 from fedmed.errors import IntegrityError, StoreSetBack
 from fedmed.governance.audit_chain import AuditEntry, ChainHead
+from fedmed.governance.ledger_head import check_ledger, stated_head
 from fedmed.types import DIGEST_BYTES, digest
 from fedmed_nodes import private_folder
 from fedmed_nodes.rollback import is_on_chain
@@ -130,6 +131,15 @@ def require_not_set_back(store: CustodianStore, mark: HighWater) -> None:
             f"there: it is an old copy. {_REMEDY}"
         )
 
+
+def require_whole_ledger(store: CustodianStore) -> None:
+    """Raise `IntegrityError` unless the ledger holds every charge that the store's audit log tells of."""
+    stated = stated_head(store.audit(_RECENT)) or stated_head(store.audit())
+    check_ledger(store.ledger(), stated)
+
+
+_RECENT: Final = 1_000
+"""Entries among which the last charge is looked for, before sealed files are opened for it."""
 
 _REMEDY: Final = "put the newest store back, or accept this one: fedmed node restore HOME --accept-store"
 

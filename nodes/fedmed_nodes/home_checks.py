@@ -17,6 +17,7 @@ from fedmed.governance.policy import Policy
 from fedmed.study import StudySpec
 from fedmed_nodes.courier import COURIER, COURIER_FILE, Courier
 from fedmed_nodes.custodian_client import SocketCustodian
+from fedmed_nodes.high_water import require_whole_ledger
 from fedmed_nodes.home import KEY_FILE, Home, account, become, seated
 from fedmed_nodes.node_config import NODE_FILE, POLICY_FILE, DatasetTable, NodeFile, socket_of
 from fedmed_nodes.private_folder import FILE_MODE, FOLDER_MODE
@@ -130,12 +131,12 @@ def _ledger(home: Home) -> str:
     """Whether the store opens and its ledger is whole."""
     store = home.store()
     try:
-        store.ledger()
+        require_whole_ledger(store)
     finally:
         store.close()
     if not os.access(home.path / _STORE, os.W_OK):
         raise OSError(0, "the file system is read-only", str(home.path / _STORE))
-    return "opens, and no record is missing"
+    return "opens, and holds every charge that the audit log tells of"
 
 
 def _roster(home: Home, node: NodeFile) -> Finding:

@@ -14,7 +14,7 @@ from fedmed.governance.operators import SignedAct
 from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed.types import require
 from fedmed_nodes.audit_archive import AuditArchive, SealedFile
-from fedmed_nodes.high_water import HighWater, require_not_set_back
+from fedmed_nodes.high_water import HighWater, require_not_set_back, require_whole_ledger
 from fedmed_nodes.logbook import Logbook
 from fedmed_nodes.sqlite_store import SEALED_KEY, SqliteStore, sealed_value
 from fedmed_nodes.stores import Batch, require_last
@@ -30,7 +30,8 @@ class KeptStore:
 
     Guarantees:
         The first commit of a process is refused if the store was set back (`StoreSetBack`), so nothing is
-        ever written on top of an old copy. After a commit the mark names its last entry.
+        ever written on top of an old copy, and likewise (`IntegrityError`) if its ledger lacks a charge that
+        the log tells of. After a commit the mark names its last entry.
     """
 
     def __init__(self, database: SqliteStore, *, archive: AuditArchive, mark: HighWater) -> None:
@@ -59,10 +60,11 @@ class KeptStore:
         return self._database.get(key)
 
     def commit(self, batch: Batch) -> None:
-        """See `CustodianStore.commit`; raises `StoreSetBack` as the class says."""
+        """See `CustodianStore.commit`; raises `StoreSetBack` and `IntegrityError` as the class says."""
         with self._mark.alone():
             if not self._is_newest:
                 require_not_set_back(self, self._mark)
+                require_whole_ledger(self)
                 self._is_newest = True
             self._database.commit(batch)
             if batch.audit:

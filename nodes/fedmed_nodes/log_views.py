@@ -18,6 +18,7 @@ from typing import Any, Final
 from fedmed.crypto.identity import PublicIdentity
 from fedmed.errors import ConfigError
 from fedmed.governance.audit_chain import AuditEntry, ChainHead, verify_chain
+from fedmed.governance.ledger_head import check_ledger, stated_head
 from fedmed_nodes.audit_archive import AuditArchive
 from fedmed_nodes.custodian_client import SocketCustodian
 from fedmed_nodes.high_water import require_not_set_back
@@ -98,7 +99,8 @@ def stored_log(home: Home, *, last: int | None, check: Check | None = None) -> L
         check: As for `asked_log`; a card is needed where the folder has none.
 
     Raises:
-        IntegrityError: names the first entry that does not hold; `StoreSetBack` if the store lacks the newest
+        IntegrityError: names the first entry that does not hold, or says that the ledger lacks charges that
+            the log tells of; `StoreSetBack` if the store lacks the newest
             entry that this node is known to have written.
     """
     if not (home.path / STORE).exists():
@@ -109,6 +111,7 @@ def stored_log(home: Home, *, last: int | None, check: Check | None = None) -> L
         if check is None:
             return Log(entries=entries)
         head = verify_chain(entries, check.card or home.card(), expected_head=check.expected)
+        check_ledger(store.ledger(), stated_head(entries))
         is_marked = store.mark.path.exists()  # a copy for an auditor has none
         if is_marked:
             require_not_set_back(store, store.mark)

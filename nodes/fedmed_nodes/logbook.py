@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fedmed.crypto.identity import Identity
 from fedmed.errors import StoreConflict
 from fedmed.governance.audit_chain import EMPTY_CHAIN, AuditEntry, AuditEvent, AuditKind, ChainHead, append
+from fedmed.governance.ledger_head import LedgerHead
 from fedmed.governance.operators import SignedAct
 from fedmed.privacy.ledger_record import LedgerRecord
 from fedmed_nodes.clock import Clock
@@ -26,6 +27,7 @@ class Logbook:
         self._identity = identity
         self._clock = clock
         self._last = self._read_end()
+        self._charged = LedgerHead()
 
     def _read_end(self) -> AuditEntry | None:
         """Last entry in the store."""
@@ -74,7 +76,7 @@ class Logbook:
             detail: Public words only: never a count, a value or a key.
             puts: Values to write.
             deletes: Keys to remove.
-            ledger: Charges.
+            ledger: Charges; the entry then states, behind its detail, where the ledger stands with them.
             acts: Acts of operators.
 
         Raises:
@@ -82,6 +84,8 @@ class Logbook:
                 what is there now.
             StoreFailed: nothing was changed.
         """
+        charged = self._charged_now().after(ledger) if ledger else self._charged
+        detail = charged.stated(detail) if ledger else detail
         event = AuditEvent(at=self.now(), kind=kind, study=study.hex(), code=code, detail=detail)
         entry = append(self._last, event, sign=self._identity.sign)
         try:
@@ -91,4 +95,8 @@ class Logbook:
         except StoreConflict:
             self._last = self._read_end()
             raise
-        self._last = entry
+        self._last, self._charged = entry, charged
+
+    def _charged_now(self) -> LedgerHead:
+        """Where the ledger stands; rows that were linked before cannot change, and are not linked again."""
+        return self._charged.after(self._store.ledger()[self._charged.count :])

@@ -18,9 +18,10 @@ from typing import Final
 
 from fedmed.errors import ConfigError, IntegrityError, StoreFailed
 from fedmed.governance.audit_chain import EMPTY_CHAIN, AuditEntry, ChainHead
+from fedmed.governance.ledger_head import ledger_link
 from fedmed.governance.operators import NO_ACT_HEAD, SignedAct
 from fedmed.privacy.ledger_record import LedgerRecord
-from fedmed.types import DIGEST_BYTES, digest
+from fedmed.types import DIGEST_BYTES
 from fedmed_nodes import private_folder
 from fedmed_nodes.store_schema import SCHEMA, prepare_schema, transaction
 from fedmed_nodes.stores import Batch, require_following, require_following_act, require_key, require_last
@@ -103,7 +104,7 @@ class SqliteStore:
             known, link = list(self._known), self._known_link
             query = "SELECT position, link, record FROM ledger WHERE position > ? ORDER BY position"
             for position, stored, record in db.execute(query, (len(known),)):
-                link = _link(link, record)
+                link = ledger_link(link, record)
                 if position != len(known) + 1 or link != stored:
                     raise IntegrityError(
                         f"ledger row {len(known) + 1} of {self._path} is missing or was altered"
@@ -284,7 +285,7 @@ def _ledger_rows(db: sqlite3.Connection, records: tuple[LedgerRecord, ...]) -> l
     rows = []
     for record in records:
         data = record.to_bytes()
-        position, link = position + 1, _link(link, data)
+        position, link = position + 1, ledger_link(link, data)
         rows.append((position, link, data))
     return rows
 
@@ -299,8 +300,3 @@ def _act_rows(db: sqlite3.Connection, acts: tuple[SignedAct, ...]) -> list[tuple
         position, head = position + 1, act.head(head)
         rows.append((position, head, act.body, act.signature))
     return rows
-
-
-def _link(previous: bytes, record: bytes) -> bytes:
-    """Digest of a ledger row and all rows before it."""
-    return digest("fedmed/ledger-link", previous, record)

@@ -14,6 +14,7 @@ from fedmed.aggregation.threshold_coordinator import ThresholdCombiner
 from fedmed.crypto.identity import Identity
 from fedmed.errors import MessageMalformed, StudyUnknown
 from fedmed.governance.audit_chain import AuditEntry, AuditKind, ChainHead, verify_chain
+from fedmed.governance.ledger_head import LedgerHead
 from fedmed.protocol import envelope
 from fedmed.protocol.binding import plan_digest
 from fedmed.protocol.coordinator_ceremony import end_epoch, hold_ceremony
@@ -72,7 +73,8 @@ def test_the_debit_is_on_disk_before_a_row_is_read(trial: Trial) -> None:
     trial.federation.nodes[POINT].with_source(Watching())
     trial.ask_nonce(POINT)
     trial.contribute(POINT, trial.plan())
-    assert seen == [(1, ["plan of round 1 of 3 attempt 1"])]
+    stated = LedgerHead().after(store.ledger()).stated("plan of round 1 of 3 attempt 1")
+    assert seen == [(1, [stated])], "the entry says where the ledger stands with the charge"
 
 
 def test_a_charge_says_what_was_released_and_under_which_plan(trial: Trial) -> None:

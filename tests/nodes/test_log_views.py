@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,10 @@ from fedmed.crypto.identity import Identity
 from fedmed.errors import ConfigError, IntegrityError, SignatureInvalid, StoreSetBack
 from fedmed.governance.audit_chain import AuditKind
 from fedmed_nodes.books import open_books
+from fedmed_nodes.high_water import require_whole_ledger
 from fedmed_nodes.home import Home, create_home
 from fedmed_nodes.log_views import Check, log_document, log_lines, read_expected, stored_log
+from tests.contracts.store_contract import RECORD
 from tests.node_home import me
 
 # Together these take more than the fast part of the suite can spare.
@@ -54,6 +59,36 @@ def test_a_cut_at_the_end_shows_against_the_mark_and_against_what_others_kept(
         stored_log(home, last=None, check=Check())
     with pytest.raises(IntegrityError, match="entry 8 is known elsewhere and is missing"):
         stored_log(home, last=None, check=Check(expected=log.head))
+
+
+def cut_last_charge(home: Home) -> None:
+    """What who may write the file can do: the trigger stands again, so the schema looks untouched."""
+    with contextlib.closing(sqlite3.connect(home.path / "store" / "custodian.db")) as db, db:
+        (trigger,) = db.execute("SELECT sql FROM sqlite_master WHERE name = 'ledger_delete'").fetchone()
+        db.execute("DROP TRIGGER ledger_delete")
+        db.execute("DELETE FROM ledger WHERE position = (SELECT max(position) FROM ledger)")
+        db.execute(trigger)
+
+
+def test_a_charge_that_was_cut_off_is_missed_by_verify_and_by_the_first_write(home: Home) -> None:
+    with open_books(home) as books:
+        for number in (1, 2):
+            books.logbook.write(
+                AuditKind.ACCEPTED, detail="plan", ledger=(replace(RECORD, round_number=number),)
+            )
+        books.logbook.write(AuditKind.STARTED)
+    assert stored_log(home, last=None, check=Check()).head is not None
+    with contextlib.closing(home.store()) as store:
+        require_whole_ledger(store)
+    cut_last_charge(home)
+    with pytest.raises(IntegrityError, match="tells of 2 charges, the ledger holds 1"):
+        stored_log(home, last=None, check=Check())
+    with contextlib.closing(home.store()) as store:
+        assert len(store.ledger()) == 1, "the rows' own links show nothing"
+        with pytest.raises(IntegrityError, match="tells of 2 charges"):
+            require_whole_ledger(store)
+    with open_books(home) as books, pytest.raises(IntegrityError, match="tells of 2 charges"):
+        books.logbook.write(AuditKind.STARTED)
 
 
 def test_sealed_files_alone_are_checked_with_the_card(home: Home, tmp_path: Path) -> None:
