@@ -366,6 +366,7 @@ class TalkativeSource:
     data_year = NOW.year
     fingerprint = bytes([3]) * 32
     person = "psn_no"
+    withheld = ""
 
     def training_examples(self, spec: object) -> Any:
         raise RuntimeError("patient 4711 has a strange value")
