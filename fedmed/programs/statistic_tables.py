@@ -275,7 +275,7 @@ def _noisy_sum(opened: OpenedStatistic) -> Estimates:
 
 
 def _noisy_mean(opened: OpenedStatistic) -> Estimates:
-    """Totals over rows with their noise, inside the bounds of the values; none where it leaves all of them.
+    """Totals over rows with their noise, inside the bounds of the values; none where it leaves half of them.
 
     Values beyond their bounds counted as the bound, so the mean without noise lies inside, and an interval
     loses nothing with what it has outside.

@@ -47,11 +47,13 @@ class Estimates:
         """The same of a number that is known to lie from ``low`` to ``high``.
 
         Returns:
-            Estimates and intervals cut at both; NaN where the interval held all from ``low`` to ``high`` or
-            nothing of it: the noise hides the number. The standard error stays that before the cut.
+            Estimates and intervals cut at both; NaN where the interval is wider than half of ``low`` to
+            ``high`` or holds nothing of it: the noise hides the number. (Of quotients whose noise lets them
+            just be told, chance chooses which are, and a shown one would often be far off.) The standard
+            error stays that before the cut.
         """
-        holds_all = (self.low <= low) & (self.high >= high)
-        told = ~holds_all & (self.low <= high) & (self.high >= low)
+        is_wide = self.high - self.low > (high - low) / 2
+        told = ~is_wide & (self.low <= high) & (self.high >= low)
         cut = (self.value, self.std_error, self.low, self.high)
         limits = ((low, high), (-np.inf, np.inf), (low, high), (low, high))
         value, error, below, above = (

@@ -205,8 +205,7 @@ def _finding(found: tuple[Document, ...], words: Words) -> str:
     if "probability" in one["columns"]:
         name = f"{name} at {_central(one['columns']['probability'])!r}"
     if not cells:
-        is_shown = any(value is not None for value in _estimates(one))
-        return f"{name}: {'noise hides every cell' if is_shown else 'no cell may be shown'}."
+        return f"{name}: {'noise hides every declared cell' if one['is_noisy'] else 'no cell may be shown'}."
     if len(cells) == 1:
         return f"{name}: {_said(one, cells[0], words)}."
     low, high = _said(one, cells[0], words), _said(one, cells[-1], words)
@@ -327,7 +326,7 @@ def _notes(found: tuple[Document, ...], document: Document) -> Iterator[str]:
     else:
         yield (
             "Numbers carry privacy noise: a count may be negative or hold a fraction, and rows need not add "
-            "up. A blank means that noise hides the number."
+            "up. A blank means that noise hides the number; of a mean, that half of its range is left."
         )
     yield f"Level {OTHERS}: rows with a value that no declared level names, or without one."
     yield (

@@ -170,11 +170,11 @@ def test_months_outside_the_window_are_added_up_but_not_judged() -> None:
 def test_a_noisy_mean_lies_inside_the_bounds_of_its_values() -> None:
     spec, clean = noisy_study(), sums(False)
     layout, draw = schedule_for(spec).stages[0].layout, np.random.default_rng(8)
-    noise = 40 * layout.noise_scale * layout.grid
+    noise = 15 * layout.noise_scale * layout.grid
     tried = [tables(spec, clean + noise * draw.normal(size=clean.shape))["mean"].columns for _ in range(3)]
     for name in ("estimate", "conf_low", "conf_high"):
         found = [value for columns in tried for value in columns[name]]
-        assert None in found, "what noise hides"
+        assert 0 < found.count(None) < len(found), "what noise hides"
         assert all(-100 <= value <= 500 for value in found if value is not None)
 
 

@@ -33,13 +33,13 @@ def test_a_drowned_denominator_gives_no_ratio() -> None:
 
 
 def test_a_number_known_to_lie_between_bounds_is_cut_at_them_or_hidden() -> None:
-    """Cut below, cut above, inside; all of the range, nothing of it."""
-    low, high = np.array([-50.0, 60, 20, -50, 110]), np.array([50.0, 150, 40, 150, 120])
+    """Cut below, cut above, inside; more than half of the range, nothing of it."""
+    low, high = np.array([-20.0, 80, 20, 30, 110]), np.array([20.0, 120, 40, 81, 120])
     value = np.array([-5.0, 105, 30, 50, 115])
     found = Estimates(value=value, std_error=np.ones(5), low=low, high=high).inside(0, 100)
     assert found.value[:3].tolist() == [0, 100, 30]
-    assert found.low[:3].tolist() == [0, 60, 20]
-    assert found.high[:3].tolist() == [50, 100, 40]
+    assert found.low[:3].tolist() == [0, 80, 20]
+    assert found.high[:3].tolist() == [20, 100, 40]
     for each in (found.value, found.std_error, found.low, found.high):
         assert np.isnan(each).tolist() == [False, False, False, True, True]
 

@@ -159,7 +159,7 @@ def test_a_headline_names_no_number_that_noise_hides(make_document: Make) -> Non
     assert "to 8,000.00 yuan" in finding
     change = noisy_means((0.0, 164_000.0))
     finding = answer_of(make_document("statistics", exact=False, change=change)).finding
-    assert finding == "Mean cost: noise hides every cell."
+    assert finding == "Mean cost: noise hides every declared cell."
 
     def count(document: dict[str, Any]) -> None:
         noisy_means((-591.0, -140.0), (417.0, 868.0))(document)
