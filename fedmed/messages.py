@@ -7,6 +7,7 @@ Each checks its form once, on arrival as well as on departure; whether it is *al
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from fedmed.errors import MessageMalformed
 from fedmed.types import DIGEST_BYTES, NONCE_BYTES, Layout, RoundKind
@@ -72,6 +73,10 @@ class Member:
         require_form(len(self.signing_key) == len(self.sealing_key) == 32, "keys must be 32 bytes")
 
 
+MOST_OWNER_CHARACTERS: Final = 200
+"""As long as a study's ``owner`` may be."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roster:
     """Who takes part; pinned by its digest at every province.
@@ -83,6 +88,8 @@ class Roster:
         colluders: Provinces that the protocol withstands in league with the coordinator, at most
             min(2 threshold - members - 1, members - 2).
         coordinator: The coordinator's card.
+        owners: Who may own a study, by name, in order; empty: anybody. Names without keys: the coordinator
+            signs every study, so it is trusted for naming the owner, but not for adding one.
     """
 
     version: int
@@ -90,6 +97,7 @@ class Roster:
     threshold: int
     colluders: int
     coordinator: Member
+    owners: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [m.name for m in (*self.members, self.coordinator)]
@@ -101,6 +109,9 @@ class Roster:
         # Two opening sets share 2 t - n members, one of them must be honest; and two contributors must be.
         most = min(2 * self.threshold - len(self.members) - 1, len(self.members) - 2)
         require_form(0 <= self.colluders <= most, f"colluders must be in 0..{most}: raise threshold")
+        require_form(list(self.owners) == sorted(set(self.owners)), "owners in a roster differ, in order")
+        fit = all(0 < len(name) <= MOST_OWNER_CHARACTERS and name.isprintable() for name in self.owners)
+        require_form(fit, f"an owner's name has 1 to {MOST_OWNER_CHARACTERS} printable characters")
 
     @property
     def points(self) -> tuple[int, ...]:

@@ -117,6 +117,7 @@ def encode_roster(value: Roster) -> bytes:
             threshold=value.threshold,
             colluders=value.colluders,
             coordinator=_member(value.coordinator),
+            owners=value.owners,
         )
     )
 
@@ -131,6 +132,7 @@ def decode_roster(data: bytes) -> Roster:
             threshold=m.threshold,
             colluders=m.colluders,
             coordinator=_from_member(m.coordinator),
+            owners=tuple(m.owners),
         )
     )
 

@@ -13,7 +13,7 @@ from fedmed.aggregation.allowance import default_allowance
 from fedmed.aggregation.encoding import Carrier, rehearsal_layout
 from fedmed.crypto.ckks_parameters import PAYLOAD_BITS, SLOTS, ckks_set_for, limbs_of
 from fedmed.crypto.parameters import RING_DEGREE, parameter_set_for
-from fedmed.errors import ConfigError
+from fedmed.errors import ConfigError, StudyRefused
 from fedmed.messages import Roster
 from fedmed.plans.by_kind import stages_for
 from fedmed.plans.stage import PLAIN_SET, Ground, Stage, attempts_of, events_of, stage_of
@@ -272,7 +272,9 @@ def terms_for(
     Raises:
         ConfigError: roster and study do not name the same nodes, thresholds or colluders, or a sum could
             hold one province among colluders.
+        StudyRefused: the roster lists study owners, and the study's is none of them.
     """
+    check_owner(spec, roster)
     names = tuple(m.name for m in roster.members)
     if names != spec.nodes:
         raise ConfigError(
@@ -293,6 +295,19 @@ def terms_for(
         expires=spec.expires,
         may_shrink=spec.aggregation.on_dropout is OnDropout.CONTINUE,
     )
+
+
+def check_owner(spec: StudySpec, roster: Roster) -> None:
+    """The study's owner is one that the roster lists; a roster that lists none leaves it open.
+
+    Raises:
+        StudyRefused: it is another.
+    """
+    if roster.owners and spec.owner not in roster.owners:
+        raise StudyRefused(
+            f"owner: {spec.owner} is not among the roster's study owners, {', '.join(roster.owners)}; name "
+            "one of them in the study, or let every province pin a roster that lists it"
+        )
 
 
 def check_company(roster: Roster, allowance: Allowance) -> None:

@@ -43,6 +43,10 @@ def init(
     host: Annotated[str, typer.Option(help="Address that the front door listens on.")] = "0.0.0.0",  # noqa: S104
     port: Annotated[int, typer.Option(help="Port of the front door.")] = 443,
     superlink_port: Annotated[int, typer.Option(help="Port of the SuperLink, on loopback only.")] = 8000,
+    owner: Annotated[
+        list[str] | None,
+        typer.Option(help="Who may own a study, as studies name it; once for each. None: anybody."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make keys, certificates and the roster of the nodes whose cards are given."""
@@ -53,17 +57,20 @@ def init(
 
     given = [read_card(_sent(cards / f"{n}.toml"), _sent(cards / f"{n}.pub")) for n in node]
     addresses = Addresses(names=tuple(address), host=host, port=port, superlink_port=superlink_port)
-    made = create_home(home, given, addresses=addresses, now=datetime.datetime.now(tz=datetime.UTC))
-    digest = wire.roster_digest(made.roster()).hex()
-    told = {
+    now, owners = datetime.datetime.now(tz=datetime.UTC), tuple(owner or ())
+    made = create_home(home, given, addresses=addresses, now=now, owners=owners)
+    digest, listed = wire.roster_digest(made.roster()).hex(), list(made.roster().owners)
+    told: dict[str, object] = {
         "home": str(made.path),
         "roster": str(made.path / "roster.bin"),
         "roster_digest": digest,
         "authority": str(made.authority_certificate),
+        "owners": listed,
     }
     typer.echo(json.dumps(told) if as_json else f"roster_digest = {digest}")
     _say(
-        f"made {made.path}\nnext: hand {told['roster']} and {told['authority']} to every node, tell each the "
+        f"made {made.path}\nstudy owners: {', '.join(listed) or 'anybody; --owner lists them'}\n"
+        f"next: hand {told['roster']} and {told['authority']} to every node, tell each the "
         "roster's digest by another way, then run: fedmed server up"
     )
 

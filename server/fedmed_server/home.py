@@ -156,7 +156,12 @@ def open_home(path: Path) -> Home:
 
 
 def create_home(
-    path: Path, cards: Sequence[NodeCard], *, addresses: Addresses, now: datetime.datetime
+    path: Path,
+    cards: Sequence[NodeCard],
+    *,
+    addresses: Addresses,
+    now: datetime.datetime,
+    owners: Sequence[str] = (),
 ) -> Home:
     """Make a coordinator's home: keys, certificates and the roster of these nodes.
 
@@ -165,6 +170,7 @@ def create_home(
         cards: The nodes; the first gets point 1. A study must name them in this order.
         addresses: Where the coordinator listens.
         now: The time, for the certificates.
+        owners: Who may own a study, by name; none: anybody.
 
     Returns:
         The home. Hand ``roster.bin`` and ``tls/ca.crt`` to the provinces, and tell them the roster's digest
@@ -178,7 +184,7 @@ def create_home(
         The folder has mode 0700 and every file in it 0600 from its first moment; nothing is overwritten.
     """
     identity = Identity.create(COORDINATOR)
-    roster = _roster(cards, identity)
+    roster = _roster(cards, identity, owners=owners)
     if (path / "identity.key").exists():
         raise ConfigError(
             f"{path} is a coordinator's home already; nothing was changed. Name another folder; to change a "
@@ -217,7 +223,7 @@ def read_card(card: str, supernode_key: str) -> NodeCard:
     return NodeCard(member=member, supernode_key=supernode_key)
 
 
-def _roster(cards: Sequence[NodeCard], identity: Identity) -> Roster:
+def _roster(cards: Sequence[NodeCard], identity: Identity, *, owners: Sequence[str]) -> Roster:
     """The roster of these nodes, with the protocol's own threshold and colluders."""
     allowance = default_allowance(len(cards))
     public = identity.public
@@ -230,6 +236,7 @@ def _roster(cards: Sequence[NodeCard], identity: Identity) -> Roster:
             coordinator=Member(
                 name=public.name, signing_key=public.signing_key, sealing_key=public.sealing_key
             ),
+            owners=tuple(sorted(set(owners))),
         )
     except MessageMalformed as fault:
         raise ConfigError(f"these cards make no roster: {fault}") from None

@@ -62,6 +62,22 @@ def remove(home: HomeFolder, node: NodeName, as_json: AsJson = False) -> None:
     _say_pin(home)
 
 
+@roster.command(epilog='Example: fedmed server roster owners /var/lib/fedmed-server "Shanghai NHSA"')
+def owners(
+    home: HomeFolder,
+    name: Annotated[
+        list[str] | None, typer.Argument(metavar="[OWNER]...", help="As studies name them; none: anybody.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say who may own a study, in place of those before; stop the coordinator first."""
+    from fedmed_server.key_desk import set_owners
+
+    new = set_owners(_stopped(home), tuple(name or ()))
+    _print_roster(new, as_json=as_json)
+    _say_pin(home)
+
+
 @roster.command(epilog="Example: fedmed server roster supernode /var/lib/fedmed-server shanghai shanghai.pub")
 def supernode(
     home: HomeFolder,
@@ -145,13 +161,15 @@ def _print_roster(found: Roster, *, as_json: bool) -> None:
     digest = wire.roster_digest(found).hex()
     if as_json:
         nodes = [m.name for m in found.members]
-        told = {"version": found.version, "roster_digest": digest, "nodes": nodes}
+        owners = list(found.owners)
+        told = {"version": found.version, "roster_digest": digest, "nodes": nodes, "owners": owners}
         typer.echo(json.dumps(told, ensure_ascii=False))
         return
     typer.echo(f"roster {found.version}: threshold {found.threshold}, colluders {found.colluders}")
     for point, member in enumerate(found.members, start=1):
         typer.echo(f"{point:>4} {member.name}  {member.signing_key.hex()[:16]}...")
     typer.echo(f"     {found.coordinator.name}  {found.coordinator.signing_key.hex()[:16]}...")
+    typer.echo(f"     study owners: {', '.join(found.owners) or 'anybody'}")
     typer.echo(f"roster_digest = {digest}")
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -58,6 +58,25 @@ def replace_member(home: Home, card: PublicIdentity) -> Roster:
         raise ConfigError(f"the roster has this card of {card.name} already; nothing was changed")
     members = tuple(new if m.name == card.name else m for m in roster.members)
     return _next_roster(home, roster, lambda: replace(roster, version=roster.version + 1, members=members))
+
+
+def set_owners(home: Home, owners: Sequence[str]) -> Roster:
+    """A new roster with other study owners.
+
+    Args:
+        home: The coordinator's home; no coordinator may run on it.
+        owners: Who may own a study from now on, by name; none: anybody.
+
+    Returns:
+        The new roster.
+
+    Raises:
+        ConfigError: the roster has these owners already, or a name that no study can carry.
+    """
+    roster, listed = home.roster(), tuple(sorted(set(owners)))
+    if listed == roster.owners:
+        raise ConfigError("the roster lists these study owners already; nothing was changed")
+    return _next_roster(home, roster, lambda: replace(roster, version=roster.version + 1, owners=listed))
 
 
 def remove_member(home: Home, name: str) -> Roster:

@@ -56,6 +56,7 @@ def rosters(draw: st.DrawFn) -> Roster:
         threshold=threshold,
         colluders=draw(st.integers(0, min(2 * threshold - nodes - 1, nodes - 2))),
         coordinator=cards[0],
+        owners=tuple(sorted(draw(st.sets(st.sampled_from(["NHSA", "上海市医保局", "a b"]))))),
     )
 
 
@@ -321,6 +322,10 @@ def test_a_plan_with_an_impossible_value_is_refused(change: Callable[[Any], obje
         lambda m: setattr(m, "threshold", 4),
         lambda m: setattr(m, "colluders", 2),
         lambda m: m.ClearField("coordinator"),
+        lambda m: m.owners.extend(["b", "a"]),
+        lambda m: m.owners.extend(["a", "a"]),
+        lambda m: m.owners.append("two\nlines"),
+        lambda m: m.owners.append(""),
     ],
     ids=[
         "two members",
@@ -333,6 +338,10 @@ def test_a_plan_with_an_impossible_value_is_refused(change: Callable[[Any], obje
         "threshold above all",
         "too many colluders",
         "no coordinator",
+        "owners out of order",
+        "an owner twice",
+        "an owner of two lines",
+        "an owner without a name",
     ],
 )
 def test_a_roster_that_cannot_be_is_refused(change: Callable[[Any], object]) -> None:

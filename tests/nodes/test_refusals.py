@@ -6,15 +6,31 @@ from dataclasses import replace
 
 import pytest
 
+from fedmed import wire
 from fedmed.errors import DataContractError, StudyRefused
 from fedmed.governance.audit_chain import MAX_DETAIL_BYTES, AuditEvent
 from fedmed.governance.policy import Policy
+from fedmed.messages import NO_EPOCH, StudyProposal
 from fedmed.protocol import envelope
 from fedmed.protocol.steps import PhaseKind
+from fedmed.study import canonical_bytes, study_digest
 from fedmed.types import Scheme
+from fedmed_nodes.custodian import Custodian, Effects, Settings
 from fedmed_nodes.refusals import refusal_words, refused_study
 from fedmed_nodes.status_view import refused_document
-from tests.federation import COORDINATOR, OPEN_POLICY, Trial, make_trial
+from fedmed_nodes.stores import MemorySecretStore, MemoryStore
+from tests.federation import (
+    COORDINATOR,
+    DATASET,
+    OPEN_POLICY,
+    SetClock,
+    Trial,
+    identity_of,
+    make_trial,
+    roster_of,
+    small_source,
+    small_study,
+)
 
 POINT = 2
 
@@ -71,6 +87,32 @@ def test_a_study_that_was_accepted_after_all_is_no_refused_one(trial: Trial) -> 
     node.with_policy(OPEN_POLICY)
     trial.propose(POINT)
     assert refused_document(node.audit) == []
+
+
+def test_a_custodian_refuses_an_owner_that_its_roster_does_not_list() -> None:
+    """The coordinator signs every study; it cannot add an owner to a roster that provinces pinned."""
+    spec, listed = (
+        small_study(4, scheme=Scheme.PLAIN),
+        replace(roster_of(4, threshold=3, colluders=1), owners=("NHSA",)),
+    )
+    settings = Settings(
+        identity=identity_of(POINT),
+        roster=listed,
+        policy=OPEN_POLICY,
+        datasets={DATASET: small_source(POINT)},
+    )
+    store = MemoryStore()
+    custodian = Custodian(settings, Effects(store=store, secrets=MemorySecretStore(), clock=SetClock()))
+    canonical, roster_digest = canonical_bytes(spec), wire.roster_digest(listed)
+    proposal = StudyProposal(canonical=canonical, roster_digest=roster_digest, epoch_id=NO_EPOCH)
+    data = envelope.sign_message(
+        identity_of(COORDINATOR),
+        envelope.STUDY,
+        wire.encode_proposal(proposal),
+        context=study_digest(canonical),
+    )
+    assert custodian.answer(PhaseKind.PROPOSE, (data,)).code == "study_refused"
+    assert f"rule owner: {spec.owner} is not among" in store.audit(1)[0].event.detail
 
 
 def test_a_later_phase_names_study_and_rule(trial: Trial) -> None:

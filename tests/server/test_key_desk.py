@@ -31,6 +31,7 @@ from fedmed_server.key_desk import (
     replace_member,
     replace_supernode_key,
     retire_authority,
+    set_owners,
 )
 from tests.node_home import me
 from tests.server.test_home import ADDRESSES, NOW
@@ -53,6 +54,22 @@ def home(tmp_path: Path, nodes: list[NodeHome]) -> Home:
     line = make_supernode_key("node").public_key.decode()
     cards = [NodeCard(member=member_of(node.card()), supernode_key=line) for node in nodes]
     return create_home(tmp_path / "home", cards, addresses=ADDRESSES, now=NOW)
+
+
+def test_study_owners_are_a_new_roster(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    before = home.roster()
+    assert before.owners == ()
+    listed = set_owners(home, ["上海市医保局", "NHSA", "NHSA"])
+    assert (listed.version, listed.owners) == (before.version + 1, ("NHSA", "上海市医保局"))
+    assert wire.roster_digest(listed) != wire.roster_digest(before)
+    assert run(["server", "roster", "show", str(home.path)]) == 0
+    assert "study owners: NHSA, 上海市医保局" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="already; nothing was changed"):
+        set_owners(home, ["上海市医保局", "NHSA"])
+    with pytest.raises(ConfigError, match="this makes no roster"):
+        set_owners(home, ["two\nlines"])
+    assert run(["server", "roster", "owners", str(home.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["owners"] == []
 
 
 def pin(home: Home, node: NodeHome, *, code: int = 0) -> None:

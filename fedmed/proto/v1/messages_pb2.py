@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66\x65\x64med/proto/v1/messages.proto\x12\x0f\x66\x65\x64med.proto.v1\"7\n\x06Signed\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"z\n\tStatement\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x10\n\x08receiver\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontext\x18\x03 \x01(\x0c\x12\x12\n\naudit_head\x18\x04 \x01(\x0c\x12\x15\n\raudit_counter\x18\x05 \x01(\x04\x12\x0f\n\x07\x63ontent\x18\x06 \x01(\x0c\"@\n\x06Member\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bsigning_key\x18\x02 \x01(\x0c\x12\x13\n\x0bsealing_key\x18\x03 \x01(\x0c\"\x97\x01\n\x06Roster\x12\x0f\n\x07version\x18\x01 \x01(\r\x12(\n\x07members\x18\x02 \x03(\x0b\x32\x17.fedmed.proto.v1.Member\x12\x11\n\tthreshold\x18\x03 \x01(\r\x12\x11\n\tcolluders\x18\x04 \x01(\r\x12,\n\x0b\x63oordinator\x18\x05 \x01(\x0b\x32\x17.fedmed.proto.v1.Member\"C\n\x05Study\x12\x11\n\tcanonical\x18\x01 \x01(\x0c\x12\x15\n\rroster_digest\x18\x02 \x01(\x0c\x12\x10\n\x08\x65poch_id\x18\x03 \x01(\x0c\"\x16\n\x05Nonce\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"\x1f\n\x07\x44\x65\x61ling\x12\x14\n\x0c\x62lob_digests\x18\x01 \x03(\x0c\"\x1c\n\nTranscript\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\":\n\nRehearsals\x12\x14\n\x0cplan_digests\x18\x01 \x03(\x0c\x12\x16\n\x0eheader_digests\x18\x02 \x03(\x0c\"*\n\nPointNonce\x12\r\n\x05point\x18\x01 \x01(\r\x12\r\n\x05nonce\x18\x02 \x01(\x0c\"\x93\x01\n\x06Layout\x12\x0c\n\x04grid\x18\x01 \x01(\x01\x12\r\n\x05limit\x18\x02 \x01(\x04\x12\x0c\n\x04tail\x18\x03 \x01(\x04\x12\x0e\n\x06values\x18\x04 \x01(\x04\x12\x12\n\nfield_bits\x18\x05 \x01(\r\x12\x0e\n\x06\x66ields\x18\x06 \x01(\r\x12\x15\n\rparameter_set\x18\x07 \x01(\t\x12\x13\n\x0bnoise_scale\x18\x08 \x01(\x01\"\xaa\x02\n\x04Plan\x12\x14\n\x0cstudy_digest\x18\x01 \x01(\x0c\x12\x10\n\x08\x65poch_id\x18\x02 \x01(\x0c\x12\x15\n\rroster_digest\x18\x03 \x01(\x0c\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x14\n\x0cround_number\x18\x05 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\r\x12+\n\x06nonces\x18\x07 \x03(\x0b\x32\x1b.fedmed.proto.v1.PointNonce\x12\x15\n\rinputs_digest\x18\x08 \x01(\x0c\x12\'\n\x06layout\x18\t \x01(\x0b\x32\x17.fedmed.proto.v1.Layout\x12\x1c\n\x14planned_contributors\x18\n \x01(\r\x12\x10\n\x08\x64ropouts\x18\x0b \x01(\r\x12\x11\n\tcolluders\x18\x0c \x01(\r\"3\n\x06Header\x12\x15\n\rchunk_digests\x18\x01 \x03(\x0c\x12\x12\n\nnext_nonce\x18\x02 \x01(\x0c\"H\n\x0eOpeningRequest\x12\x14\n\x0c\x63ontributors\x18\x01 \x03(\r\x12\x0f\n\x07openers\x18\x02 \x03(\r\x12\x0f\n\x07headers\x18\x03 \x03(\x0c\"Z\n\x06\x41nswer\x12\x14\n\x0c\x63ontributors\x18\x01 \x03(\r\x12\x0f\n\x07openers\x18\x02 \x03(\r\x12\x15\n\rchunk_digests\x18\x03 \x03(\x0c\x12\x12\n\nnext_nonce\x18\x04 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66\x65\x64med/proto/v1/messages.proto\x12\x0f\x66\x65\x64med.proto.v1\"7\n\x06Signed\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"z\n\tStatement\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\x10\n\x08receiver\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontext\x18\x03 \x01(\x0c\x12\x12\n\naudit_head\x18\x04 \x01(\x0c\x12\x15\n\raudit_counter\x18\x05 \x01(\x04\x12\x0f\n\x07\x63ontent\x18\x06 \x01(\x0c\"@\n\x06Member\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bsigning_key\x18\x02 \x01(\x0c\x12\x13\n\x0bsealing_key\x18\x03 \x01(\x0c\"\xa7\x01\n\x06Roster\x12\x0f\n\x07version\x18\x01 \x01(\r\x12(\n\x07members\x18\x02 \x03(\x0b\x32\x17.fedmed.proto.v1.Member\x12\x11\n\tthreshold\x18\x03 \x01(\r\x12\x11\n\tcolluders\x18\x04 \x01(\r\x12,\n\x0b\x63oordinator\x18\x05 \x01(\x0b\x32\x17.fedmed.proto.v1.Member\x12\x0e\n\x06owners\x18\x06 \x03(\t\"C\n\x05Study\x12\x11\n\tcanonical\x18\x01 \x01(\x0c\x12\x15\n\rroster_digest\x18\x02 \x01(\x0c\x12\x10\n\x08\x65poch_id\x18\x03 \x01(\x0c\"\x16\n\x05Nonce\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"\x1f\n\x07\x44\x65\x61ling\x12\x14\n\x0c\x62lob_digests\x18\x01 \x03(\x0c\"\x1c\n\nTranscript\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\":\n\nRehearsals\x12\x14\n\x0cplan_digests\x18\x01 \x03(\x0c\x12\x16\n\x0eheader_digests\x18\x02 \x03(\x0c\"*\n\nPointNonce\x12\r\n\x05point\x18\x01 \x01(\r\x12\r\n\x05nonce\x18\x02 \x01(\x0c\"\x93\x01\n\x06Layout\x12\x0c\n\x04grid\x18\x01 \x01(\x01\x12\r\n\x05limit\x18\x02 \x01(\x04\x12\x0c\n\x04tail\x18\x03 \x01(\x04\x12\x0e\n\x06values\x18\x04 \x01(\x04\x12\x12\n\nfield_bits\x18\x05 \x01(\r\x12\x0e\n\x06\x66ields\x18\x06 \x01(\r\x12\x15\n\rparameter_set\x18\x07 \x01(\t\x12\x13\n\x0bnoise_scale\x18\x08 \x01(\x01\"\xaa\x02\n\x04Plan\x12\x14\n\x0cstudy_digest\x18\x01 \x01(\x0c\x12\x10\n\x08\x65poch_id\x18\x02 \x01(\x0c\x12\x15\n\rroster_digest\x18\x03 \x01(\x0c\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x14\n\x0cround_number\x18\x05 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\r\x12+\n\x06nonces\x18\x07 \x03(\x0b\x32\x1b.fedmed.proto.v1.PointNonce\x12\x15\n\rinputs_digest\x18\x08 \x01(\x0c\x12\'\n\x06layout\x18\t \x01(\x0b\x32\x17.fedmed.proto.v1.Layout\x12\x1c\n\x14planned_contributors\x18\n \x01(\r\x12\x10\n\x08\x64ropouts\x18\x0b \x01(\r\x12\x11\n\tcolluders\x18\x0c \x01(\r\"3\n\x06Header\x12\x15\n\rchunk_digests\x18\x01 \x03(\x0c\x12\x12\n\nnext_nonce\x18\x02 \x01(\x0c\"H\n\x0eOpeningRequest\x12\x14\n\x0c\x63ontributors\x18\x01 \x03(\r\x12\x0f\n\x07openers\x18\x02 \x03(\r\x12\x0f\n\x07headers\x18\x03 \x03(\x0c\"Z\n\x06\x41nswer\x12\x14\n\x0c\x63ontributors\x18\x01 \x03(\r\x12\x0f\n\x07openers\x18\x02 \x03(\r\x12\x15\n\rchunk_digests\x18\x03 \x03(\x0c\x12\x12\n\nnext_nonce\x18\x04 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,27 +38,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMBER']._serialized_start=232
   _globals['_MEMBER']._serialized_end=296
   _globals['_ROSTER']._serialized_start=299
-  _globals['_ROSTER']._serialized_end=450
-  _globals['_STUDY']._serialized_start=452
-  _globals['_STUDY']._serialized_end=519
-  _globals['_NONCE']._serialized_start=521
-  _globals['_NONCE']._serialized_end=543
-  _globals['_DEALING']._serialized_start=545
-  _globals['_DEALING']._serialized_end=576
-  _globals['_TRANSCRIPT']._serialized_start=578
-  _globals['_TRANSCRIPT']._serialized_end=606
-  _globals['_REHEARSALS']._serialized_start=608
-  _globals['_REHEARSALS']._serialized_end=666
-  _globals['_POINTNONCE']._serialized_start=668
-  _globals['_POINTNONCE']._serialized_end=710
-  _globals['_LAYOUT']._serialized_start=713
-  _globals['_LAYOUT']._serialized_end=860
-  _globals['_PLAN']._serialized_start=863
-  _globals['_PLAN']._serialized_end=1161
-  _globals['_HEADER']._serialized_start=1163
-  _globals['_HEADER']._serialized_end=1214
-  _globals['_OPENINGREQUEST']._serialized_start=1216
-  _globals['_OPENINGREQUEST']._serialized_end=1288
-  _globals['_ANSWER']._serialized_start=1290
-  _globals['_ANSWER']._serialized_end=1380
+  _globals['_ROSTER']._serialized_end=466
+  _globals['_STUDY']._serialized_start=468
+  _globals['_STUDY']._serialized_end=535
+  _globals['_NONCE']._serialized_start=537
+  _globals['_NONCE']._serialized_end=559
+  _globals['_DEALING']._serialized_start=561
+  _globals['_DEALING']._serialized_end=592
+  _globals['_TRANSCRIPT']._serialized_start=594
+  _globals['_TRANSCRIPT']._serialized_end=622
+  _globals['_REHEARSALS']._serialized_start=624
+  _globals['_REHEARSALS']._serialized_end=682
+  _globals['_POINTNONCE']._serialized_start=684
+  _globals['_POINTNONCE']._serialized_end=726
+  _globals['_LAYOUT']._serialized_start=729
+  _globals['_LAYOUT']._serialized_end=876
+  _globals['_PLAN']._serialized_start=879
+  _globals['_PLAN']._serialized_end=1177
+  _globals['_HEADER']._serialized_start=1179
+  _globals['_HEADER']._serialized_end=1230
+  _globals['_OPENINGREQUEST']._serialized_start=1232
+  _globals['_OPENINGREQUEST']._serialized_end=1304
+  _globals['_ANSWER']._serialized_start=1306
+  _globals['_ANSWER']._serialized_end=1396
 # @@protoc_insertion_point(module_scope)

@@ -43,18 +43,20 @@ class Member(_message.Message):
     def __init__(self, name: _Optional[str] = ..., signing_key: _Optional[bytes] = ..., sealing_key: _Optional[bytes] = ...) -> None: ...
 
 class Roster(_message.Message):
-    __slots__ = ("version", "members", "threshold", "colluders", "coordinator")
+    __slots__ = ("version", "members", "threshold", "colluders", "coordinator", "owners")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     COLLUDERS_FIELD_NUMBER: _ClassVar[int]
     COORDINATOR_FIELD_NUMBER: _ClassVar[int]
+    OWNERS_FIELD_NUMBER: _ClassVar[int]
     version: int
     members: _containers.RepeatedCompositeFieldContainer[Member]
     threshold: int
     colluders: int
     coordinator: Member
-    def __init__(self, version: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., threshold: _Optional[int] = ..., colluders: _Optional[int] = ..., coordinator: _Optional[_Union[Member, _Mapping]] = ...) -> None: ...
+    owners: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[int] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., threshold: _Optional[int] = ..., colluders: _Optional[int] = ..., coordinator: _Optional[_Union[Member, _Mapping]] = ..., owners: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Study(_message.Message):
     __slots__ = ("canonical", "roster_digest", "epoch_id")

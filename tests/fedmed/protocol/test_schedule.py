@@ -10,7 +10,7 @@ import pytest
 from fedmed.aggregation.encoding import CHUNK_COEFFICIENTS, sensitivity
 from fedmed.crypto.ckks_parameters import CIPHERTEXT_BYTES
 from fedmed.crypto.parameters import RING_DEGREE
-from fedmed.errors import ConfigError
+from fedmed.errors import ConfigError, StudyRefused
 from fedmed.plans.stage import PLAIN_SET
 from fedmed.privacy.accounting import epsilon
 from fedmed.protocol.schedule import (
@@ -141,6 +141,18 @@ def test_the_terms_say_what_the_study_and_the_roster_say() -> None:
     assert terms.most_plans == AGGREGATIONS + SPARE_ATTEMPTS
     assert terms.may_shrink
     assert not terms_for(small_study(), schedule, roster, digests=DIGESTS).may_shrink
+
+
+def test_a_study_of_an_owner_that_the_roster_does_not_list_is_refused() -> None:
+    """Guarantee of `check_owner`; a roster of before lists nobody, and then anybody owns a study."""
+    spec, roster = small_study(), roster_of(4, threshold=3, colluders=1)
+    schedule = schedule_for(spec)
+    terms_for(spec, schedule, replace(roster, owners=(spec.owner,)), digests=DIGESTS)
+    with pytest.raises(
+        StudyRefused, match=r"^owner: .* is not among the roster's study owners, NHSA;"
+    ) as fault:
+        terms_for(spec, schedule, replace(roster, owners=("NHSA",)), digests=DIGESTS)
+    assert fault.value.rule == "owner"
 
 
 def test_a_roster_that_is_not_the_studys_is_refused() -> None:
