@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from fedmed.data.nhsa.results import Outcome, QualityReport, State
+from fedmed.data.nhsa.results import Outcome, QualityReport, State, allowed_rate
 from fedmed.data.nhsa.rules import MISSING_CELL, Dimension, rule_kinds
 from fedmed.data.nhsa.schema import schema
 from fedmed.data.nhsa.settings import LEAST_CELL
@@ -109,7 +109,7 @@ def _tiles(report: QualityReport) -> Iterator[Tile]:
 
 
 def _sections(report: QualityReport) -> Iterator[Section]:
-    """Found, scores, empty cells, tables, not checked, how to read."""
+    """Found, scores, empty cells, tables, tolerated, not checked."""
     if report.found:
         yield _found(report)
     yield _scores(report)
@@ -117,6 +117,9 @@ def _sections(report: QualityReport) -> Iterator[Section]:
     if empty.rows:
         yield empty
     yield _tables(report)
+    tolerated = _tolerated(report)
+    if tolerated.sentences:
+        yield tolerated
     skipped = _not_checked(report)
     if skipped.sentences:
         yield skipped
@@ -221,6 +224,23 @@ def _tables(report: QualityReport) -> Section:
         columns=("Table", "Rows", "Files", "Other spellings, read as", "Unknown columns, not read"),
         rows=tuple(rows),
         sentences=(f"Not there: {', '.join(absent)}.",) if absent else (),
+    )
+
+
+def _tolerated(report: QualityReport) -> Section:
+    """Rules that ran and name nothing below a rate."""
+    sentences = []
+    for outcome in report.outcomes:
+        rate = allowed_rate(outcome.rule, report.settings)
+        has_run = outcome.state is not State.NOT_CHECKED and outcome.rule.kind != MISSING_CELL
+        if has_run and rate > 0:
+            words, where = rule_kinds()[outcome.rule.kind], f"{outcome.rule.kind}, {place(outcome)}"
+            sentences.append(f"{words.zh} {words.en} ({where}): named above {rate_text(rate)} only")
+    return Section(
+        name="tolerated",
+        heading="Tolerated 容许范围",
+        lead="Up to these rates it is no finding and lowers no score; the settings may change them.",
+        sentences=tuple(sentences),
     )
 
 

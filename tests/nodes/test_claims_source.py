@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psycopg
 import pyarrow as pa
 import pytest
@@ -18,7 +19,9 @@ from fedmed.data.feature_sets.derive import open_derived
 from fedmed.data.feature_sets.stays import StayDerivation, StayTable, stays_reference
 from fedmed.data.nhsa.schema import Column, Kind, schema
 from fedmed.errors import ConfigError, DataContractError, StudyRefused
+from fedmed.protocol.schedule import schedule_for
 from fedmed.types import DatasetSpec, Label
+from fedmed_nodes.answers.by_kind import half_for
 from fedmed_nodes.home import Home
 from fedmed_nodes.register_desk import register_dataset
 from fedmed_nodes.registration import DatasetEntry, open_source, read_through, register
@@ -28,7 +31,7 @@ from tests.claims_tables import Tables, write_tables
 from tests.contracts.source_contract import as_bytes
 from tests.derived_claims import YEAR, province
 from tests.node_home import make_home, me, write
-from tests.small_question import small_question
+from tests.small_question import Entry, small_question
 
 SERVER = os.environ.get("FEDMED_TEST_POSTGRES", "")
 needs_server = pytest.mark.skipif(
@@ -127,6 +130,26 @@ def test_csv_and_parquet_give_equal_examples_bit_by_bit(files: Path, tmp_path: P
 def test_postgresql_gives_the_examples_of_files_bit_by_bit(files: Path, database: DatasetEntry) -> None:
     assert register(database).fingerprint == register(entry(files)).fingerprint
     assert served(database) == served(entry(files))
+
+
+@needs_server
+@pytest.mark.slow
+def test_a_statistics_study_has_equal_results_on_csv_parquet_and_postgresql(
+    files: Path, database: DatasetEntry, tmp_path: Path
+) -> None:
+    as_csv = write_tables(tmp_path / "csv", read_tables(), as_csv=True)
+    by = [{"column": "sex", "levels": ["1", "2"]}]
+    value = {"column": "next_cost", "low": 0, "high": 50_000, "decimals": 2}
+    cost: Entry = {"name": "cost", "kind": "sum", "value": value, "by": by}
+    persons: Entry = {"name": "persons", "kind": "count", "unit": "persons", "by": by}
+    spec = small_question(statistics=[persons, cost], data__max_rows_per_person=1)
+    stage = schedule_for(spec).stages[0]
+    parquet, csv, server = (
+        half_for(spec).read(open_source(register(e))).answer(stage, np.zeros(0)).values.tolist()
+        for e in (entry(files), entry(as_csv), database)
+    )
+    assert parquet == csv == server
+    assert sum(parquet) > 0
 
 
 @needs_server

@@ -86,7 +86,9 @@ def _run(opened: OpenFolder, query: Query, settings: QualitySettings, *, parts: 
         for i, count in enumerate(opened.numbers(query.part(number, parts))):
             totals[i] += count
     for i, rule in enumerate(query.rules):
-        yield judge(rule, checked=totals[2 * i], failing=totals[2 * i + 1], settings=settings)
+        checked, failing = totals[2 * i : 2 * i + 2]
+        rows = opened.tables[rule.table].rows
+        yield judge(rule, checked=checked, failing=failing, settings=settings, rows=rows)
 
 
 def _parts(opened: OpenFolder, query: Query, memory_mib: int) -> int:

@@ -33,9 +33,10 @@ class Outcome:
     Attributes:
         rule: The rule.
         state: Holds, found, or not checked.
-        checked: Rows that it applies to, as shown.
-        failing: Rows of them that fail, as shown: a number, ``<11``, or ``all but <11``.
-        rate: failing / checked, 0 to 1; None where ``failing`` is no number or nothing was checked.
+        checked: Rows that it applies to, as shown: a number, ``<11``, or ``all but <11`` of the table's.
+        failing: Rows of them that fail, as shown, in the same way.
+        rate: failing / checked, 0 to 1; None where ``failing`` is no number or nothing was checked. Where
+            ``checked`` is ``all but <11``, it is failing / the table's rows.
     """
 
     rule: Rule
@@ -153,7 +154,14 @@ def shown_count(number: int, *, of: int | None = None) -> str:
     return str(number)
 
 
-def judge(rule: Rule, *, checked: int, failing: int, settings: QualitySettings) -> Outcome:
+def allowed_rate(rule: Rule, settings: QualitySettings) -> float:
+    """Rate up to which a rule's failures are no finding: the settings' by id, by kind, or the rule's own."""
+    return settings.allowed.get(rule.id, settings.allowed.get(rule.kind, rule.allowed))
+
+
+def judge(
+    rule: Rule, *, checked: int, failing: int, settings: QualitySettings, rows: int | None = None
+) -> Outcome:
     """Turn a rule's two counts into what may be shown.
 
     Args:
@@ -161,22 +169,24 @@ def judge(rule: Rule, *, checked: int, failing: int, settings: QualitySettings) 
         checked: Rows that it applies to.
         failing: Rows of them that fail.
         settings: Its allowed rate may stand there.
+        rows: Rows of its table, which the report shows too; None = it shows none.
 
     Guarantees:
-        No count from 1 to 10 can be read off the outcome, nor off any score of a report.
+        No count from 1 to 10 can be read off the outcome, nor off any score of a report; nor, by taking
+        ``checked`` or what a rate says of it from ``rows``, how many rows the rule does not apply to.
     """
-    allowed = settings.allowed.get(rule.id, settings.allowed.get(rule.kind, rule.allowed))
-    is_wrong = failing > 0 and failing > allowed * checked
-    shown = shown_count(failing, of=checked)
+    is_wrong = failing > 0 and failing > allowed_rate(rule, settings) * checked
+    base = checked if rows is None or not 0 < rows - checked < LEAST_CELL else rows
+    shown = shown_count(failing, of=base)
     rate: float | None = None
     if shown.isdigit() and checked >= LEAST_CELL:
-        rate = failing / checked
+        rate = failing / base
     elif shown.startswith("all"):
         rate = 1.0
     return Outcome(
         rule=rule,
         state=State.FOUND if is_wrong else State.HOLDS,
-        checked=shown_count(checked),
+        checked=shown_count(checked, of=rows),
         failing=shown,
         rate=rate,
     )

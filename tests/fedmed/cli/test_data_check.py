@@ -65,6 +65,13 @@ def test_settings_come_from_a_file_whose_faults_are_named(
         assert words in capsys.readouterr().err
 
 
+def test_the_page_says_above_which_rate_a_rule_is_named(tmp_path: Path) -> None:
+    tables = {name: small_province()[name] for name in ("setl_diag", "medins")}
+    folder, page = write_tables(tmp_path / "in", tables), tmp_path / "page.html"
+    run(["data", "check", str(folder), "--html", str(page)])
+    assert "(unspecified_codes, setl_diag.diag_code): named above 30 % only" in page.read_text()
+
+
 def test_a_folder_without_tables_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "check", str(tmp_path)]) == 7
     assert "none of the schema's tables" in capsys.readouterr().err

@@ -37,6 +37,19 @@ def test_counts_from_1_to_10_cannot_be_told_apart_not_even_by_a_score(
     assert few["found"][0]["failing"] == "all but <11"
 
 
+@given(one=st.integers(1, 10), other=st.integers(1, 10), failing=st.integers(0, 4_000))
+@settings(max_examples=at_most(12))
+def test_how_many_rows_a_rule_does_not_apply_to_cannot_be_told(one: int, other: int, failing: int) -> None:
+    first, second = (
+        judge(RULE, checked=5_000 - n, failing=failing, settings=QualitySettings(), rows=5_000)
+        for n in (one, other)
+    )
+    assert first == second
+    assert first.checked == "all but <11"
+    whole = judge(RULE, checked=5_000, failing=failing, settings=QualitySettings(), rows=5_000)
+    assert (whole.checked, whole.rate) == ("5000", first.rate)
+
+
 def test_zero_all_and_larger_counts_are_shown() -> None:
     assert [shown_count(n, of=50) for n in (0, 1, 10, 11, 39, 40, 49, 50)] == [
         *("0", "<11", "<11", "11", "39", "all but <11", "all but <11", "50"),
