@@ -156,17 +156,25 @@ def test_money_of_a_hundred_trillion_fen_a_node_is_exact_through_the_encrypted_p
 ) -> None:
     value = {"column": "cost", "low": -1e12, "high": 1e12, "decimals": 2}
     entry = {"name": "fund", "kind": "sum", "value": value, "by": BY[1:]}
-    variance = {"name": "spread", "kind": "variance", "value": {**value, "low": 0, "high": 1e7}}
+    clamped_value = {
+        **value,
+        "column": "same_cost",
+        "low": 0,
+        "high": 1e7,
+    }  # one rule a column
+    variance = {"name": "spread", "kind": "variance", "value": clamped_value}
     spec = small_question(statistics=[entry, variance], aggregation__scheme=scheme, **ALL)
     fen = np.random.default_rng(2).integers(-(10**14), 10**14, (4, 10))
     fen[:, 0] = 10**14 - 1
+    # As a CSV file has it.
+    cost = [[f"{'-' * (v < 0)}{abs(v) // 100}.{abs(v) % 100:02d}" for v in row] for row in fen.tolist()]
     tables = {
         node: pa.table(
             {
                 "psn_no": [str(p) for p in range(10)],
                 "sex": ["f", "m"] * 5,
-                # As a CSV file has it.
-                "cost": [f"{'-' * (v < 0)}{abs(v) // 100}.{abs(v) % 100:02d}" for v in fen[place].tolist()],
+                "cost": cost[place],
+                "same_cost": cost[place],
             }
         )
         for place, node in enumerate(TABLES)
