@@ -58,9 +58,9 @@ def test_a_change_that_is_over_raises_no_alarm_after_its_own() -> None:
 
 def test_months_without_a_change_rarely_raise_an_alarm() -> None:
     draw = np.random.default_rng(7)
-    alarms = [bool(watch(draw.normal(size=24), Rule()).alarm.any()) for _ in range(600)]
-    # 1 of 100 years; 600 vary by 0.004, and the seed is fixed.
-    assert sum(alarms) / 600 <= 0.03
+    alarms = [bool(watch(draw.normal(size=24), Rule()).alarm.any()) for _ in range(250)]
+    # 1 of 100 years; 250 vary by 0.006, and the seed is fixed.
+    assert sum(alarms) / 250 <= 0.03
 
 
 def test_a_level_is_the_mean_of_the_first_months() -> None:
