@@ -28,6 +28,7 @@ from fedmed.study.terms import TimeTable
 from fedmed.types import Scheme
 from fedmed_nodes.aligned import aligned
 from fedmed_nodes.asked_statistics import asked_lines, asked_statistics
+from fedmed_nodes.column_bounds import bounds_of
 
 PURPOSES_ZH: Final[Mapping[str, str]] = {
     "drug_development": "药物研发",
@@ -68,12 +69,14 @@ class ColumnLine:
         role: ``outcome``, ``term``, ``exposure``, ``time``, ``event``, ``group`` or the kind of the input;
             ``input`` where the study does not say more.
         label: Its Chinese name, empty where the schema does not know it.
+        bounds: What the study fixes for it: a threshold, bounds or levels; empty for none.
         grade: Its grade here, empty without one.
     """
 
     name: str
     role: str
     label: str
+    bounds: str
     grade: str
 
 
@@ -122,10 +125,14 @@ def approval_lines(document: Mapping[str, Any]) -> str:
 
 def _computes(spec: StudySpec, schedule: Schedule, review: StudyReview) -> dict[str, Any]:
     """Which question, on whose rows, on which columns."""
-    grades = dict(review.grades)
+    grades, bounds = dict(review.grades), bounds_of(spec)
     lines = [
         ColumnLine(
-            name=name, role=_role(spec, name), label=_labels().get(name, ""), grade=grades.get(name, "")
+            name=name,
+            role=_role(spec, name),
+            label=_labels().get(name, ""),
+            bounds=bounds.get(name, ""),
+            grade=grades.get(name, ""),
         )
         for name in computed_columns(spec)
     ]
@@ -137,7 +144,14 @@ def _computes(spec: StudySpec, schedule: Schedule, review: StudyReview) -> dict[
         "feature_set": spec.data.feature_set,
         "declared_persons": spec.data.declared_persons.get(review.place.node, 0),
         "columns": [
-            {"name": line.name, "role": line.role, "label": line.label, "grade": line.grade} for line in lines
+            {
+                "name": line.name,
+                "role": line.role,
+                "label": line.label,
+                "bounds": line.bounds,
+                "grade": line.grade,
+            }
+            for line in lines
         ],
         "values": schedule.layout.values,
         "statistics": asked_statistics(spec),
@@ -240,7 +254,7 @@ def _english(d: Mapping[str, Any]) -> list[str]:
         f"{computes['person']}",
         *_features(computes, "           columns made by feature set {}"),
         *asked_lines(computes["statistics"], chinese=False),
-        *_table(computes["columns"], ("column", "used as", "Chinese name", "grade"), chinese=False),
+        *_table(computes["columns"], ("column", "used as", "Chinese name", "within", "grade"), chinese=False),
         f"LEAVES     at most {leaves['sums']} sums of all values, from a cohort of at least "
         f"{leaves['least_persons']} insured persons here, {noise}; never a row",
         f"           {scheme}; a sum holds at least {leaves['least_provinces']} provinces",
@@ -313,7 +327,7 @@ def _chinese(d: Mapping[str, Any]) -> list[str]:
         f"按 {computes['person']} 归并到人",
         *_features(computes, "           字段由特征集 {} 派生"),
         *asked_lines(computes["statistics"], chinese=True),
-        *_table(computes["columns"], ("字段", "用途", "中文名", "分级"), chinese=True),
+        *_table(computes["columns"], ("字段", "用途", "中文名", "取值范围", "分级"), chinese=True),
         f"传出内容   至多{leaves['sums']}次汇总值，本节点参与人群至少{leaves['least_persons']}名参保人，"
         f"{noise}；任何一行原始数据都不出省",
         f"           {scheme}；每次汇总至少含{leaves['least_provinces']}个省",
@@ -382,6 +396,7 @@ def _table(columns: Iterable[Mapping[str, str]], heads: tuple[str, ...], *, chin
             column["name"],
             _ROLES_ZH.get(column["role"], column["role"]) if chinese else column["role"],
             column["label"] or "-",
+            column["bounds"] or "-",
             (GRADES_ZH.get(column["grade"], "") if chinese else column["grade"]) or "-",
         )
         for column in columns

@@ -57,9 +57,9 @@ def test_every_figure_is_the_studys_own() -> None:
     )
     assert document["costs"] == {"epsilon": 1.0, "delta": 1e-5, "fallback_epsilon": fallback}
     assert document["computes"]["columns"] == [
-        {"name": "sick", "role": "outcome", "label": "", "grade": ""},
-        {"name": "age", "role": "number", "label": "年龄", "grade": "sensitive"},
-        {"name": "visits", "role": "number", "label": "就诊人次", "grade": ""},
+        {"name": "sick", "role": "outcome", "label": "", "bounds": "", "grade": ""},
+        {"name": "age", "role": "number", "label": "年龄", "bounds": "0..100", "grade": "sensitive"},
+        {"name": "visits", "role": "number", "label": "就诊人次", "bounds": "0..10", "grade": ""},
     ]
     assert (document["leaves"]["sums"], document["leaves"]["threshold"]) == (4, 3)
 
