@@ -1,9 +1,10 @@
 """Opened sums of a statistics study as tables for disclosure control: what each level and number stands for.
 
 Levels of different axes on one column are compared: an exact code lies in its prefix, a band is made of the
-pieces that all bands of the column cut it into. So a coarse table and a fine one, of this study or an earlier
-one, are seen to be about the same persons. Rows without a value do not count, hence a table of values is
-about fewer rows than one without, and says so as a condition.
+pieces that all bands of the column cut it into, a month of the codes that begin with it, and an age is a time
+of birth, whenever it is taken. So a coarse table and a fine one, of this study or an earlier one, are seen to
+be about the same persons. Rows without a value do not count, hence a table of values is about fewer rows than
+one without, and says so as a condition. The events of a rate are rows that meet one more condition.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from fedmed.plans.statistics import (
     Moment,
     person_unit,
 )
-from fedmed.study.axes import AxisTable, ValueTable
+from fedmed.study.axes import AxisTable, ValueTable, month_number
 from fedmed.study.statistics import StatisticKind, StatisticTable
 from fedmed.types import IntArray
 
@@ -63,9 +64,45 @@ def exact_tables(counted: Iterable[CountedStatistic]) -> tuple[ExactTable, ...]:
     return tuple(_table(c, columns) for c in every)
 
 
+def events_name(statistic: str) -> str:
+    """Name of the table of `events_of`, which no statistic can have."""
+    return f"{statistic}@events"
+
+
+def events_of(counted: CountedStatistic) -> CountedStatistic | None:
+    """Whom a rate or a sum of zeros and ones counts, as a statistic of its own; None where there is no such.
+
+    Rates of two kinds of events, or a rate and a count, tell by their difference of the rows that are one
+    and not the other.
+    """
+    entry, sums = counted.entry, counted.sums
+    changes: dict[str, object] = {"name": events_name(entry.name)}
+    if entry.kind is StatisticKind.STANDARDISED_RATE:
+        # Records of before persons with an event were counted have their rows.
+        found = {
+            Moment.PERSONS: sums.get(Moment.OFF_LOW, sums[Moment.EVENTS]),
+            Moment.ROWS: sums[Moment.EVENTS],
+        }
+        changes["where"] = (*entry.where, *entry.event)
+    elif entry.value is None or Moment.OFF_LOW not in sums or _is_wide(entry.value):
+        return None
+    else:
+        found = {Moment.PERSONS: sums[Moment.OFF_LOW]}
+        has_one = AxisTable(column=entry.value.column, bands=(entry.value.high,))
+        # Who has a one has a value.
+        changes |= {"where": (*entry.where, has_one), "value": None}
+    return replace(counted, entry=entry.model_copy(update=changes), sums=found)
+
+
+def _is_wide(value: ValueTable) -> bool:
+    """Whether a value is more than one of two numbers."""
+    low, high = value.units
+    return high - low > 1
+
+
 def _all_axes(entry: StatisticTable) -> tuple[AxisTable, ...]:
-    """Axes that say whom a statistic counts."""
-    return (*entry.axes, *entry.where)
+    """Axes that say whom a statistic counts, or what an event is."""
+    return (*entry.axes, *entry.where, *entry.event)
 
 
 def _shown_axes(entry: StatisticTable) -> tuple[AxisTable, ...]:
@@ -124,7 +161,9 @@ def _dimension(axis: AxisTable, columns: _Columns, only: frozenset[str] | None) 
     """An axis as levels of values; within ``only`` where the statistic has a condition on the column."""
     sets = columns.levels(axis)
     if only is None:
-        levels = dict(zip(axis.labels, (*sets, frozenset()), strict=True))
+        # Bands of ages that no whole year tells apart are empty.
+        named = [s or frozenset({f"no {label}"}) for s, label in zip(sets, axis.labels, strict=False)]
+        levels = dict(zip(axis.labels, (*named, frozenset()), strict=True))
     else:
         rest = only - frozenset().union(*sets)
         # A level that the condition rules out keeps its place; nobody is in it.
@@ -223,11 +262,21 @@ _SHARES: Mapping[Moment, Moment] = {
 
 def _key(axis: AxisTable) -> str:
     """The classification that an axis belongs to: levels of one can be compared, of others not."""
-    if axis.months:
-        return f"{axis.column}@month"
-    if axis.bands or axis.edges:
-        return f"{axis.column}@number {axis.age_at or ''}"
-    return axis.column
+    if axis.age_at is not None:
+        return f"{axis.column}@birth"
+    return f"{axis.column}@number" if axis.bands or axis.edges else axis.column
+
+
+def _lower(axis: AxisTable) -> tuple[float, ...]:
+    """Lower ends of bands and edges; of ages the months that birth lies before a fixed one, negated.
+
+    Who was born in month b is a whole years old or more in month m if -b >= 12 a - m, so that ages taken at
+    two times are cut at comparable ends.
+    """
+    if axis.age_at is None:
+        return axis.bands or axis.edges
+    taken = month_number(axis.age_at)
+    return tuple(12.0 * max(0, math.ceil(age)) - taken for age in axis.bands)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,10 +298,11 @@ class _Columns:
         ends: dict[str, set[float]] = {}
         for axis in axes:
             if axis.bands or axis.edges:
-                ends.setdefault(_key(axis), set()).update(axis.bands or axis.edges)
+                ends.setdefault(_key(axis), set()).update(_lower(axis))
             else:
                 named = codes.setdefault(_key(axis), set())
-                named.update((axis.prefix is not None, text) for text in axis.levels or axis.months)
+                is_prefix = axis.prefix is not None or bool(axis.months)
+                named.update((is_prefix, text) for text in axis.levels or axis.months)
         return cls(
             codes={key: frozenset(named) for key, named in codes.items()},
             ends={key: tuple(sorted(found)) for key, found in ends.items()},
@@ -263,18 +313,21 @@ class _Columns:
         if axis.bands or axis.edges:
             return self._intervals(axis)
         named = self.codes[_key(axis)]
-        if axis.prefix is None:
-            return tuple(frozenset({f"={text}"}) for text in axis.levels or axis.months)
+        if axis.levels and axis.prefix is None:
+            return tuple(frozenset({f"={text}"}) for text in axis.levels)
+        # A month is written with a dash or without.
+        written = ((month, month.replace("-", "")) for month in axis.months)
+        starts: list[tuple[str, ...]] = [*written, *((level,) for level in axis.levels)]
         return tuple(
             frozenset(
                 f"{'^' if is_prefix else '='}{text}" for is_prefix, text in named if text.startswith(start)
             )
-            for start in axis.levels
+            for start in starts
         )
 
     def _intervals(self, axis: AxisTable) -> tuple[frozenset[str], ...]:
         """Pieces of each interval; the last band is open above."""
-        lower = axis.bands or axis.edges
+        lower = _lower(axis)
         above = [*lower[1:], math.inf] if axis.bands else list(lower[1:])
         pieces = list(itertools.pairwise((*self.ends[_key(axis)], math.inf)))
         return tuple(

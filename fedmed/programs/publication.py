@@ -3,7 +3,7 @@
 Everything that readers get is made of shown numbers alone. Means, ratios and variances of a cell stand or
 fall with its sums; a rate needs persons enough in every stratum that counts; a warning needs every month of
 its series; a quantile is given to its step of the grid, and only with the minimum of persons on both sides of
-it, so that none is somebody's own value.
+it and in the step itself, so that none is somebody's own value.
 
 Sums of one column with other bounds, decimals or rows a person tell by their difference who lies between the
 bounds, so of a dataset version only the first ones are shown.
@@ -21,12 +21,14 @@ import numpy.typing as npt
 from fedmed.analytics.disclosure.protect import protect
 from fedmed.analytics.disclosure.tables import PERSONS, ProtectedTable, State
 from fedmed.errors import IntegrityError
-from fedmed.plans.statistics import GUARDS, OFF_BOUNDS, Moment
+from fedmed.plans.statistics import CONCENTRATIONS, GUARDS, OFF_BOUNDS, Moment
 from fedmed.programs.exact_tables import (
     CountedStatistic,
     counted_document,
     counted_of,
     declared_strata,
+    events_name,
+    events_of,
     exact_tables,
 )
 from fedmed.programs.statistic_tables import OpenedStatistic, ResultTable, result_table
@@ -73,7 +75,9 @@ def publication(
     Guarantees:
         A shown sum, mean, ratio, variance or rate is of nobody off the lower bound of its values (or without
         an event) or of ``minimum`` persons at least, and likewise off the upper one; no sum over other cells
-        that follows from what is shown is of fewer of them but zero.
+        that follows from what is shown is of fewer of them but zero. Rows that are events of a rate, or the
+        ones of a sum of zeros and ones, are protected as a count of them would be. A shown quantile has
+        ``minimum`` persons in its step.
 
     Raises:
         ConfigError: ``minimum`` is outside its bounds.
@@ -83,12 +87,15 @@ def publication(
     before = [pair for record in earlier for pair in _read(record)]
     told = frozenset(rule for known, _ in before for rule in _rules(known))
     counted = [_comparable(_counted(o, nodes, max_rows_per_person), told) for o in opened]
-    made = exact_tables([*(c for c, _ in before), *counted])
+    before += [pair for c, states in before if (pair := _events_before(c, states)) is not None]
+    events = [found for c in counted if (found := events_of(c)) is not None]
+    made = exact_tables([*(c for c, _ in before), *counted, *events])
     known = [
         ProtectedTable(table=table, states=_states_of(table.numbers, states, table.persons.shape))
         for table, (_, states) in zip(made, before, strict=False)
     ]
-    protected = protect(made[len(before) :], minimum=minimum, earlier=known)
+    verdicts = protect(made[len(before) :], minimum=minimum, earlier=known)
+    protected = _with_events(verdicts[: len(counted)], verdicts[len(counted) :])
     each = zip(opened, counted, protected, strict=True)
     return Publication(
         tables=tuple(_shown(o, c, p, minimum) for o, c, p in each),
@@ -115,6 +122,35 @@ def _counted(opened: OpenedStatistic, nodes: frozenset[str], rows: int) -> Count
             if opened.entry.kind is not StatisticKind.QUANTILE or moment is Moment.PERSONS
         },
     )
+
+
+def _events_before(
+    counted: CountedStatistic, states: list[list[int]]
+) -> tuple[CountedStatistic, list[list[int]]] | None:
+    """Whom an earlier rate or sum of zeros and ones counted; all of it is taken to be shown if that was."""
+    found = events_of(counted)
+    if found is None:
+        return None
+    numbers = [moment for moment in counted.sums if moment not in (Moment.PERSONS, *CONCENTRATIONS)]
+    told = Moment.EVENTS if Moment.EVENTS in counted.sums else Moment.TOTAL
+    return found, [states[1 + numbers.index(told)]] * len(found.sums)
+
+
+def _with_events(
+    protected: Sequence[ProtectedTable], events: Iterable[ProtectedTable]
+) -> tuple[ProtectedTable, ...]:
+    """The verdicts; all numbers of a cell are hidden with its events."""
+    of_statistic = {events_name(each.table.name): place for place, each in enumerate(protected)}
+    found = list(protected)
+    for each in events:
+        place = of_statistic[each.table.name]
+        is_open = np.all([states == State.SHOWN for states in each.states.values()], axis=0)
+        states = {
+            key: np.where(is_open | (old != State.SHOWN), old, State.COMPLEMENTARY).astype(np.int8)
+            for key, old in found[place].states.items()
+        }
+        found[place] = replace(found[place], states=states)
+    return tuple(found)
 
 
 _Rule = tuple[ValueTable, int, bool]
@@ -204,7 +240,8 @@ def _shown(
             whole &= states == State.SHOWN
     table, entry = result_table(opened), opened.entry
     if entry.kind is StatisticKind.QUANTILE:
-        return _quantiles(table, opened, whole.ravel(), minimum)
+        # So many rows are of ``minimum`` persons at least.
+        return _quantiles(table, opened, whole.ravel(), minimum * counted.max_rows_per_person)
     if entry.kind is StatisticKind.STANDARDISED_RATE:
         return _blanked(table, dict.fromkeys(table.columns, whole.ravel() & _rates(counted, minimum)))
     flags = dict.fromkeys(table.columns, whole.ravel())
@@ -235,22 +272,22 @@ def _rates(counted: CountedStatistic, minimum: int) -> _Flags:
     return np.asarray(np.all(persons[:, counts] >= minimum, axis=1), dtype=np.bool_)
 
 
-def _quantiles(table: ResultTable, opened: OpenedStatistic, shown: _Flags, minimum: int) -> ResultTable:
-    """Quantiles to their step of the grid, with persons enough on both sides."""
-    probabilities = opened.entry.probabilities
-    persons = [int(v) for v in opened.sums[Moment.PERSONS]]
-    flags = np.array(
-        [
-            is_shown and people * min(p, 1 - p) >= minimum
-            for people, is_shown in zip(persons, shown, strict=True)
-            for p in probabilities
-        ],
-        dtype=np.bool_,
-    )
+def _quantiles(table: ResultTable, opened: OpenedStatistic, shown: _Flags, least: int) -> ResultTable:
+    """Quantiles to their step of the grid, with ``least`` rows on both sides and inside."""
+    entry = opened.entry
+    counts = opened.sums[Moment.ROWS].astype(np.int64).reshape(entry.groups, -1)
+    below = np.concatenate([np.zeros((entry.groups, 1), dtype=np.int64), np.cumsum(counts, axis=1)], axis=1)
+    flags = []
+    for cell, is_shown in enumerate(shown):
+        size = int(below[cell, -1])
+        for p in entry.probabilities:
+            step = max(0, int(np.searchsorted(below[cell], p * size)) - 1)
+            flags.append(bool(is_shown and size * min(p, 1 - p) >= least and counts[cell, step] >= least))
     middle = tuple(
         None if low is None or high is None else (low + high) / 2
         for low, high in zip(table.columns["conf_low"], table.columns["conf_high"], strict=True)
     )
     given = replace(table, columns={**table.columns, "estimate": middle})
+    of_all = np.array(flags, dtype=np.bool_)
     always = np.ones(len(flags), dtype=np.bool_)
-    return _blanked(given, {**dict.fromkeys(table.columns, flags), "probability": always})
+    return _blanked(given, {**dict.fromkeys(table.columns, of_all), "probability": always})

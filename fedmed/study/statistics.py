@@ -269,6 +269,24 @@ class StatisticsStudy(StudySpec):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _exact_cells_of_a_column_are_of_one_kind(self) -> Self:
+        if not self.privacy.is_exact:
+            return self
+        known: dict[str, str] = {}
+        for entry in self.statistics:
+            for axis in (*entry.axes, *entry.where, *entry.event):
+                is_number = bool(axis.bands or axis.edges)
+                kind = "an age" if axis.age_at else "a number" if is_number else "text"
+                if known.setdefault(axis.column, kind) != kind:
+                    raise ValueError(
+                        f"{entry.name} takes {axis.column} for {kind}, another axis takes it for "
+                        f"{known[axis.column]}; what the two tell together cannot be checked: an exact study "
+                        "takes a column for one of text (levels, prefix, months), a number (bands, edges) "
+                        "and an age (age_at)"
+                    )
+        return self
+
     @property
     def columns(self) -> tuple[str, ...]:
         """See `StudySpec.columns`: person, axes, what is added up."""

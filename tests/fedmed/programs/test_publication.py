@@ -129,18 +129,22 @@ def test_a_mean_stands_or_falls_with_its_sums() -> None:
     assert table.columns["estimate"][1] == 0.45
 
 
+def median(rows: list[int], people: int, *, most: int = 1) -> tuple[object, ...]:
+    """The first tenth and the median of costs on a grid of hundreds."""
+    entry = {"name": "median", "kind": "quantile", "value": VALUE, "by": []}
+    grid = {"steps": len(rows), "probabilities": [0.1, 0.5]}
+    table = publish(opened({**entry, **grid}, rows=rows, persons=[people]), rows=most).tables[0]
+    assert (table.columns["conf_low"][1] is None) == (table.columns["estimate"][1] is None)
+    return table.columns["estimate"]
+
+
 def test_a_quantile_is_a_step_of_the_grid_and_nobody_s_own_value() -> None:
-    entry = {
-        "name": "median",
-        "kind": "quantile",
-        "value": VALUE,
-        "steps": 5,
-        "probabilities": [0.1, 0.5],
-        "by": [],
-    }
-    table = publish(opened(entry, rows=[10, 10, 10, 10, 10], persons=[50])).tables[0]
-    assert table.columns["estimate"] == (None, 250.0)
-    assert (table.columns["conf_low"][1], table.columns["conf_high"][1]) == (200.0, 300.0)
+    """`publication`: persons enough on both sides, and in the step."""
+    assert median([11, 11, 11, 11, 11], 55) == (None, 250.0)
+    assert median([30, 30, 11, 30, 30], 131) == (50.0, 250.0)
+    assert median([30, 30, 10, 30, 30], 130) == (50.0, None)
+    assert median([59, 0, 0, 900, 0], 60, most=1000) == (None, None), "900 rows are one person's"
+    assert median([200, 0, 0, 900, 0], 400, most=3) == (50.0, 350.0)
 
 
 def test_a_rate_needs_persons_in_every_stratum_that_counts() -> None:
@@ -307,3 +311,67 @@ def test_sums_with_other_bounds_are_not_shown_beside_earlier_ones() -> None:
         del old["statistics"][0]["counted"]["sums"][guard]
     old["statistics"][0]["states"] = old["statistics"][0]["states"][:2]
     assert publish(summed([600], [1200], value=narrow), earlier=[old]).tables[0].columns["units"] == (None,)
+
+
+# --- Whom events and ones count ----------------------------------------------------------------------
+
+
+def rate(name: str, events: int, codes: list[str]) -> OpenedStatistic:
+    """Events, rows with one of these diseases, of 1,200 persons of one level."""
+    entry = {
+        "name": name, "kind": "standardised_rate", "per": 1000, "by": [], "standard": [1, 0, 0],
+        "strata": [LEVEL], "event": [{"column": "disease", "levels": codes}],
+    }  # fmt: skip
+    people, having = [1200, 0, 0, 0], [events, 0, 0, 0]
+    without = [1200 - events, 0, 0, 0]
+    return opened(entry, rows=people, events=having, persons=people, off_low=having, off_high=without)
+
+
+def test_rates_of_two_events_tell_nothing_of_the_few_between_them() -> None:
+    """`publication`: 105 with one of two diseases, 100 with the first of them; five have the second."""
+    both, first = rate("both", 105, ["I21", "I22"]), rate("first", 100, ["I21"])
+    shown = [t.columns["events"][0] for t in publish(both, first).tables]
+    assert shown.count(None) == 1
+    before = publish(both)
+    assert before.tables[0].columns["events"] == (105,)
+    record = json.loads(json.dumps(before.record))
+    assert publish(first, earlier=[record]).tables[0].columns["events"] == (None,)
+    assert publish(both, earlier=[record]).tables[0].columns["events"] == (105,)
+    apart = publish(both, rate("second", 60, ["I21"]))
+    assert [t.columns["events"][0] for t in apart.tables] == [105, 60]
+    inside = {"where": [{"column": "level", "levels": ["1", "2", "3"]}]}
+    count = persons([100, 1100], by=[{"column": "disease", "levels": ["I21"]}], **inside)
+    assert None in estimates(publish(count, earlier=[record]))
+
+
+def test_a_sum_of_ones_is_compared_with_counts_of_who_has_them() -> None:
+    """`publication`: 30 have the disease, 25 of them are women."""
+    whole = summed([30], [1200])
+    has_it, women = {"column": "hiv", "bands": [1]}, {"column": "sex", "levels": ["f"]}
+    count = persons([25], name="women", by=[], where=[has_it, women])
+    shown = [estimates(publish(whole, count), place)[0] for place in (0, 1)]
+    assert shown.count(None) == 1
+    for first, then in ((whole, count), (count, whole)):
+        before = publish(first)
+        assert None not in estimates(before)
+        assert estimates(publish(then, earlier=[json.loads(json.dumps(before.record))])) == [None]
+    fewer = persons([15], name="women", by=[], where=[has_it, women])
+    assert [estimates(publish(whole, fewer), place) for place in (0, 1)] == [[30.0], [15.0]]
+
+
+def test_ages_at_two_times_and_days_of_a_month_are_compared() -> None:
+    """Three turn 65 between two Januaries; five of 600 have one of the month's last two days."""
+    ages = [{"column": "born", "bands": [0, 65], "age_at": month} for month in ("2010-01", "2010-03")]
+    one, two = (
+        persons([900 - n, 300 + n, 40], name=f"n{n}", by=[by]) for n, by in zip((0, 3), ages, strict=True)
+    )
+    assert None not in estimates(publish(one))
+    assert None in [*estimates(publish(one, two)), *estimates(publish(one, two), 1)]
+    assert None in estimates(publish(two, earlier=[publish(one).record]))
+    month = {"column": "day", "first_month": "2024-01", "last_month": "2024-01"}
+    whole = persons([600, 600], name="month", by=[month])
+    for days in (["2024-01-0", "2024-01-1", "2024-01-2"], ["2024010", "2024011", "2024012"]):
+        parts = persons([189, 206, 200, 605], by=[{"column": "day", "prefix": len(days[0]), "levels": days}])
+        assert None in estimates(publish(parts, earlier=[publish(whole).record]))
+    close = {"column": "born", "bands": [0, 17.5, 17.9], "age_at": "2010-01"}
+    assert estimates(publish(persons([500, 0, 600, 50], by=[close]))) == [500.0, None, 600.0, 50.0]

@@ -101,3 +101,13 @@ def test_names_differ_and_cells_are_bounded() -> None:
     many = [{"column": str(i), "bands": list(range(50))} for i in range(4)]
     with pytest.raises(ConfigError, match="at most 1000000"):
         small_question(statistics=[{**count, "by": many}])
+
+
+def test_an_exact_study_takes_a_column_for_one_thing() -> None:
+    """Persons of 94 years and persons from 94 on, as text and as a number, leave who is older."""
+    axes = [{"column": "age", "bands": [0, 94]}, {"column": "age", "levels": ["94"]}]
+    entries = [{"name": f"n{i}", "kind": "count", "unit": "rows", "by": [a]} for i, a in enumerate(axes)]
+    with pytest.raises(ConfigError, match="n1 takes age for text, another axis takes it for a number"):
+        small_question(statistics=entries)
+    assert small_question(statistics=entries, privacy__epsilon=1.0)
+    assert small_question(statistics=entries[:1])
