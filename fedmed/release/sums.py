@@ -7,8 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from fedmed.aggregation.ckks_answers import read_answers
+from fedmed.aggregation.ckks_answers import ANSWER_BYTES, read_answers
 from fedmed.aggregation.combiners import combiner_for
+from fedmed.aggregation.encoding import chunk_values
+from fedmed.crypto.lattice_public import RESIDUE_BYTES, chunks_of
+from fedmed.crypto.parameters import PRIMES
 from fedmed.protocol.binding import payload_digest
 from fedmed.release.bundle import PAYLOADS, SUMS, Release, read_payloads
 from fedmed.release.exchange import Part
@@ -40,10 +43,15 @@ def sums_hold(release: Release, rounds: Rounds) -> Verified:
 
     Raises:
         ReleaseBroken: names the sum that is another, or the payload that is missing or not the signed one.
+
+    Guarantees:
+        Which sums payloads are too large for follows from the study alone: of a size nobody signed anything,
+        so one that the layout does not give is refused.
     """
     scheme, opened = release.spec.aggregation.scheme, rounds.opened
     if not scheme.has_keys:
         return Verified(name="sums", detail="none recomputed", rests=_RESTS[scheme])
+    _sizes_fit(rounds, scheme)
     newest = reversed(list(enumerate(opened)))
     covered = fitting(newest, lambda one: sum(_sizes(one[1], scheme).values()))
     with named(PAYLOADS):
@@ -75,10 +83,31 @@ def _told(covered: int, opened: int, *, scheme: Scheme) -> Verified:
 
 def _sizes(attempt: Attempt, scheme: Scheme) -> dict[str, int]:
     """The payloads of an opened attempt that a release carries: digest and size."""
-    groups = [attempt.answers[p] for p in sorted(attempt.answers)]
+    return {part.digest.hex(): part.size for parts in _groups(attempt, scheme) for part in parts}
+
+
+def _groups(attempt: Attempt, scheme: Scheme) -> list[Sequence[Part]]:
+    """The same node by node: answers, and under ``threshold`` contributions."""
+    groups: list[Sequence[Part]] = [attempt.answers[p] for p in sorted(attempt.answers)]
     if scheme is Scheme.THRESHOLD:
         groups += [attempt.contributions[p] for p in attempt.contributors]
-    return {part.digest.hex(): part.size for parts in groups for part in parts}
+    return groups
+
+
+def _sizes_fit(rounds: Rounds, scheme: Scheme) -> None:
+    """Every payload of every opened sum is told to be as large as its layout makes it."""
+    for at, attempt in enumerate(rounds.opened):
+        due = _due_sizes(rounds.terms.stage(at + 1).layout, scheme)
+        with named(f"{SUMS}, aggregation {at + 1}"):
+            told = {tuple(part.size for part in parts) for parts in _groups(attempt, scheme)}
+            need(told == {due}, "the sizes told of its payloads are not those of the study's layout")
+
+
+def _due_sizes(layout: Layout, scheme: Scheme) -> tuple[int, ...]:
+    """Bytes of each chunk that one node answers, under ``threshold`` also of each that it contributes."""
+    if scheme is Scheme.CKKS:
+        return tuple(ANSWER_BYTES + 8 * values for values in chunk_values(layout))
+    return tuple(len(PRIMES) * chunk.coefficients * RESIDUE_BYTES for chunk in chunks_of(layout))
 
 
 def _sum(attempt: Attempt, payloads: Payloads, *, layout: Layout, scheme: Scheme) -> bytes:

@@ -133,6 +133,22 @@ def test_the_last_sum_is_covered_where_payloads_are_too_large(
     assert told.rests.startswith("the first 2 of 3 opened sums")
 
 
+def test_sizes_that_nobody_signed_leave_no_sum_out(material: Material, resigned: Resigned) -> None:
+    """Guarantee of `sums_hold`: a coordinator cannot call payloads too large that it does not show."""
+    payloads_of_last = dict(list(material.payloads.items())[-7:])
+    hidden = material.payloads.keys() - payloads_of_last.keys()
+    lines = []
+    for line in material.exchanges:
+        document = document_of(line)
+        for told in (*document["asked"], *document["answered"]):
+            for part in told.get("parts", ()):
+                if isinstance(part, dict) and part["digest"] in hidden:
+                    part["size"] = 1 << 40
+        lines.append(line_of(document))
+    said = refused(resigned(exchanges=lines, payloads=payloads_of_last))
+    assert said.startswith("sums.safetensors, aggregation 1: the sizes told of its payloads")
+
+
 def test_another_roster_than_the_trusted_one_is_refused(files: Files) -> None:
     assert "not the one that you trust" in refused(files, roster_digest=bytes(32))
 
