@@ -70,15 +70,16 @@ FROM visit LEFT JOIN main USING (mdtrt_id)
 WINDOW one AS (PARTITION BY psn_no ORDER BY begndate, enddate, mdtrt_id)
 """
 _ALL: Final = "INSERT INTO {result} SELECT {columns} FROM d_stays"
-# Whoever is insured here when the period begins is insured nowhere else then: no other node has the person.
+# Whoever is insured here beyond the period's first month is insured nowhere else then: no other node has the
+# person. Who moves in that month is insured at two places in it, and counts where the insurance goes on.
 _FIRST: Final = """
 INSERT INTO {result}
 WITH insured AS (
-  SELECT psn_no, least({last}, coalesce(last_day(TRY_CAST(max(coalesce(end_ym, '')) || '-01' AS DATE)),
-    {last})) AS until
+  SELECT psn_no, CASE WHEN bool_or(end_ym IS NULL) THEN {last}
+    ELSE least({last}, coalesce(last_day(TRY_CAST(max(end_ym) || '-01' AS DATE)), {last})) END AS until
   FROM psn_insu
   WHERE psn_no IS NOT NULL AND {mine} AND {is_home} AND coalesce(begn_ym, {month}) <= {month}
-    AND coalesce(end_ym, {month}) >= {month}
+    AND (end_ym IS NULL OR end_ym > {month})
   GROUP BY psn_no
 )
 SELECT {columns},
@@ -94,9 +95,10 @@ class StayTable(Enum):
 
     ``stay`` has a row a stay: person, sex, age, scheme, hospital level, regions of insurance and of care,
     first and last day, main diagnosis, days and amounts. Who moved within the period is at two nodes.
-    ``first_stay`` has the first one of each person who was insured at home when the period began and who left
-    hospital alive, and ``followed_days`` until the next stay (``readmitted`` 1) or else the last day of the
-    period or of the insurance at home (0). A person is at one node.
+    ``first_stay`` has the first one of each person who was insured at home when the period began, and beyond
+    its first month, and who left hospital alive. ``followed_days`` are until the next stay (``readmitted`` 1)
+    or else the last day of the period or of the insurance at home (0). A person is at one node, where nobody
+    is insured at two of them both in the first month and beyond it.
     """
 
     STAY = "stay"

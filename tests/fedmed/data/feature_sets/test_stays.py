@@ -132,6 +132,21 @@ def test_who_is_followed_and_until_when(tmp_path: Path) -> None:
     assert followed == {"again": (30, 1), "never": (353, 0), "moved": (57, 0)}
 
 
+def test_who_moves_in_the_first_month_is_at_one_node_and_an_open_end_is_the_last(tmp_path: Path) -> None:
+    """`StayTable`: one person, and not two whom noise for one would not cover."""
+    rows = [
+        settlement("moves", "v1", 0, "100.00"),
+        settlement("moves", "v2", 20, "100.00", insu_admdvs="320101"),
+        settlement("stays on", "v3", 0, "100.00"),
+    ]
+    there = {**insured("moves", begin="2024-01"), "insu_admdvs": "320101"}
+    both = [insured("stays on", end="2024-02"), insured("stays on")]
+    folder = province(tmp_path, rows, [insured("moves", end="2024-01"), there, *both])
+    elsewhere = dataclasses.replace(FIRST, regions=("320000",))
+    assert [(row["psn_no"], row["followed_days"]) for row in derived(folder, FIRST)] == [("stays on", 363)]
+    assert [row["psn_no"] for row in derived(folder, elsewhere)] == ["moves"]
+
+
 def test_nobody_elses_rows_change_how_long_a_person_is_followed(tmp_path: Path) -> None:
     one, both = tmp_path / "one", tmp_path / "both"
     one.mkdir()
