@@ -344,6 +344,7 @@ def test_rates_of_two_events_tell_nothing_of_the_few_between_them() -> None:
     assert None in estimates(publish(count, earlier=[record]))
 
 
+@pytest.mark.slow
 def test_a_sum_of_ones_is_compared_with_counts_of_who_has_them() -> None:
     """`publication`: 30 have the disease, 25 of them are women."""
     whole = summed([30], [1200])
