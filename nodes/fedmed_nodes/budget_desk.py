@@ -98,7 +98,7 @@ class BudgetBook:
 
     Guarantees:
         A charge without a reservation for its study and year counts by itself; one with it is paid by the
-        reservation, so nothing counts twice and nothing is left out.
+        reservation, where that counts against the same dataset: nothing counts twice and nothing is left out.
     """
 
     reservations: Mapping[str, Reservation]
@@ -152,7 +152,7 @@ class BudgetBook:
         """
         reserved = {name: r for name, r in self.reservations.items() if r.planned and r.concerns(rows)}
         planned = [event for r in reserved.values() for event in r.planned]
-        unpaid = [r for r in self.charges if _concerns(r, rows) and not self._is_paid(r)]
+        unpaid = [r for r in self.charges if _concerns(r, rows) and not self._is_paid(r, rows)]
         studies = reserved.keys() | {r.study_digest.hex() for r in unpaid if r.event is not None}
         return year_epsilon([*planned, *events(unpaid)], self.delta, cap=cap, studies=len(studies))
 
@@ -165,10 +165,10 @@ class BudgetBook:
         """The reservations as the store keeps them."""
         return json.dumps({name: _fields(r) for name, r in self.reservations.items()}).encode()
 
-    def _is_paid(self, record: LedgerRecord) -> bool:
-        """Whether a reservation covers a charge."""
+    def _is_paid(self, record: LedgerRecord, rows: Rows) -> bool:
+        """Whether a reservation that counts against a dataset covers a charge."""
         reserved = self.reservations.get(record.study_digest.hex())
-        return reserved is not None and reserved.is_for_year(record.data_year)
+        return reserved is not None and reserved.is_for_year(record.data_year) and reserved.concerns(rows)
 
 
 _DELTA_OF_NOTHING: Final = 1e-6

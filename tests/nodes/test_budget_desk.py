@@ -136,3 +136,13 @@ def test_charges_of_studies_without_a_reservation_count_as_studies_of_their_own(
     plan = [PrivacyEvent(noise_multiplier=6.0, sample_rate=0.2, count=51)]
     held = year_epsilon(plan, book.delta, cap=2.0, studies=3)
     assert book.committed(Rows(), cap=2.0) == book.spent_on(Rows(), cap=2.0) == held
+
+
+def test_a_charge_counts_on_its_rows_where_its_reservation_went_to_newer_rows() -> None:
+    """Guarantee of `BudgetBook`: the old rows under another year hold what was spent on them."""
+    newer = replace(reservation(TRAINING), fingerprint=b"\x63" * 32)
+    book = read_book(Books({}, (RECORD,))).with_study(RECORD.study_digest, newer)
+    old = Rows(data_year=RECORD.data_year + 1)
+    assert book.committed(old, cap=2.0) == book.spent_on(old, cap=2.0) > 0
+    for paid in (Rows(), Rows(fingerprint=newer.fingerprint)):
+        assert book.committed(paid, cap=2.0) == epsilon([TRAINING], 1e-6)
