@@ -174,7 +174,7 @@ class Custodian:
         """One audit entry for a refusal, with study and rule; a store that cannot write hides no code."""
         with contextlib.suppress(Exception):  # whatever the store raises, its text stays here
             study = refused_study(kind, parts, self._seat.roster.coordinator)
-            words = refusal_words(kind, parts, refusal)
+            words = refusal_words(kind, parts if study else (), refusal)
             self._logbook.write(AuditKind.REFUSED, study=study, code=refusal.code, detail=words)
 
     # --- Ceremony, proposal, nonce ---------------------------------------------------------------------

@@ -130,6 +130,15 @@ def test_a_message_that_the_coordinator_did_not_sign_belongs_to_no_study(trial: 
     assert refused_study(PhaseKind.PROPOSE, (strange,), coordinator) == b""
 
 
+def test_the_log_keeps_no_title_that_the_coordinator_did_not_sign(trial: Trial) -> None:
+    """Another's proposal leaves its code; what it calls its study stays out."""
+    content = wire.decode_statement(wire.decode_signed(trial.proposal()).body).content
+    forged = trial.federation.sign(1, envelope.STUDY, content, context=trial.digest)
+    trial.federation.refused(POINT, PhaseKind.PROPOSE, forged)
+    event = trial.federation.nodes[POINT].audit[-1].event
+    assert (event.study, event.detail) == ("", "query.propose")
+
+
 def test_the_text_of_an_error_that_saw_rows_is_not_kept(trial: Trial) -> None:
     """Guarantee of `refusal_words`: of what is no rule only the phase, and the study, are told."""
     words = refusal_words(PhaseKind.PROPOSE, (trial.proposal(),), DataContractError("7 rows of age 103"))
