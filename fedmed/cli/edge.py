@@ -33,6 +33,7 @@ from fedmed.errors import (
     StudyStopped,
     StudyUnknown,
     TooFewNodes,
+    UnknownVersion,
 )
 
 DONE, UNEXPECTED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -56,6 +57,10 @@ REMEDIES: tuple[tuple[type[FedMedError], str], ...] = (
     (RowsNotIndependent, "install the versions that constraints.txt names; fedmed doctor shows what differs"),
     (StudyUnknown, "compare the digest with fedmed node status; the coordinator proposes a study by launch"),
     (ProtocolError, "compare versions and settings of the two sides; if they agree, report it"),
+    (
+        UnknownVersion,
+        "use the FedMed that wrote it, or one that reads both; nothing says that it was altered",
+    ),
     (StoreSetBack, "find out who put an old copy back, then do what the message says"),
     (IntegrityError, "do not trust this run: find out who altered the bytes before starting again"),
 )

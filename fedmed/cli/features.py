@@ -206,7 +206,7 @@ def _say(features: FeatureSet, counts: Mapping[str, int], options: FeatureOption
 def _lines(features: FeatureSet, shown: Mapping[str, str], options: FeatureOptions) -> Iterator[str]:
     """What was written, for people."""
     for name, persons in shown.items():
-        yield f"{name or 'province'}: {persons} persons insured at home in December {options.year}"
+        yield f"{name or 'province'}: {persons} persons insured at home in December {options.year} and beyond"
     yield f"wrote {options.out} by feature set {features.reference}"
     if options.study is not None:
         yield f"wrote {options.study}: read it, correct title and owner"

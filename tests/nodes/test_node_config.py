@@ -79,7 +79,7 @@ def test_all_that_the_templates_explain_can_be_set(tmp_path: Path) -> None:
 
 def test_a_derived_dataset_reads_its_feature_set_and_grades_what_it_gives(tmp_path: Path) -> None:
     text = Path(definition.__file__).with_name("person_year.toml").read_text(encoding="utf-8")
-    (tmp_path / "mine.toml").write_text(text.replace('version = "1.0"', 'version = "mine"'), encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text.replace('version = "1.1"', 'version = "mine"'), encoding="utf-8")
     lines = (
         "[[dataset]]", 'name = "a"', "declared_persons = 9", "data_year = 2025", 'features = "mine.toml"',
         'claims = "claims"', 'regions = ["310000"]', 'columns = ["psn_no", "age"]',

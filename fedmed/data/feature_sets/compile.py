@@ -1,8 +1,10 @@
 """From a feature set to SQL for DuckDB, over the typed views of a province's tables.
 
-Persons are those insured at home in December of year t: at most one node is that. Their visits are those that
-end in year t; a visit whose settlements were all reversed counts for nothing. Sums are exact decimals until
-they are whole, so that no order of rows, kind of storage or number of threads shows in the result.
+Persons are those insured at home in December of year t and beyond it: at most one node is that, for who
+moves in December is insured at two places in it, and counts where the insurance goes on. Their visits are
+those that end in year t; a visit whose settlements were all reversed counts for nothing. Sums are exact
+decimals until they are whole, so that no order of rows, kind of storage or number of threads shows in the
+result.
 """
 
 from __future__ import annotations
@@ -105,14 +107,14 @@ def _type(one: Definition) -> str:
 
 
 def _persons(derivation: Derivation, mine: str) -> str:
-    """Persons insured at home in December of year t; a pseudonym that stands there twice is one person."""
+    """Persons insured at home in December of year t and beyond; a pseudonym there twice is one person."""
     month = f"'{derivation.year:04d}-12'"
     of_person = [one for one in derivation.features.features if one.table == "psn_insu"]
     chosen = "".join(f", min({_of_person(one, derivation.year)}) AS {one.name}" for one in of_person)
     return (
         f"SELECT {PERSON}{chosen} FROM psn_insu WHERE {PERSON} IS NOT NULL AND {mine} "  # noqa: S608
         f"AND {at_home('insu_admdvs', derivation.regions)} AND coalesce(begn_ym, {month}) <= {month} "
-        f"AND coalesce(end_ym, {month}) >= {month} GROUP BY {PERSON}"
+        f"AND (end_ym IS NULL OR end_ym > {month}) GROUP BY {PERSON}"
     )
 
 
