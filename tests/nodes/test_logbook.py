@@ -25,7 +25,9 @@ KNOWN_WORDS = re.compile(
     r"|study|answer|contribution|transcript agreed|epoch active|epoch ended by the coordinator"
     r"|rehearsals removed|ceremony stopped|ceremony begun anew|a later message of this node was shown"
     r"|plan of round [1-9][0-9]{0,3} of [1-9][0-9]{0,3} attempt [1-9][0-9]{0,2}"
-    r"(; ledger [1-9][0-9]{0,3} [0-9a-f]{64})?|" + "|".join(k.value for k in PhaseKind)
+    r"(; ledger [1-9][0-9]{0,3} [0-9a-f]{64})?|"
+    # What the coordinator signed of a proposal: the study file's own words.
+    rf"{PhaseKind.PROPOSE.value} \[study small: Small\]|" + "|".join(k.value for k in PhaseKind)
 )
 
 

@@ -32,6 +32,7 @@ def test_charges_linked_in_parts_link_as_they_do_at_once() -> None:
 
 
 def test_a_whole_ledger_passes_and_so_does_one_that_grew_since() -> None:
+    """`check_ledger` raises for any other."""
     check_ledger(CHARGES, None)
     check_ledger(CHARGES, LedgerHead().after(CHARGES))
     check_ledger(CHARGES, LedgerHead().after(CHARGES[:2]))
