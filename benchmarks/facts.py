@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,24 @@ def facts(packages: Iterable[str], *, seed: int | Sequence[int], repeats: int) -
         "seed": seed,
         "repeats": repeats,
     }
+
+
+def run_apart(script: str, *words: str) -> Any:
+    """What a benchmark prints as JSON when it runs in a process of its own.
+
+    Args:
+        script: Its file.
+        words: Its arguments.
+    """
+    command = [sys.executable, script, *words]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)  # noqa: S603
+
+
+def peak_mib() -> float:
+    """Most memory that this process ever held, MiB; getrusage would count the process that started it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (kib,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(kib) / 1024
 
 
 def document_or_means(document: Mapping[str, Any], *, as_json: bool) -> str:

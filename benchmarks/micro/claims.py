@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +20,7 @@ import pyarrow.parquet as pq
 
 # Not as benchmarks.facts: opacus installs a package named benchmarks.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from facts import facts
+from facts import facts, peak_mib, run_apart
 
 
 def write_one(folder: Path, people: int, seed: int) -> dict[str, float]:
@@ -35,8 +33,7 @@ def write_one(folder: Path, people: int, seed: int) -> dict[str, float]:
     write_claims(folder, settings)
     seconds, processor = time.perf_counter() - began, time.process_time() - used
     rows = sum(pq.read_metadata(path).num_rows for path in folder.rglob("*.parquet"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"rows": rows, "seconds": seconds, "processor_s": processor, "peak_mib": peak}
+    return {"rows": rows, "seconds": seconds, "processor_s": processor, "peak_mib": peak_mib()}
 
 
 def copy_all(folder: Path, to: Path) -> float:
@@ -47,15 +44,7 @@ def copy_all(folder: Path, to: Path) -> float:
     return time.perf_counter() - began
 
 
-def run_apart(folder: Path, people: int, seed: int) -> dict[str, float]:
-    """`write_one` in a process of its own."""
-    command = [sys.executable, __file__, "--one", str(folder), "--people", str(people), "--seed", str(seed)]
-    done = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603  # ourselves
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
-
-
-def main(words: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -65,7 +54,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
-    options = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     if options.one is not None:
         print(json.dumps(write_one(options.one, options.people, options.seed)))
         return
@@ -74,7 +63,8 @@ def main(words: list[str] | None = None) -> None:
         with tempfile.TemporaryDirectory() as place:
             claims, copied = Path(place) / "claims", Path(place) / "copied"
             copied.mkdir()
-            runs.append(run_apart(claims, options.people, options.seed + repeat))
+            words = ("--people", str(options.people), "--seed", str(options.seed + repeat))
+            runs.append(run_apart(__file__, "--one", str(claims), *words))
             copies.append(copy_all(claims, copied))
     rates = [run["rows"] / run["seconds"] for run in runs]
     document = {

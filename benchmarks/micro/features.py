@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -38,7 +37,7 @@ from fedmed.data.nhsa.schema import schema
 
 # Not as benchmarks.facts: opacus installs a package named benchmarks.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from facts import facts
+from facts import facts, peak_mib, run_apart
 
 SEED = 20_240_601
 PROVINCE, REGION = "jiangsu", "320000"
@@ -103,20 +102,9 @@ def measure_here(folder: Path, work: str) -> dict[str, float]:
     return {"seconds": seconds, "peak_mib": peak_mib(), "lines": lines, "persons": rows}
 
 
-def peak_mib() -> float:
-    """Most memory that this process ever held, MiB; getrusage would count the process that started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (kib,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return int(kib) / 1024
-
-
 def measure(folder: Path, work: str, *, repeats: int) -> dict[str, Any]:
     """Measure in fresh processes; medians, least and greatest."""
-    command = [sys.executable, __file__, "--work", work, "--folder", str(folder)]
-    found = [
-        json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)  # noqa: S603
-        for _ in range(repeats)
-    ]
+    found = [run_apart(__file__, "--work", work, "--folder", str(folder)) for _ in range(repeats)]
     row: dict[str, Any] = {"work": work, "lines": found[0]["lines"], "persons": found[0]["persons"]}
     for name in ("seconds", "peak_mib"):
         values = [one[name] for one in found]

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +22,7 @@ import pyarrow.parquet as pq
 
 # Not as benchmarks.facts: opacus installs a package named benchmarks.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from facts import facts
+from facts import facts, peak_mib, run_apart
 
 MEMORY_MIB, THREADS = 1024, 2
 
@@ -39,7 +37,7 @@ def check_one(folder: Path) -> dict[str, Any]:
     return {
         "seconds": time.perf_counter() - began,
         "processor_s": time.process_time() - used,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": peak_mib(),
         "rules": len(report.outcomes),
         "found": [outcome.rule.name for outcome in report.found],
         "scores": {dimension.value: score for dimension, score in report.scores.items()},
@@ -54,14 +52,6 @@ def read_all(folder: Path) -> float:
             engine.execute(f"SELECT count(COLUMNS(*)) FROM read_parquet('{table}/**/*.parquet')")  # noqa: S608
             engine.fetchall()
     return time.perf_counter() - began
-
-
-def check_apart(folder: Path) -> dict[str, Any]:
-    """`check_one` in a process of its own."""
-    command = [sys.executable, __file__, "--one", str(folder)]
-    done = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603  # ourselves
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 def main(words: list[str] | None = None) -> None:
@@ -89,7 +79,7 @@ def main(words: list[str] | None = None) -> None:
         write_claims(claims, settings)
         files = list(claims.rglob("*.parquet"))
         folder = claims / "jiangsu"
-        once = check_apart(folder)
+        once = run_apart(__file__, "--one", str(folder))
         document = {
             **facts(("fedmed", "duckdb", "pyarrow"), seed=options.seed, repeats=1),
             "people": options.people,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -37,7 +36,7 @@ from fedmed_nodes.registration import DatasetEntry, SourceKind, open_source, reg
 
 # Not as benchmarks.facts: opacus installs a package named benchmarks.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from facts import facts
+from facts import facts, peak_mib, run_apart
 
 SEED = 20_240_601
 CHUNK = 100_000
@@ -131,13 +130,6 @@ def entry(kind: str, folder: Path, rows: int) -> DatasetEntry:
     return DatasetEntry(path=folder / f"rows.{kind}", declared_persons=rows, data_year=2025)
 
 
-def peak_mib() -> float:
-    """Most memory that this process ever held, MiB; getrusage would count the process that started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (kib,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return int(kib) / 1024
-
-
 def measure_here(kind: str, folder: Path, rows: int) -> dict[str, float]:
     """Register and read once in this process."""
     before = peak_mib()
@@ -186,11 +178,8 @@ def fetch_from_cursor(dataset: DatasetEntry) -> int:
 
 def measure(kind: str, folder: Path, *, rows: int, repeats: int) -> dict[str, Any]:
     """Measure one kind of storage in fresh processes; medians, least and greatest."""
-    command = [sys.executable, __file__, "--kind", kind, "--folder", str(folder), "--rows", str(rows)]
-    found = [
-        json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)  # noqa: S603
-        for _ in range(repeats)
-    ]
+    words = ("--kind", kind, "--folder", str(folder), "--rows", str(rows))
+    found = [run_apart(__file__, *words) for _ in range(repeats)]
     row: dict[str, Any] = {"kind": kind, "rows": rows}
     for name in found[0]:
         values = [one[name] for one in found]
