@@ -1,13 +1,20 @@
-"""Words for the faults of a study file; pydantic's own texts speak of its internals."""
+"""Reads TOML into a model, and words for its faults; pydantic's own texts speak of its internals."""
 
 from __future__ import annotations
 
 import difflib
+import json
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
+
+from fedmed.errors import ConfigError
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 _EXPECTED = {
     "int": "a whole number",
@@ -26,6 +33,29 @@ _BOUNDS = {
     "less_than": ("<", "lt"),
     "less_than_equal": ("<=", "le"),
 }
+
+
+def parse_settings(text: str, model: type[Settings], *, path: Path) -> Settings:
+    """Read a settings file's TOML into its model.
+
+    Args:
+        text: What the file holds.
+        model: What it must be.
+        path: Of the file, for messages.
+
+    Raises:
+        ConfigError: all faults in one error, a line each; an unknown key names the nearest right one.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise ConfigError(f"{path} is not TOML: {fault}") from None
+    try:
+        # By way of JSON, where strict types, arrays and the values of enums go together.
+        return model.model_validate_json(json.dumps(document, default=str))
+    except ValidationError as fault:
+        lines = readable_faults(fault.errors(include_url=False), model)
+        raise ConfigError("\n  ".join((f"{path} has {len(lines)} fault(s):", *lines))) from None
 
 
 def readable_faults(faults: Iterable[Mapping[str, Any]], model: type[BaseModel]) -> tuple[str, ...]:

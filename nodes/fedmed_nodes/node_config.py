@@ -6,13 +6,11 @@ Neither file has a key that touches randomness: noise comes from the operating s
 from __future__ import annotations
 
 import datetime
-import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedmed.data.feature_sets.compile import Derivation
 from fedmed.data.feature_sets.definition import (
@@ -29,7 +27,7 @@ from fedmed.errors import ConfigError
 from fedmed.governance.operators import MOST_OPERATORS, Operators
 from fedmed.governance.policy import AutoApprove, Grades, Policy
 from fedmed.study import PURPOSES
-from fedmed.study_faults import readable_faults
+from fedmed.study_faults import parse_settings
 from fedmed.types import Mode, Scheme
 from fedmed_nodes.pieces import SOCKET
 from fedmed_nodes.registration import DatasetEntry, SourceKind
@@ -314,7 +312,7 @@ def load_node(path: Path) -> NodeFile:
 
 def parse_node(text: str, path: Path) -> NodeFile:
     """As `load_node`, from text that was read from ``path``."""
-    node = _parsed(text, NodeFile, path=path)
+    node = parse_settings(text, NodeFile, path=path)
     names = [dataset.name for dataset in node.dataset]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
@@ -329,7 +327,7 @@ def load_policy(path: Path) -> Policy:
         ConfigError: as for `load_node`, or a value that no policy may have.
     """
     try:
-        return _parsed(_text(path), PolicyFile, path=path).policy
+        return parse_settings(_text(path), PolicyFile, path=path).policy
     except ConfigError as fault:
         words = str(fault)
         raise ConfigError(words if words.startswith(str(path)) else f"{path}: {words}") from None
@@ -337,7 +335,7 @@ def load_policy(path: Path) -> Policy:
 
 def load_settings(path: Path, kind: type[File], *, made_by: str) -> File:
     """Read a settings file, made by the command ``made_by``, into its model; raises as `load_node`."""
-    return _parsed(_text(path, made_by=made_by), kind, path=path)
+    return parse_settings(_text(path, made_by=made_by), kind, path=path)
 
 
 def socket_of(node: NodeFile, home: Path) -> Path:
@@ -353,20 +351,6 @@ def _text(path: Path, *, made_by: str = "fedmed node init") -> str:
         raise ConfigError(f"cannot read {path}: {fault.strerror}; make it with {made_by}") from None
     except UnicodeDecodeError as fault:
         raise ConfigError(f"{path} is not TOML: {fault}") from None
-
-
-def _parsed(text: str, kind: type[File], *, path: Path) -> File:
-    """Read TOML into its model; ``path`` is for messages."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as fault:
-        raise ConfigError(f"{path} is not TOML: {fault}") from None
-    try:
-        # By way of JSON, where strict types, arrays and the values of enums go together.
-        return kind.model_validate_json(json.dumps(document, default=str))
-    except ValidationError as fault:
-        lines = readable_faults(fault.errors(include_url=False), kind)
-        raise ConfigError("\n  ".join((f"{path} has {len(lines)} fault(s):", *lines))) from None
 
 
 NODE_TEMPLATE: Final = """\

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from fedmed.data.nhsa.settings import QualitySettings
 from fedmed.errors import ConfigError
-from fedmed.study_faults import readable_faults
+from fedmed.study_faults import parse_settings
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 Yuan = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -39,16 +37,12 @@ def load_quality_settings(path: Path) -> QualitySettings:
         ConfigError: all faults in one error, a line each; an unknown key names the nearest right one.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as fault:
         raise ConfigError(f"cannot read {path}: {fault.strerror}; name a settings file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+    except UnicodeDecodeError as fault:
         raise ConfigError(f"{path} is not TOML: {fault}") from None
-    try:
-        written = QualityFile.model_validate_json(json.dumps(document, default=str))
-    except ValidationError as fault:
-        lines = readable_faults(fault.errors(include_url=False), QualityFile)
-        raise ConfigError("\n  ".join((f"{path} has {len(lines)} fault(s):", *lines))) from None
+    written = parse_settings(text, QualityFile, path=path)
     return QualitySettings(
         gate=written.gate,
         money=written.money,
