@@ -54,17 +54,13 @@ def province_tables(
             )
     made = {table.value: table for table in StayTable}
     to_make = [node for node in nodes if dataset in made and not find_named(folder / node, [dataset])]
-    regions = regions_of(folder, to_make) if to_make else {}
-    period = _period([folder / node for node in to_make]) if to_make else (1900, datetime.date.min)
-    found = {}
-    for node in nodes:
-        if node in regions:
-            year, last_day = period
-            recipe = StayDerivation(table=made[dataset], year=year, last_day=last_day, regions=regions[node])
-            found[node] = _made(folder / node, recipe, columns)
-        else:
-            found[node] = _read(folder / node, dataset, columns)
-    return found
+    recipes = _recipes(folder, to_make, table=made[dataset]) if to_make else {}
+    return {
+        node: _made(folder / node, recipes[node], columns)
+        if node in recipes
+        else _read(folder / node, dataset, columns)
+        for node in nodes
+    }
 
 
 def regions_of(folder: Path, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -106,6 +102,16 @@ def known_regions(folder: Path) -> dict[str, tuple[str, ...]]:
             raise ConfigError(f'{path}: {name} must be a list of regions, such as {name} = ["310000"]')
         known[name] = tuple(regions)
     return known
+
+
+def _recipes(folder: Path, names: Sequence[str], *, table: StayTable) -> dict[str, StayDerivation]:
+    """How each province's stays are made, all over one period."""
+    regions = regions_of(folder, names)
+    year, last_day = _period([folder / name for name in names])
+    return {
+        name: StayDerivation(table=table, year=year, last_day=last_day, regions=own)
+        for name, own in regions.items()
+    }
 
 
 def _period(folders: Sequence[Path]) -> tuple[int, datetime.date]:
